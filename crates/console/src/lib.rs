@@ -1,0 +1,1 @@
+//! The first web page: the live feed.

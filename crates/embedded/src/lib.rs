@@ -1,0 +1,1 @@
+//! The log on RocksDB, for one process and no broker.

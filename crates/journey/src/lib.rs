@@ -1,0 +1,1 @@
+//! One customer's journey: fold, profile, decide.

@@ -1,0 +1,1 @@
+//! The log on Kafka, and the only user of its client library.

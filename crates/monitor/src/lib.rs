@@ -1,0 +1,1 @@
+//! Folds each customer's journey, matches patterns, decides, times out.

@@ -1,0 +1,1 @@
+//! The pattern language: parse, lint, compile, and step runs over a customer's events.

@@ -1,0 +1,1 @@
+//! Language, polarity and service signals from text.

@@ -1,0 +1,1 @@
+//! What every service shares: configuration, metrics, health, shutdown, the worker loop.

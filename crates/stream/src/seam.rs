@@ -1,0 +1,252 @@
+//! The two seams: a log that carries records and transactions, and a database that holds a view of what was committed.
+
+use std::time::Duration;
+
+use crate::{Output, Record, TopicPartition};
+
+/// One row of state: its full key, and its value or a deletion.
+pub type Row = (Vec<u8>, Option<Vec<u8>>);
+
+/// What one `poll` brought.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Records in order per partition; none of a partition that `changes` takes away.
+    pub records: Vec<Record>,
+    /// Changes of the assignment, in order, to be handled before the records.
+    pub changes: Vec<Change>,
+    /// Partitions whose (stable) end was reached, with the next offset.
+    pub ends: Vec<(TopicPartition, i64)>,
+}
+
+/// A change of what this worker owns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// These partitions were given; they stay paused until [`Log::resume`].
+    Assigned(Vec<TopicPartition>),
+    /// These partitions are asked back: commit, then [`Log::release`]. The group waits.
+    Revoked(Vec<TopicPartition>),
+    /// These partitions are gone: drop what is open, then [`Log::release`].
+    Lost(Vec<TopicPartition>),
+}
+
+/// A committed position of the group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Committed {
+    /// The next offset to read.
+    pub offset: i64,
+    /// What the worker wrote beside it.
+    pub metadata: String,
+}
+
+/// Where a partition begins and ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// The first offset still there.
+    pub start: i64,
+    /// The uncommitted end: the next offset that will be written.
+    pub end: i64,
+}
+
+/// The worker's place in its group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Membership {
+    /// The group's generation.
+    pub generation: i32,
+    /// Own rank among the members.
+    pub index: i32,
+    /// The number of members.
+    pub members: i32,
+}
+
+/// What an epoch did to one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartitionEpoch {
+    /// The input partition.
+    pub input: TopicPartition,
+    /// The next input offset to read.
+    pub offset: i64,
+    /// What stands beside the offset in the group: epoch number and snapshot begin.
+    pub metadata: String,
+    /// The packed epoch, in parts, for the changelog; empty for a stage without state.
+    pub changelog: Vec<Vec<u8>>,
+    /// The same rows as they stand in a database: state rows, timers and marker, sorted by key, each key once. A log that is its
+    /// own database writes these instead of the changelog.
+    pub rows: Vec<Row>,
+}
+
+/// One epoch to be committed.
+#[derive(Debug, Default)]
+pub struct Commit {
+    /// What it did to each partition that it touched. Never empty.
+    pub partitions: Vec<PartitionEpoch>,
+}
+
+/// What a commit reported, in the order of [`Commit::partitions`].
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CommitReport {
+    /// The changelog position behind each partition's last part; `None` where nothing was written to a changelog.
+    pub changelog_next: Vec<Option<i64>>,
+}
+
+/// What went wrong, by what is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogError {
+    /// Nothing happened; the same call may be repeated. Carries a message.
+    Retriable(String),
+    /// The transaction must be aborted; the epoch is dropped and its input read again.
+    Abort(String),
+    /// The outcome is unknown, or the producer is of no more use: [`Log::recycle`], then compare positions.
+    Unknown(String),
+    /// Another process has this worker's name.
+    Fenced(String),
+    /// The offset asked for is not there (trimmed or never written).
+    OutOfRange(String),
+    /// The process must end: wrong configuration, missing topic, no permission, disk.
+    Fatal(String),
+}
+
+impl std::fmt::Display for LogError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Retriable(message) => write!(f, "log answered with a passing error: {message}"),
+            Self::Abort(message) => write!(f, "transaction must be aborted: {message}"),
+            Self::Unknown(message) => write!(f, "outcome of the transaction is unknown: {message}"),
+            Self::Fenced(message) => write!(f, "another process has this instance name: {message}"),
+            Self::OutOfRange(message) => write!(f, "offset is not in the log: {message}"),
+            Self::Fatal(message) => write!(f, "log refused: {message}"),
+        }
+    }
+}
+
+impl std::error::Error for LogError {}
+
+/// A log as one worker sees it: one consumer of one group, and one transactional producer.
+///
+/// Every call has a deadline of its own. No call is made from a second thread.
+pub trait Log {
+    /// Reads what is there, waiting at most `wait` for the first record; at most `max` records. Serves the group meanwhile.
+    ///
+    /// # Errors
+    /// [`LogError::Retriable`] while the log cannot be reached; [`LogError::Fatal`] if it never will be.
+    fn poll(&mut self, wait: Duration, max: usize, batch: &mut Batch) -> Result<(), LogError>;
+
+    /// The group's stable committed positions, in the order asked.
+    ///
+    /// # Errors
+    /// As [`Log::poll`].
+    fn committed(&mut self, of: &[TopicPartition]) -> Result<Vec<Option<Committed>>, LogError>;
+
+    /// First and uncommitted end offset of any partition of any topic.
+    ///
+    /// # Errors
+    /// As [`Log::poll`].
+    fn bounds(&mut self, of: &TopicPartition) -> Result<Bounds, LogError>;
+
+    /// The number of partitions of a topic.
+    ///
+    /// # Errors
+    /// As [`Log::poll`].
+    fn partitions(&mut self, topic: &str) -> Result<i32, LogError>;
+
+    /// Sets the next offset to read of an assigned partition and lets it flow.
+    ///
+    /// # Errors
+    /// As [`Log::poll`].
+    fn resume(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError>;
+
+    /// Stops reading an assigned partition; its position is set anew by [`Log::resume`].
+    ///
+    /// # Errors
+    /// As [`Log::poll`].
+    fn pause(&mut self, partition: &TopicPartition) -> Result<(), LogError>;
+
+    /// Gives partitions back after [`Change::Revoked`] or [`Change::Lost`].
+    ///
+    /// # Errors
+    /// As [`Log::poll`].
+    fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
+
+    /// The worker's place in its group.
+    ///
+    /// # Errors
+    /// As [`Log::poll`].
+    fn membership(&mut self) -> Result<Membership, LogError>;
+
+    /// Begins the epoch's transaction.
+    ///
+    /// # Errors
+    /// [`LogError::Unknown`] if the producer is of no more use.
+    fn begin(&mut self) -> Result<(), LogError>;
+
+    /// Sends one output in the open transaction. May return before it is delivered; [`Log::commit`] checks.
+    ///
+    /// # Errors
+    /// [`LogError::Abort`] or [`LogError::Unknown`].
+    fn send(&mut self, output: Output) -> Result<(), LogError>;
+
+    /// Commits outputs, changelog (or rows) and offsets together, or none.
+    ///
+    /// # Errors
+    /// [`LogError::Abort`]: nothing is visible, call [`Log::abort`]. [`LogError::Unknown`]: see there.
+    fn commit(&mut self, epoch: &Commit) -> Result<CommitReport, LogError>;
+
+    /// Drops the open transaction.
+    ///
+    /// # Errors
+    /// [`LogError::Unknown`] if even that has no known outcome.
+    fn abort(&mut self) -> Result<(), LogError>;
+
+    /// Replaces the producer by a new one of the same name, which completes or aborts what the old one left open and fences it.
+    ///
+    /// # Errors
+    /// [`LogError::Retriable`] while no coordinator answers; [`LogError::Fenced`] if another process has the name.
+    fn recycle(&mut self) -> Result<(), LogError>;
+
+    /// Opens the changelog of an input partition at an offset. `None` if this log keeps none, because it is its own database.
+    ///
+    /// # Errors
+    /// [`LogError::OutOfRange`] if that offset has been trimmed or lies behind the end.
+    fn changelog(&mut self, partition: i32, from: i64) -> Result<Option<Box<dyn ChangelogReader>>, LogError>;
+
+    /// Deletes a changelog's records before `before`.
+    ///
+    /// # Errors
+    /// [`LogError::Retriable`], or [`LogError::Fatal`] if it is not permitted.
+    fn trim(&mut self, partition: i32, before: i64) -> Result<(), LogError>;
+}
+
+/// Reads committed records of one changelog partition.
+pub trait ChangelogReader: Send {
+    /// The next records as (offset, value), waiting at most `wait`; and the position: the next offset, behind control records too.
+    ///
+    /// # Errors
+    /// [`LogError::OutOfRange`] if the position was trimmed meanwhile.
+    fn read(&mut self, wait: Duration, into: &mut Vec<(i64, Vec<u8>)>) -> Result<i64, LogError>;
+}
+
+/// What a partition's database must do. It changes by whole sorted sets of rows, position included.
+pub trait Db: Send {
+    /// Values of keys, in the order asked.
+    ///
+    /// # Errors
+    /// A message if the disk fails; the process ends.
+    fn multi_get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, String>;
+
+    /// At most `max` rows of `from..to` in key order.
+    ///
+    /// # Errors
+    /// As [`Db::multi_get`].
+    fn scan(&self, from: &[u8], to: &[u8], max: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String>;
+
+    /// Applies rows, sorted by key and each key once, as one atomic and durable change.
+    ///
+    /// # Errors
+    /// As [`Db::multi_get`].
+    fn ingest(&mut self, rows: &[Row]) -> Result<(), String>;
+
+    /// Removes everything and begins anew, empty.
+    ///
+    /// # Errors
+    /// As [`Db::multi_get`].
+    fn reset(&mut self) -> Result<(), String>;
+}

@@ -1,0 +1,1 @@
+//! A memory log and database with faults, and a real Kafka started for a test.
