@@ -1,1 +1,7 @@
-//! The first web page: the live feed.
+//! The first web page: what Waymark finds, while it finds it.
+
+mod feed;
+mod http;
+
+pub use feed::{Feed, LINES, Line};
+pub use http::{SharedFeed, routes};

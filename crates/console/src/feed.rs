@@ -1,0 +1,210 @@
+//! What the console shows, gathered from Waymark's own output topics. Pure: records in, a snapshot out.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use event::{Intervention, Label, Millis, Sentiment, Signal};
+use serde_json::{Value, json};
+
+/// How many lines the feed keeps.
+pub const LINES: usize = 200;
+
+/// One line of the feed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Line {
+    /// Rises by one per line; a reader who has `n` wants those above.
+    pub id: u64,
+    /// The journey's clock.
+    pub time: Millis,
+    /// `intervention`, `cancelled` or `withheld`.
+    pub what: &'static str,
+    /// The pattern.
+    pub pattern: String,
+    /// The channel asked, where one is.
+    pub channel: String,
+    /// The reason sentence in the first language.
+    pub because: String,
+    /// Why it was withheld or cancelled.
+    pub reason: Option<String>,
+    /// The beginning of the customer's pseudonym.
+    pub customer: String,
+}
+
+/// Totals and the newest lines.
+#[derive(Debug, Default)]
+pub struct Feed {
+    lines: VecDeque<Line>,
+    next_id: u64,
+    events: u64,
+    clock: Millis,
+    interventions: BTreeMap<String, u64>,
+    withheld: BTreeMap<String, u64>,
+    sentiment: BTreeMap<&'static str, u64>,
+    signals: BTreeMap<String, u64>,
+    at_risk: BTreeSet<String>,
+}
+
+impl Feed {
+    /// Counts records of the timeline, ticks aside.
+    pub fn events(&mut self, count: u64, clock: Millis) {
+        self.events += count;
+        self.clock = self.clock.max(clock);
+    }
+
+    /// Takes a matched pattern.
+    pub fn signal(&mut self, signal: &Signal) {
+        *self.signals.entry(signal.pattern.clone()).or_default() += 1;
+        self.at_risk.insert(signal.customer.clone());
+        self.clock = self.clock.max(signal.matched_at);
+    }
+
+    /// Takes a scored text.
+    pub fn sentiment(&mut self, sentiment: &Sentiment) {
+        *self.sentiment.entry(sentiment.score.label.as_str()).or_default() += 1;
+    }
+
+    /// Takes an intervention, a cancellation, or one decided against.
+    pub fn intervention(&mut self, intervention: &Intervention) {
+        let cancelled = intervention.action == event::Action::Cancel;
+        let reason = match (&intervention.withheld, &intervention.cancel_cause) {
+            (Some(withheld), _) => {
+                *self.withheld.entry(withheld.reason.to_string()).or_default() += 1;
+                Some(withheld.reason.to_string())
+            }
+            (None, Some(cause)) => Some(cause.reason.clone()),
+            (None, None) => None,
+        };
+        let what = match (cancelled, intervention.withheld.is_some()) {
+            (true, _) => "cancelled",
+            (_, true) => "withheld",
+            _ => {
+                *self.interventions.entry(intervention.channel.to_string()).or_default() += 1;
+                "intervention"
+            }
+        };
+        if cancelled {
+            self.at_risk.remove(&intervention.customer);
+        }
+        let english = intervention.because.get("en").or_else(|| intervention.because.values().next());
+        self.next_id += 1;
+        self.lines.push_back(Line {
+            id: self.next_id,
+            time: intervention.created_at,
+            what,
+            pattern: intervention.pattern.clone(),
+            channel: intervention.channel.to_string(),
+            because: english.cloned().unwrap_or_default(),
+            reason,
+            customer: intervention.customer.chars().take(10).collect(),
+        });
+        if self.lines.len() > LINES {
+            self.lines.pop_front();
+        }
+    }
+
+    /// The lines above `seen`, oldest first.
+    pub fn lines_after(&self, seen: u64) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(move |line| line.id > seen)
+    }
+
+    /// The id of the newest line.
+    #[must_use]
+    pub fn newest(&self) -> u64 {
+        self.next_id
+    }
+
+    /// Records of the timeline so far.
+    #[must_use]
+    pub fn total_events(&self) -> u64 {
+        self.events
+    }
+
+    /// Customers with a signal whose intervention was not cancelled by a goal reached.
+    #[must_use]
+    pub fn at_risk(&self) -> usize {
+        self.at_risk.len()
+    }
+
+    /// Signals by pattern.
+    #[must_use]
+    pub fn signals(&self) -> &BTreeMap<String, u64> {
+        &self.signals
+    }
+
+    /// Interventions by channel.
+    #[must_use]
+    pub fn interventions(&self) -> &BTreeMap<String, u64> {
+        &self.interventions
+    }
+
+    /// Interventions withheld, by reason.
+    #[must_use]
+    pub fn withheld(&self) -> &BTreeMap<String, u64> {
+        &self.withheld
+    }
+
+    /// Scored texts by label.
+    #[must_use]
+    pub fn labels(&self) -> &BTreeMap<&'static str, u64> {
+        &self.sentiment
+    }
+
+    /// The newest time in any record.
+    #[must_use]
+    pub fn clock(&self) -> Millis {
+        self.clock
+    }
+
+    /// Totals and the lines above `seen`, as the page reads them.
+    #[must_use]
+    pub fn json(&self, seen: u64, events_per_second: u64) -> Value {
+        let lines: Vec<Value> = self
+            .lines_after(seen)
+            .map(|line| {
+                json!({
+                    "id": line.id, "time": line.time.0, "what": line.what, "pattern": line.pattern,
+                    "channel": line.channel, "because": line.because, "reason": line.reason, "customer": line.customer,
+                })
+            })
+            .collect();
+        let scored: u64 = Label::ALL.iter().filter_map(|label| self.sentiment.get(label.as_str())).sum();
+        json!({
+            "id": self.next_id, "clock": self.clock.0, "events": self.events, "events_per_second": events_per_second,
+            "at_risk": self.at_risk.len(), "signals": self.signals, "interventions": self.interventions,
+            "withheld": self.withheld, "sentiment": self.sentiment, "texts": scored, "lines": lines,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use event::{Withheld, WithheldReason};
+
+    #[test]
+    fn lines_totals_and_risk_follow_the_records() {
+        let mut feed = Feed::default();
+        feed.signal(&Signal { customer: "c.1".into(), pattern: "p".into(), ..Signal::default() });
+        let mut intervention = Intervention { customer: "c.1".into(), pattern: "p".into(), ..Intervention::default() };
+        feed.intervention(&intervention);
+        assert_eq!((feed.at_risk(), feed.newest()), (1, 1));
+        intervention.withheld = Some(Withheld { reason: WithheldReason::Holdout, ..Withheld::default() });
+        feed.intervention(&intervention);
+        assert_eq!(feed.withheld().get("holdout"), Some(&1));
+        intervention.withheld = None;
+        intervention.action = event::Action::Cancel;
+        feed.intervention(&intervention);
+        assert_eq!(feed.at_risk(), 0);
+        let whats: Vec<&str> = feed.lines_after(1).map(|line| line.what).collect();
+        assert_eq!(whats, vec!["withheld", "cancelled"]);
+        assert_eq!(feed.json(2, 5)["lines"].as_array().map(Vec::len), Some(1));
+    }
+
+    #[test]
+    fn the_feed_is_bounded() {
+        let mut feed = Feed::default();
+        for _ in 0..LINES + 5 {
+            feed.intervention(&Intervention::default());
+        }
+        assert_eq!(feed.lines_after(0).count(), LINES);
+    }
+}

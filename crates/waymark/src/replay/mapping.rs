@@ -1,0 +1,313 @@
+//! Says how the columns of a file become events: `mapping.toml`.
+
+use std::collections::BTreeMap;
+
+use event::{Attribute, Attributes, Channel, Event, Identifier, IdentifierKind, Millis};
+use jiff::{Timestamp, civil, tz::TimeZone};
+use serde::Deserialize;
+
+use super::rows::Row;
+
+/// A mapping as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mapping {
+    /// The version of this format: 1.
+    pub version: u32,
+    /// `csv` or `jsonl`; taken from the file's name if absent.
+    pub format: Option<Format>,
+    /// The source that the events name.
+    pub source: String,
+    /// The tenant.
+    #[serde(default = "default_tenant")]
+    pub tenant: String,
+    /// Where the time stands, and how it is written.
+    pub time: Time,
+    /// Where the id stands.
+    pub id: Id,
+    /// What kind of event a row is.
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// Where it happened.
+    pub channel: Place,
+    /// Whom it concerns.
+    pub identifiers: Vec<Who>,
+    /// The column of the visit.
+    pub session: Option<String>,
+    /// The column of the call, chat or thread.
+    pub conversation: Option<String>,
+    /// The column of a text.
+    pub text: Option<String>,
+    /// Attribute name → column and type.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, Column>,
+}
+
+fn default_tenant() -> String {
+    "default".to_owned()
+}
+
+/// The file's format.
+#[derive(Debug, Deserialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Comma-separated values with a header line.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+}
+
+/// Where the time stands.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Time {
+    column: String,
+    /// `rfc3339`, `epoch_s`, `epoch_ms`, or a strftime format.
+    #[serde(default = "rfc3339")]
+    format: String,
+    /// The IANA zone of times that name none.
+    #[serde(default = "utc")]
+    zone: String,
+}
+
+fn rfc3339() -> String {
+    "rfc3339".to_owned()
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+/// Where the id stands: in a column, or it is a hash of the whole row, so that exact duplicates have equal ids.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Id {
+    /// In a column.
+    Column {
+        /// Its name.
+        column: String,
+    },
+    /// A hash of the row's bytes.
+    Hash {
+        /// Must be `row`.
+        hash: HashOf,
+    },
+}
+
+/// What is hashed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HashOf {
+    /// The whole row.
+    Row,
+}
+
+/// What kind of event a row is.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kind {
+    column: Option<String>,
+    /// Value → type.
+    #[serde(default)]
+    values: BTreeMap<String, String>,
+    /// The type of rows whose value is not listed; without it such a value stands for itself.
+    default: Option<String>,
+}
+
+/// Where it happened.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    column: Option<String>,
+    /// Value → channel.
+    #[serde(default)]
+    values: BTreeMap<String, String>,
+    default: Option<String>,
+}
+
+/// An identifier's column.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Who {
+    column: String,
+    kind: String,
+    #[serde(default)]
+    namespace: String,
+    #[serde(default)]
+    verified: bool,
+}
+
+/// An attribute's column: a name alone, or with a type.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Column {
+    /// A string column.
+    Plain(String),
+    /// A column and how to read it.
+    Typed {
+        /// The column.
+        column: String,
+        /// `string`, `long`, `double` or `boolean`.
+        #[serde(rename = "type")]
+        kind: ColumnType,
+    },
+}
+
+/// How to read a column.
+#[derive(Debug, Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum ColumnType {
+    String,
+    Long,
+    Double,
+    Boolean,
+}
+
+impl Mapping {
+    /// Reads a mapping.
+    ///
+    /// # Errors
+    /// A message with line and column where TOML, a key or a value is not understood.
+    pub fn parse(file: &str, text: &str) -> Result<Self, String> {
+        let mapping: Self = toml::from_str(text).map_err(|error| format!("{file}: {error}"))?;
+        if mapping.version != 1 {
+            return Err(format!("{file}: unknown mapping version: found={} known=1", mapping.version));
+        }
+        if mapping.identifiers.is_empty() {
+            return Err(format!("{file}: at least one identifier is needed: key=identifiers"));
+        }
+        for who in &mapping.identifiers {
+            if IdentifierKind::parse(&who.kind).is_none() {
+                return Err(format!("{file}: unknown identifier kind: found={}", who.kind));
+            }
+        }
+        for channel in mapping.channel.values.values().chain(&mapping.channel.default) {
+            if Channel::parse(channel).is_none() {
+                return Err(format!("{file}: unknown channel: found={channel}"));
+            }
+        }
+        TimeZone::get(&mapping.time.zone).map_err(|error| format!("{file}: unknown zone: {error}"))?;
+        Ok(mapping)
+    }
+
+    /// Makes the event of a row.
+    ///
+    /// # Errors
+    /// A message that names the column at fault; the caller adds file and line.
+    pub fn event(&self, row: &Row) -> Result<Event, String> {
+        let need = |column: &str| {
+            row.get(column).filter(|cell| !cell.is_empty()).ok_or_else(|| format!("no value: column={column}"))
+        };
+        let optional = |column: &Option<String>| column.as_deref().and_then(|name| row.get(name)).filter(|cell| !cell.is_empty());
+        let mut attributes = Attributes::new();
+        for (name, column) in &self.attributes {
+            if let Some(value) = column.read(row)? {
+                attributes.insert(name.clone(), value);
+            }
+        }
+        let identifiers: Vec<Identifier> = self
+            .identifiers
+            .iter()
+            .filter_map(|who| {
+                let value = row.get(&who.column).filter(|cell| !cell.is_empty())?;
+                let kind = IdentifierKind::parse(&who.kind)?;
+                Some(Identifier { kind, value, namespace: who.namespace.clone(), verified: who.verified })
+            })
+            .collect();
+        Ok(Event {
+            id: match &self.id {
+                Id::Column { column } => need(column)?,
+                Id::Hash { hash: HashOf::Row } => row.hash(),
+            },
+            source: self.source.clone(),
+            kind: self.kind.of(row)?,
+            time: self.time.of(row)?,
+            tenant: self.tenant.clone(),
+            channel: self.channel.of(row)?,
+            identifiers,
+            session: optional(&self.session),
+            conversation: optional(&self.conversation),
+            text: optional(&self.text).map(|body| event::Text {
+                body,
+                role: event::Role::Customer,
+                modality: event::Modality::Text,
+                ..event::Text::default()
+            }),
+            attributes,
+            ..Event::default()
+        })
+    }
+}
+
+impl Time {
+    fn of(&self, row: &Row) -> Result<Millis, String> {
+        let cell = row.get(&self.column).ok_or_else(|| format!("no value: column={}", self.column))?;
+        let wrong = |error: &dyn std::fmt::Display| format!("time cannot be read: column={} {error}", self.column);
+        let number = || cell.parse::<f64>().map_err(|error| wrong(&error));
+        #[expect(clippy::cast_possible_truncation, reason = "a saturated time is refused by intake")]
+        match self.format.as_str() {
+            "epoch_ms" => Ok(Millis(number()? as i64)),
+            "epoch_s" => Ok(Millis((number()? * 1000.0).round() as i64)),
+            "rfc3339" => cell.parse::<Timestamp>().map(|time| Millis(time.as_millisecond())).map_err(|error| wrong(&error)),
+            format => {
+                let broken = jiff::fmt::strtime::parse(format, &cell).map_err(|error| wrong(&error))?;
+                if broken.offset().is_some() {
+                    let time = broken.to_timestamp().map_err(|error| wrong(&error))?;
+                    return Ok(Millis(time.as_millisecond()));
+                }
+                let civil: civil::DateTime = broken
+                    .to_datetime()
+                    .or_else(|_| broken.to_date().map(|date| date.to_datetime(civil::Time::midnight())))
+                    .map_err(|error| wrong(&error))?;
+                let zone = TimeZone::get(&self.zone).map_err(|error| wrong(&error))?;
+                let time = zone.to_timestamp(civil).map_err(|error| wrong(&error))?;
+                Ok(Millis(time.as_millisecond()))
+            }
+        }
+    }
+}
+
+impl Kind {
+    fn of(&self, row: &Row) -> Result<String, String> {
+        let Some(column) = &self.column else {
+            return self.default.clone().ok_or_else(|| "type needs a column or a default".to_owned());
+        };
+        let cell = row.get(column).ok_or_else(|| format!("no value: column={column}"))?;
+        Ok(self.values.get(&cell).or(self.default.as_ref()).cloned().unwrap_or(cell))
+    }
+}
+
+impl Place {
+    fn of(&self, row: &Row) -> Result<Channel, String> {
+        let cell = self.column.as_ref().and_then(|column| row.get(column));
+        let named = match cell {
+            Some(cell) => self.values.get(&cell).or(self.default.as_ref()).cloned().unwrap_or(cell),
+            None => self.default.clone().ok_or_else(|| "channel needs a column or a default".to_owned())?,
+        };
+        Channel::parse(&named).ok_or_else(|| format!("unknown channel: found={named}"))
+    }
+}
+
+impl Column {
+    fn read(&self, row: &Row) -> Result<Option<Attribute>, String> {
+        let (column, kind) = match self {
+            Self::Plain(column) => (column, ColumnType::String),
+            Self::Typed { column, kind } => (column, *kind),
+        };
+        let Some(cell) = row.get(column).filter(|cell| !cell.is_empty()) else {
+            return Ok(None);
+        };
+        let wrong = || format!("value cannot be read: column={column}");
+        Ok(Some(match kind {
+            ColumnType::String => Attribute::Text(cell),
+            ColumnType::Long => Attribute::Long(cell.parse().map_err(|_| wrong())?),
+            ColumnType::Double => Attribute::Double(cell.parse().map_err(|_| wrong())?),
+            ColumnType::Boolean => match cell.to_ascii_lowercase().as_str() {
+                "true" | "t" | "yes" | "1" => Attribute::Bool(true),
+                "false" | "f" | "no" | "0" => Attribute::Bool(false),
+                _ => return Err(wrong()),
+            },
+        }))
+    }
+}
