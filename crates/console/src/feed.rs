@@ -84,7 +84,10 @@ impl Feed {
         if cancelled {
             self.at_risk.remove(&intervention.customer);
         }
-        let english = intervention.because.get("en").or_else(|| intervention.because.values().next());
+        let english = intervention
+            .because
+            .get("en")
+            .or_else(|| intervention.because.values().next());
         self.next_id += 1;
         self.lines.push_back(Line {
             id: self.next_id,
@@ -166,7 +169,10 @@ impl Feed {
                 })
             })
             .collect();
-        let scored: u64 = Label::ALL.iter().filter_map(|label| self.sentiment.get(label.as_str())).sum();
+        let scored: u64 = Label::ALL
+            .iter()
+            .filter_map(|label| self.sentiment.get(label.as_str()))
+            .sum();
         json!({
             "id": self.next_id, "clock": self.clock.0, "events": self.events, "events_per_second": events_per_second,
             "at_risk": self.at_risk.len(), "signals": self.signals, "interventions": self.interventions,
@@ -183,11 +189,22 @@ mod tests {
     #[test]
     fn lines_totals_and_risk_follow_the_records() {
         let mut feed = Feed::default();
-        feed.signal(&Signal { customer: "c.1".into(), pattern: "p".into(), ..Signal::default() });
-        let mut intervention = Intervention { customer: "c.1".into(), pattern: "p".into(), ..Intervention::default() };
+        feed.signal(&Signal {
+            customer: "c.1".into(),
+            pattern: "p".into(),
+            ..Signal::default()
+        });
+        let mut intervention = Intervention {
+            customer: "c.1".into(),
+            pattern: "p".into(),
+            ..Intervention::default()
+        };
         feed.intervention(&intervention);
         assert_eq!((feed.at_risk(), feed.newest()), (1, 1));
-        intervention.withheld = Some(Withheld { reason: WithheldReason::Holdout, ..Withheld::default() });
+        intervention.withheld = Some(Withheld {
+            reason: WithheldReason::Holdout,
+            ..Withheld::default()
+        });
         feed.intervention(&intervention);
         assert_eq!(feed.withheld().get("holdout"), Some(&1));
         intervention.withheld = None;

@@ -35,7 +35,11 @@ impl SharedFeed {
 
 /// The routes: `/`, `/feed` (server-sent events) and `/snapshot` (JSON).
 pub fn routes(feed: SharedFeed) -> Router {
-    Router::new().route("/", get(page)).route("/feed", get(follow)).route("/snapshot", get(snapshot)).with_state(feed)
+    Router::new()
+        .route("/", get(page))
+        .route("/feed", get(follow))
+        .route("/snapshot", get(snapshot))
+        .with_state(feed)
 }
 
 async fn page() -> impl IntoResponse {
@@ -51,7 +55,10 @@ async fn page() -> impl IntoResponse {
 }
 
 async fn snapshot(State(feed): State<SharedFeed>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], feed.with(|feed| feed.json(0, 0)).to_string())
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        feed.with(|feed| feed.json(0, 0)).to_string(),
+    )
 }
 
 struct Follower {
@@ -62,7 +69,12 @@ struct Follower {
 }
 
 async fn follow(State(feed): State<SharedFeed>) -> impl IntoResponse {
-    let follower = Follower { feed, seen: 0, events: 0, at: None };
+    let follower = Follower {
+        feed,
+        seen: 0,
+        events: 0,
+        at: None,
+    };
     let deltas = stream::unfold(follower, |mut follower| async move {
         if follower.at.is_some() {
             tokio::time::sleep(Duration::from_millis(500)).await;
@@ -77,7 +89,11 @@ async fn follow(State(feed): State<SharedFeed>) -> impl IntoResponse {
                 clippy::cast_sign_loss,
                 reason = "a rate for the eye"
             )]
-            let rate = if elapsed > 0.0 { (grown as f64 / elapsed) as u64 } else { 0 };
+            let rate = if elapsed > 0.0 {
+                (grown as f64 / elapsed) as u64
+            } else {
+                0
+            };
             (feed.total_events(), feed.newest(), feed.json(follower.seen, rate))
         });
         follower.events = total;
@@ -87,5 +103,8 @@ async fn follow(State(feed): State<SharedFeed>) -> impl IntoResponse {
         Some((Ok::<_, Infallible>(event), follower))
     });
     let keep_alive = KeepAlive::new().interval(Duration::from_secs(15));
-    ([(HeaderName::from_static("x-accel-buffering"), "no")], Sse::new(deltas).keep_alive(keep_alive))
+    (
+        [(HeaderName::from_static("x-accel-buffering"), "no")],
+        Sse::new(deltas).keep_alive(keep_alive),
+    )
 }

@@ -10,21 +10,18 @@ mod profile;
 mod sentiment;
 mod value;
 
-pub use event::{
-    Attribute, Attributes, Consent, Event, EventRef, Identifier, Product, Text, Trace, flag,
-};
+pub use event::{Attribute, Attributes, Consent, Event, EventRef, Identifier, Product, Text, Trace, flag};
 pub use names::{
-    Action, Arm, Band, Channel, ConsentStatus, Effect, IdentifierKind, InterventionState, Label,
-    LangSource, Mode, Modality, OutChannel, Phase, PromiseStatus, Role, Tier, TrendLabel,
-    WithheldReason,
+    Action, Arm, Band, Channel, ConsentStatus, Effect, IdentifierKind, InterventionState, Label, LangSource, Modality,
+    Mode, OutChannel, Phase, PromiseStatus, Role, Tier, TrendLabel, WithheldReason,
 };
 pub use output::{
-    Absence, CancelCause, Candidate, ChannelChoice, ConsentCheck, Experiment, Intervention, Mandate,
-    Offer, Pressure, Route, Seen, Signal, Suggestion, TimelineEntry, Withheld,
+    Absence, CancelCause, Candidate, ChannelChoice, ConsentCheck, Experiment, Intervention, Mandate, Offer, Pressure,
+    Route, Seen, Signal, Suggestion, TimelineEntry, Withheld,
 };
 pub use profile::{
-    Answer, Case, ChannelUse, ConsentState, Contract, Conversation, CustomerValue, Effort,
-    KnownIdentifier, Pending, PhaseState, Profile, Promise, Risk, SentimentState,
+    Answer, Case, ChannelUse, ConsentState, Contract, Conversation, CustomerValue, Effort, KnownIdentifier, Pending,
+    PhaseState, Profile, Promise, Risk, SentimentState,
 };
-pub use sentiment::{Evidence, EventSentiment, Score, Sentiment};
+pub use sentiment::{EventSentiment, Evidence, Score, Sentiment};
 pub use value::{Decimal, Millis, OutputId};

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Action, Arm, Channel, ConsentStatus, Decimal, Effect, EventRef, Identifier, Millis, Mode,
-    OutChannel, OutputId, Phase, Product, SentimentState, Trace, WithheldReason,
+    Action, Arm, Channel, ConsentStatus, Decimal, Effect, EventRef, Identifier, Millis, Mode, OutChannel, OutputId,
+    Phase, Product, SentimentState, Trace, WithheldReason,
 };
 
 /// A pattern matched, with its evidence.

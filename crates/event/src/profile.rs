@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    Band, Channel, ConsentStatus, Decimal, EventRef, Identifier, InterventionState, Label, Millis,
-    OutChannel, OutputId, Phase, Product, PromiseStatus, Role, TimelineEntry, TrendLabel,
+    Band, Channel, ConsentStatus, Decimal, EventRef, Identifier, InterventionState, Label, Millis, OutChannel,
+    OutputId, Phase, Product, PromiseStatus, Role, TimelineEntry, TrendLabel,
 };
 
 /// The whole view of one customer: bounded, compacted by customer key.

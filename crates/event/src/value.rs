@@ -163,7 +163,10 @@ mod tests {
             ("-0.125", "-0.125"),
             ("0.0001", "0.0001"),
         ] {
-            assert_eq!(Decimal::parse(text).map(|value| value.to_string()).as_deref(), Some(printed));
+            assert_eq!(
+                Decimal::parse(text).map(|value| value.to_string()).as_deref(),
+                Some(printed)
+            );
         }
         for text in ["", ".5", "1.00001", "1e3", "--1", "123456789012345"] {
             assert_eq!(Decimal::parse(text), None, "{text}");

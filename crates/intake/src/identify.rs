@@ -5,7 +5,20 @@ use unicode_normalization::UnicodeNormalization;
 
 /// Values that identify nobody, in lower case.
 pub const PLACEHOLDERS: &[&str] = &[
-    "", "null", "nil", "none", "undefined", "nan", "0", "-", "n/a", "na", "unknown", "anonymous", "guest", "test",
+    "",
+    "null",
+    "nil",
+    "none",
+    "undefined",
+    "nan",
+    "0",
+    "-",
+    "n/a",
+    "na",
+    "unknown",
+    "anonymous",
+    "guest",
+    "test",
     "00000000-0000-0000-0000-000000000000",
 ];
 
@@ -97,9 +110,17 @@ mod tests {
     use super::*;
 
     fn check(kind: IdentifierKind, value: &str, expected: Option<&str>) {
-        let raw = Identifier { kind, value: value.into(), ..Identifier::default() };
+        let raw = Identifier {
+            kind,
+            value: value.into(),
+            ..Identifier::default()
+        };
         let found = identify(vec![raw], &["demo".to_owned()]);
-        assert_eq!(found.identifiers.first().map(|identifier| identifier.value.as_str()), expected, "{kind} {value}");
+        assert_eq!(
+            found.identifiers.first().map(|identifier| identifier.value.as_str()),
+            expected,
+            "{kind} {value}"
+        );
         assert_eq!(found.dropped, expected.is_none(), "{kind} {value}");
     }
 
@@ -124,7 +145,12 @@ mod tests {
 
     #[test]
     fn repeats_are_united_and_the_strongest_comes_first() {
-        let of = |kind, value: &str, verified| Identifier { kind, value: value.into(), namespace: String::new(), verified };
+        let of = |kind, value: &str, verified| Identifier {
+            kind,
+            value: value.into(),
+            namespace: String::new(),
+            verified,
+        };
         let found = identify(
             vec![
                 of(IdentifierKind::Device, "d", false),
@@ -135,7 +161,10 @@ mod tests {
         );
         assert_eq!(
             found.identifiers,
-            vec![of(IdentifierKind::Email, "a@x.nl", true), of(IdentifierKind::Device, "d", false)]
+            vec![
+                of(IdentifierKind::Email, "a@x.nl", true),
+                of(IdentifierKind::Device, "d", false)
+            ]
         );
     }
 }

@@ -26,8 +26,14 @@ impl Keys {
             return identifier.value.clone();
         };
         let mut mac = self.mac.clone();
-        for (index, part) in
-            [tenant, identifier.kind.as_str(), &identifier.namespace, &identifier.value].iter().enumerate()
+        for (index, part) in [
+            tenant,
+            identifier.kind.as_str(),
+            &identifier.namespace,
+            &identifier.value,
+        ]
+        .iter()
+        .enumerate()
         {
             if index > 0 {
                 mac.update(&[0]);
@@ -76,7 +82,11 @@ mod tests {
     use super::*;
 
     fn identifier(kind: IdentifierKind, value: &str) -> Identifier {
-        Identifier { kind, value: value.into(), ..Identifier::default() }
+        Identifier {
+            kind,
+            value: value.into(),
+            ..Identifier::default()
+        }
     }
 
     #[test]
@@ -91,9 +101,16 @@ mod tests {
         let keys = Keys::new(b"x");
         let echoed = identifier(IdentifierKind::Key, "c.abc");
         assert_eq!(keys.key("default", &echoed), "c.abc");
-        let list = [identifier(IdentifierKind::Device, "d"), identifier(IdentifierKind::Customer, "1"), echoed];
+        let list = [
+            identifier(IdentifierKind::Device, "d"),
+            identifier(IdentifierKind::Customer, "1"),
+            echoed,
+        ];
         assert_eq!(strongest(&list).map(|found| found.kind), Some(IdentifierKind::Key));
-        assert_eq!(strongest(&list[..2]).map(|found| found.kind), Some(IdentifierKind::Customer));
+        assert_eq!(
+            strongest(&list[..2]).map(|found| found.kind),
+            Some(IdentifierKind::Customer)
+        );
         assert_eq!(strongest(&[]), None);
     }
 }

@@ -45,7 +45,9 @@ impl<T> Merge<T> {
     /// A merge of `lanes` partitions, in the order that breaks ties.
     #[must_use]
     pub fn new(lanes: usize) -> Self {
-        Self { lanes: (0..lanes).map(|_| VecDeque::new()).collect() }
+        Self {
+            lanes: (0..lanes).map(|_| VecDeque::new()).collect(),
+        }
     }
 
     /// Adds the next record of a lane.
@@ -106,8 +108,16 @@ mod tests {
     #[test]
     fn a_merge_that_begins_again_anywhere_goes_on_in_the_same_order() {
         let lanes: [&[(Head, &'static str)]; 2] = [
-            &[(Head::At(Millis(1)), "a"), (Head::At(Millis(4)), "d"), (Head::Progress(Millis(9)), "x")],
-            &[(Head::At(Millis(2)), "b"), (Head::At(Millis(3)), "c"), (Head::Progress(Millis(9)), "y")],
+            &[
+                (Head::At(Millis(1)), "a"),
+                (Head::At(Millis(4)), "d"),
+                (Head::Progress(Millis(9)), "x"),
+            ],
+            &[
+                (Head::At(Millis(2)), "b"),
+                (Head::At(Millis(3)), "c"),
+                (Head::Progress(Millis(9)), "y"),
+            ],
         ];
         let run = |from: [usize; 2]| {
             let mut merge = Merge::new(2);

@@ -80,7 +80,11 @@ fn replace<'a>(
 
 /// ISO 7064 mod 97-10, as ISO 13616 asks of an IBAN.
 fn iban_checks(text: &str) -> bool {
-    let compact: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).map(|byte| byte.to_ascii_uppercase()).collect();
+    let compact: Vec<u8> = text
+        .bytes()
+        .filter(u8::is_ascii_alphanumeric)
+        .map(|byte| byte.to_ascii_uppercase())
+        .collect();
     if !(15..=34).contains(&compact.len()) {
         return false;
     }
@@ -119,9 +123,15 @@ pub fn strip_url(url: &str, kept: &[String]) -> String {
     let Some((path, query)) = url.split_once('?') else {
         return url.to_owned();
     };
-    let query: Vec<&str> =
-        query.split('&').filter(|pair| kept.iter().any(|name| pair.split('=').next() == Some(name))).collect();
-    if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) }
+    let query: Vec<&str> = query
+        .split('&')
+        .filter(|pair| kept.iter().any(|name| pair.split('=').next() == Some(name)))
+        .collect();
+    if query.is_empty() {
+        path.to_owned()
+    } else {
+        format!("{path}?{}", query.join("&"))
+    }
 }
 
 #[cfg(test)]
@@ -155,7 +165,10 @@ mod tests {
     #[test]
     fn urls_lose_fragments_and_parameters() {
         let kept = ["page".to_owned()];
-        assert_eq!(strip_url("https://x/y?token=1&page=2#frag", &kept), "https://x/y?page=2");
+        assert_eq!(
+            strip_url("https://x/y?token=1&page=2#frag", &kept),
+            "https://x/y?page=2"
+        );
         assert_eq!(strip_url("/y?email=a", &kept), "/y");
         assert_eq!(strip_url("/y", &kept), "/y");
     }

@@ -9,7 +9,7 @@ mod stage;
 pub use event::Millis;
 pub use record::{Header, Output, Record, TopicPartition, partition_of};
 pub use seam::{
-    Batch, Bounds, Change, ChangelogReader, Committed, Commit, CommitReport, Db, Log, LogError, Membership,
+    Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, Db, Log, LogError, Membership,
     PartitionEpoch, Row,
 };
 pub use stage::{Corrupt, Cx, Reject, Routed, RowWriter, Rows, Stage, Tick};

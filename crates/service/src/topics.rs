@@ -1,0 +1,186 @@
+//! Every topic that Waymark reads or writes: its name, partitions and settings. Pure.
+
+use std::collections::BTreeMap;
+
+/// The suffixes of the raw topics `journey.events.*`.
+pub const RAW: [&str; 8] = ["web", "mobile", "voice", "social", "chat", "email", "business", "agents"];
+
+/// The suffixes of the intervention topics `journey.interventions.*`.
+pub const CHANNELS: [&str; 8] = ["chat", "web", "voice", "email", "sms", "social", "desktop", "csm"];
+
+/// The names of topics under one prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Names {
+    prefix: String,
+}
+
+impl Names {
+    /// Takes the configured prefix, often empty.
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// A topic by its name without prefix.
+    #[must_use]
+    pub fn topic(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    /// A raw topic by its suffix.
+    #[must_use]
+    pub fn raw(&self, suffix: &str) -> String {
+        self.topic(&format!("journey.events.{suffix}"))
+    }
+
+    /// All raw topics, in the order of [`RAW`].
+    #[must_use]
+    pub fn all_raw(&self) -> Vec<String> {
+        RAW.iter().map(|suffix| self.raw(suffix)).collect()
+    }
+
+    /// The suffix of a raw topic; `None` for any other.
+    #[must_use]
+    pub fn raw_suffix(&self, topic: &str) -> Option<&'static str> {
+        let suffix = topic.strip_prefix(&self.prefix)?.strip_prefix("journey.events.")?;
+        RAW.into_iter().find(|known| *known == suffix)
+    }
+
+    /// `journey.timeline`.
+    #[must_use]
+    pub fn timeline(&self) -> String {
+        self.topic("journey.timeline")
+    }
+
+    /// `journey.patterns`.
+    #[must_use]
+    pub fn patterns(&self) -> String {
+        self.topic("journey.patterns")
+    }
+
+    /// The dead letters of a topic, given with its prefix.
+    #[must_use]
+    pub fn dead_letters(topic: &str) -> String {
+        format!("{topic}.dlq")
+    }
+
+    /// The changelog of a service.
+    #[must_use]
+    pub fn changelog(&self, service: &str) -> String {
+        self.topic(&format!("journey.changelog.{service}"))
+    }
+
+    /// The consumer group of a service.
+    #[must_use]
+    pub fn group(&self, service: &str) -> String {
+        format!("{}waymark-{service}", self.prefix)
+    }
+}
+
+/// What a topic must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicSpec {
+    /// The full name.
+    pub name: String,
+    /// Partitions; fixed for life where keys own them.
+    pub partitions: i32,
+    /// Settings beside replication.
+    pub configs: BTreeMap<String, String>,
+}
+
+/// The figures that a deployment chooses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counts {
+    /// Timeline, profiles and changelogs.
+    pub timeline: i32,
+    /// Raw topics.
+    pub raw: i32,
+    /// All others.
+    pub output: i32,
+    /// Upper bound of retention, in milliseconds.
+    pub retention: i64,
+}
+
+const DAY: i64 = 86_400_000;
+
+/// Every topic of the services that exist.
+#[must_use]
+pub fn topics(names: &Names, counts: Counts) -> Vec<TopicSpec> {
+    let mut specs = Vec::new();
+    let mut add = |name: String, partitions: i32, configs: &[(&str, String)]| {
+        let configs = configs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        specs.push(TopicSpec { name, partitions, configs });
+    };
+    let kept = |days: i64| {
+        [("cleanup.policy", "delete".to_owned()), ("retention.ms", (days * DAY).min(counts.retention).to_string())]
+    };
+    let sized = |days: i64, bytes: u32| {
+        let [policy, retention] = kept(days);
+        [policy, retention, ("max.message.bytes", bytes.to_string())]
+    };
+    let compact = || [("cleanup.policy", "compact".to_owned())];
+    const RAW_BYTES: u32 = 1_572_864;
+    const BIG_BYTES: u32 = 2_097_152;
+
+    for raw in names.all_raw() {
+        add(Names::dead_letters(&raw), 6.min(counts.output), &sized(7, BIG_BYTES));
+        add(raw, counts.raw, &sized(7, RAW_BYTES));
+    }
+    add(Names::dead_letters(&names.timeline()), 6.min(counts.output), &sized(28, BIG_BYTES));
+    add(names.timeline(), counts.timeline, &sized(28, BIG_BYTES));
+    for name in ["journey.sentiment", "journey.signals", "journey.outcomes", "journey.interventions.withheld"] {
+        add(names.topic(name), counts.output, &kept(28));
+    }
+    for channel in CHANNELS {
+        add(names.topic(&format!("journey.interventions.{channel}")), counts.output, &kept(7));
+    }
+    add(names.topic("journey.profiles"), counts.timeline, &compact());
+    add(names.patterns(), 1, &compact());
+    let changelog = [
+        ("cleanup.policy", "delete".to_owned()),
+        ("retention.ms", "-1".to_owned()),
+        ("retention.bytes", "-1".to_owned()),
+        ("compression.type", "lz4".to_owned()),
+        ("segment.bytes", (32 * 1024 * 1024).to_string()),
+        ("segment.ms", DAY.to_string()),
+        ("max.message.bytes", BIG_BYTES.to_string()),
+    ];
+    add(names.changelog("monitor"), counts.timeline, &changelog);
+    specs.sort_by(|one, other| one.name.cmp(&other.name));
+    specs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COUNTS: Counts = Counts { timeline: 4, raw: 2, output: 2, retention: 28 * DAY };
+
+    #[test]
+    fn names_carry_the_prefix_and_are_found_again() {
+        let names = Names::new("shop.");
+        assert_eq!(names.raw("web"), "shop.journey.events.web");
+        assert_eq!(names.raw_suffix("shop.journey.events.web"), Some("web"));
+        assert_eq!(names.raw_suffix("journey.events.web"), None);
+        assert_eq!(names.raw_suffix("shop.journey.events.other"), None);
+    }
+
+    #[test]
+    fn every_topic_is_bounded_compacted_or_trimmed() {
+        let specs = topics(&Names::new(""), COUNTS);
+        assert_eq!(specs.len(), 8 * 2 + 2 + 4 + 8 + 2 + 1);
+        for spec in specs {
+            let policy = spec.configs.get("cleanup.policy").map(String::as_str);
+            let retention = spec.configs.get("retention.ms").map(String::as_str);
+            let trimmed = spec.name.contains(".changelog.");
+            assert!(policy == Some("compact") || trimmed == (retention == Some("-1")), "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn retention_never_exceeds_the_bound() {
+        let specs = topics(&Names::new(""), Counts { retention: DAY, ..COUNTS });
+        let timeline = specs.iter().find(|spec| spec.name == "journey.timeline").expect("listed");
+        assert_eq!(timeline.configs["retention.ms"], DAY.to_string());
+    }
+}

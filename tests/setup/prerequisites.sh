@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Checks what the build and the tests need, and installs what is missing where that is allowed.
+set -euo pipefail
+
+needed=()
+has() { command -v "$1" >/dev/null 2>&1; }
+want() { has "$1" || needed+=("$2"); }
+
+want clang++ clang
+want ccache ccache
+want pkg-config pkg-config
+want make make
+ldconfig -p 2>/dev/null | grep -q 'libclang' || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || needed+=(libclang-dev)
+pkg-config --exists openssl 2>/dev/null || needed+=(libssl-dev)
+pkg-config --exists zlib 2>/dev/null || needed+=(zlib1g-dev)
+
+if ! has cargo; then
+  echo "The Rust toolchain is missing. Install it (1.89 or newer) and run this again." >&2
+  exit 1
+fi
+
+if [ ${#needed[@]} -gt 0 ]; then
+  echo "Installing: ${needed[*]}"
+  if [ "$(id -u)" = 0 ]; then
+    run=()
+  elif has sudo; then
+    run=(sudo)
+  else
+    echo "Neither root nor sudo here. Run as root: apt-get install -y ${needed[*]}" >&2
+    exit 1
+  fi
+  "${run[@]}" apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive "${run[@]}" apt-get install -y -qq "${needed[@]}" >/dev/null
+fi
+
+if ! compgen -G "${CARGO_TARGET_DIR:-target}/debug/build/librocksdb-sys-*/out/librocksdb.a" >/dev/null; then
+  echo "RocksDB will be compiled once; on two cores that takes about 11 minutes."
+fi
