@@ -2,14 +2,22 @@
 //!
 //! Nothing here reads a clock, a file or a socket. A log and a database are reached through [`Log`] and [`Db`] alone.
 
+pub mod bytes;
+pub mod changelog;
+pub mod clock;
+mod marker;
 mod record;
+pub mod rows;
 mod seam;
 mod stage;
+mod task;
 
 pub use event::Millis;
+pub use marker::Marker;
 pub use record::{Header, Output, Record, TopicPartition, partition_of};
 pub use seam::{
     Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, Db, Log, LogError, Membership,
-    PartitionEpoch, Row,
+    PartitionEpoch, Row, StoredRow,
 };
 pub use stage::{Corrupt, Cx, Reject, Routed, RowWriter, Rows, Stage, Tick};
+pub use task::{DeadLetters, InHand, Statefulness, Task, TaskConfig, TaskError};

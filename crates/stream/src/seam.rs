@@ -7,6 +7,9 @@ use crate::{Output, Record, TopicPartition};
 /// One row of state: its full key, and its value or a deletion.
 pub type Row = (Vec<u8>, Option<Vec<u8>>);
 
+/// One row as it is stored: key and value.
+pub type StoredRow = (Vec<u8>, Vec<u8>);
+
 /// What one `poll` brought.
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -236,7 +239,7 @@ pub trait Db: Send {
     ///
     /// # Errors
     /// As [`Db::multi_get`].
-    fn scan(&self, from: &[u8], to: &[u8], max: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, String>;
+    fn scan(&self, from: &[u8], to: &[u8], max: usize) -> Result<Vec<StoredRow>, String>;
 
     /// Applies rows, sorted by key and each key once, as one atomic and durable change.
     ///

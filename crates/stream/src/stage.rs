@@ -126,8 +126,6 @@ pub struct Cx<'a> {
     pub late: bool,
     /// The outputs of this call, in order.
     pub outputs: &'a mut Vec<Output>,
-    /// What happened, by (name, label) for `service` to count; names are those of the metrics without prefix.
-    pub counts: &'a mut Vec<(&'static str, String)>,
 }
 
 /// All rows of one key, head first, as (kind and suffix, bytes with their version byte).

@@ -1,0 +1,191 @@
+//! The clock of one partition: the least of what its log has seen and of how far the writers' inputs have been read.
+
+use std::collections::BTreeMap;
+
+use crate::{Millis, Tick};
+
+/// The clock of one partition. It never goes back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clock {
+    /// The greatest time in the log, of events and ticks.
+    pub high: Millis,
+    /// The newest complete generation of writers: progress by index.
+    pub complete: Generation,
+    /// A newer generation that has not ticked completely yet.
+    pub forming: Generation,
+    now: Millis,
+}
+
+/// The ticks of one generation of writers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Generation {
+    /// Its number; −1 before the first.
+    pub number: i32,
+    /// How many writers it has.
+    pub members: i32,
+    /// How many input partitions there are in all.
+    pub partitions: i32,
+    /// By the writer's index: its progress, and how many partitions it owns.
+    pub rows: BTreeMap<i32, (Millis, i32)>,
+}
+
+impl Default for Generation {
+    fn default() -> Self {
+        Self {
+            number: -1,
+            members: 0,
+            partitions: 0,
+            rows: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::restored(Millis::MIN, Millis::MIN, Generation::default(), Generation::default())
+    }
+}
+
+impl Clock {
+    /// A clock as a marker says it stood.
+    #[must_use]
+    pub fn restored(now: Millis, high: Millis, complete: Generation, forming: Generation) -> Self {
+        Self {
+            high,
+            complete,
+            forming,
+            now,
+        }
+    }
+
+    /// Everything up to here has been read on every channel. [`Millis::MIN`] before the first complete generation.
+    #[must_use]
+    pub fn now(&self) -> Millis {
+        self.now
+    }
+
+    /// Takes the time of an event.
+    pub fn event(&mut self, time: Millis) {
+        self.high = self.high.max(time);
+    }
+
+    /// Takes a tick. One without progress keeps its generation from becoming complete.
+    pub fn tick(&mut self, tick: Tick) {
+        if let Some(progress) = tick.progress {
+            self.high = self.high.max(progress);
+        }
+        if tick.generation < self.complete.number || tick.generation < self.forming.number {
+            return;
+        }
+        if tick.generation == self.complete.number {
+            if let Some(progress) = tick.progress {
+                self.complete.rows.insert(tick.index, (progress, tick.owned));
+            }
+            return;
+        }
+        if tick.generation > self.forming.number {
+            self.forming = Generation {
+                number: tick.generation,
+                members: tick.members,
+                partitions: tick.partitions,
+                rows: BTreeMap::new(),
+            };
+        }
+        match tick.progress {
+            Some(progress) => self.forming.rows.insert(tick.index, (progress, tick.owned)),
+            None => self.forming.rows.remove(&tick.index),
+        };
+        if self.forming.is_complete() {
+            self.complete = std::mem::take(&mut self.forming);
+        }
+    }
+
+    /// Computes the clock anew, once per bucket.
+    pub fn turn(&mut self) {
+        if self.complete.number < 0 {
+            return;
+        }
+        let read = self
+            .complete
+            .rows
+            .values()
+            .map(|(progress, _)| *progress)
+            .min()
+            .unwrap_or(Millis::MIN);
+        self.now = self.now.max(read.min(self.high));
+    }
+}
+
+impl Generation {
+    fn is_complete(&self) -> bool {
+        let owned: i32 = self.rows.values().map(|(_, owned)| *owned).sum();
+        let present = (0..self.members).all(|index| self.rows.contains_key(&index));
+        self.members > 0 && present && owned == self.partitions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tick(generation: i32, index: i32, members: i32, owned: i32, progress: i64) -> Tick {
+        Tick {
+            progress: Some(Millis(progress)),
+            generation,
+            index,
+            members,
+            owned,
+            partitions: 4,
+        }
+    }
+
+    fn now(clock: &mut Clock) -> i64 {
+        clock.turn();
+        clock.now().0
+    }
+
+    #[test]
+    fn an_event_alone_moves_nothing_and_the_slowest_writer_decides() {
+        let mut clock = Clock::default();
+        clock.event(Millis(100));
+        assert_eq!(now(&mut clock), i64::MIN);
+        clock.tick(tick(1, 0, 2, 2, 90));
+        assert_eq!(now(&mut clock), i64::MIN);
+        clock.tick(tick(1, 1, 2, 2, 50));
+        assert_eq!(now(&mut clock), 50);
+        clock.tick(tick(1, 1, 2, 2, 95));
+        assert_eq!(now(&mut clock), 90);
+    }
+
+    #[test]
+    fn a_new_generation_counts_once_all_members_own_all_partitions() {
+        let mut clock = Clock::default();
+        clock.tick(tick(1, 0, 1, 4, 10));
+        assert_eq!(now(&mut clock), 10);
+        clock.tick(tick(2, 0, 2, 1, 20));
+        clock.tick(tick(2, 1, 2, 2, 20));
+        assert_eq!(now(&mut clock), 10);
+        clock.tick(tick(1, 0, 1, 4, 30));
+        clock.tick(tick(2, 0, 2, 2, 40));
+        assert_eq!(now(&mut clock), 20);
+    }
+
+    #[test]
+    fn a_writer_without_progress_holds_a_new_generation() {
+        let mut clock = Clock::default();
+        clock.tick(Tick {
+            progress: None,
+            ..tick(1, 0, 1, 4, 0)
+        });
+        assert_eq!(now(&mut clock), i64::MIN);
+    }
+
+    #[test]
+    fn the_clock_never_goes_back() {
+        let mut clock = Clock::default();
+        clock.tick(tick(1, 0, 1, 4, 10));
+        now(&mut clock);
+        clock.tick(tick(1, 0, 1, 4, 5));
+        assert_eq!(now(&mut clock), 10);
+    }
+}
