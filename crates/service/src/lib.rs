@@ -1,1 +1,4 @@
-//! What every service shares: configuration, metrics, health, shutdown, the worker loop.
+//! What every service shares: topic names and settings, and the worker loop.
+
+pub mod topics;
+pub mod worker;

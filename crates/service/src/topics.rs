@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 /// The suffixes of the raw topics `journey.events.*`.
-pub const RAW: [&str; 8] = ["web", "mobile", "voice", "social", "chat", "email", "business", "agents"];
+pub const RAW: [&str; 8] = [
+    "web", "mobile", "voice", "social", "chat", "email", "business", "agents",
+];
 
 /// The suffixes of the intervention topics `journey.interventions.*`.
 pub const CHANNELS: [&str; 8] = ["chat", "web", "voice", "email", "sms", "social", "desktop", "csm"];
@@ -18,7 +20,9 @@ impl Names {
     /// Takes the configured prefix, often empty.
     #[must_use]
     pub fn new(prefix: &str) -> Self {
-        Self { prefix: prefix.to_owned() }
+        Self {
+            prefix: prefix.to_owned(),
+        }
     }
 
     /// A topic by its name without prefix.
@@ -108,11 +112,21 @@ const DAY: i64 = 86_400_000;
 pub fn topics(names: &Names, counts: Counts) -> Vec<TopicSpec> {
     let mut specs = Vec::new();
     let mut add = |name: String, partitions: i32, configs: &[(&str, String)]| {
-        let configs = configs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
-        specs.push(TopicSpec { name, partitions, configs });
+        let configs = configs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), value.clone()))
+            .collect();
+        specs.push(TopicSpec {
+            name,
+            partitions,
+            configs,
+        });
     };
     let kept = |days: i64| {
-        [("cleanup.policy", "delete".to_owned()), ("retention.ms", (days * DAY).min(counts.retention).to_string())]
+        [
+            ("cleanup.policy", "delete".to_owned()),
+            ("retention.ms", (days * DAY).min(counts.retention).to_string()),
+        ]
     };
     let sized = |days: i64, bytes: u32| {
         let [policy, retention] = kept(days);
@@ -126,13 +140,26 @@ pub fn topics(names: &Names, counts: Counts) -> Vec<TopicSpec> {
         add(Names::dead_letters(&raw), 6.min(counts.output), &sized(7, BIG_BYTES));
         add(raw, counts.raw, &sized(7, RAW_BYTES));
     }
-    add(Names::dead_letters(&names.timeline()), 6.min(counts.output), &sized(28, BIG_BYTES));
+    add(
+        Names::dead_letters(&names.timeline()),
+        6.min(counts.output),
+        &sized(28, BIG_BYTES),
+    );
     add(names.timeline(), counts.timeline, &sized(28, BIG_BYTES));
-    for name in ["journey.sentiment", "journey.signals", "journey.outcomes", "journey.interventions.withheld"] {
+    for name in [
+        "journey.sentiment",
+        "journey.signals",
+        "journey.outcomes",
+        "journey.interventions.withheld",
+    ] {
         add(names.topic(name), counts.output, &kept(28));
     }
     for channel in CHANNELS {
-        add(names.topic(&format!("journey.interventions.{channel}")), counts.output, &kept(7));
+        add(
+            names.topic(&format!("journey.interventions.{channel}")),
+            counts.output,
+            &kept(7),
+        );
     }
     add(names.topic("journey.profiles"), counts.timeline, &compact());
     add(names.patterns(), 1, &compact());
@@ -154,7 +181,12 @@ pub fn topics(names: &Names, counts: Counts) -> Vec<TopicSpec> {
 mod tests {
     use super::*;
 
-    const COUNTS: Counts = Counts { timeline: 4, raw: 2, output: 2, retention: 28 * DAY };
+    const COUNTS: Counts = Counts {
+        timeline: 4,
+        raw: 2,
+        output: 2,
+        retention: 28 * DAY,
+    };
 
     #[test]
     fn names_carry_the_prefix_and_are_found_again() {
@@ -173,14 +205,27 @@ mod tests {
             let policy = spec.configs.get("cleanup.policy").map(String::as_str);
             let retention = spec.configs.get("retention.ms").map(String::as_str);
             let trimmed = spec.name.contains(".changelog.");
-            assert!(policy == Some("compact") || trimmed == (retention == Some("-1")), "{}", spec.name);
+            assert!(
+                policy == Some("compact") || trimmed == (retention == Some("-1")),
+                "{}",
+                spec.name
+            );
         }
     }
 
     #[test]
     fn retention_never_exceeds_the_bound() {
-        let specs = topics(&Names::new(""), Counts { retention: DAY, ..COUNTS });
-        let timeline = specs.iter().find(|spec| spec.name == "journey.timeline").expect("listed");
+        let specs = topics(
+            &Names::new(""),
+            Counts {
+                retention: DAY,
+                ..COUNTS
+            },
+        );
+        let timeline = specs
+            .iter()
+            .find(|spec| spec.name == "journey.timeline")
+            .expect("listed");
         assert_eq!(timeline.configs["retention.ms"], DAY.to_string());
     }
 }

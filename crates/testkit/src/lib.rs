@@ -1,1 +1,3 @@
-//! A memory log and database with faults, and a real Kafka started for a test.
+//! A memory log and database with faults, for tests of what must survive them.
+
+pub mod memory;

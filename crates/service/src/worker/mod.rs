@@ -1,0 +1,510 @@
+//! One worker: one thread, one consumer, one transactional producer, and the tasks of its partitions.
+//!
+//! Commit first, apply afterwards. What an epoch did becomes state only once its transaction is known to be committed; when the
+//! outcome is unknown, positions are compared, never guessed.
+
+mod recover;
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use stream::{
+    Batch, Change, Commit, Db, DeadLetters, InHand, Log, LogError, Membership, Millis, Output, Record, Stage,
+    Statefulness, Task, TaskConfig, TaskError, TopicPartition,
+};
+
+/// Opens the database of an input partition.
+pub type OpenDb = Box<dyn FnMut(&TopicPartition) -> Result<Box<dyn Db>, String> + Send>;
+
+/// What a worker is told at its start.
+pub struct WorkerConfig {
+    /// How long an epoch stays open at most while live.
+    pub epoch_interval: Duration,
+    /// An epoch is closed at this many records.
+    pub epoch_records: u64,
+    /// At most this many records a poll.
+    pub poll_records: usize,
+    /// Committed rows kept in memory before they are flushed, in bytes.
+    pub flush_bytes: usize,
+    /// Or flushed after this long.
+    pub flush_interval: Duration,
+    /// `order.window`, in milliseconds.
+    pub window: i64,
+    /// Whether the stage keeps state.
+    pub state: Statefulness,
+    /// Decoded keys kept in memory, per partition.
+    pub cached_keys: usize,
+    /// The changelog topic of a stage with state.
+    pub changelog_topic: Option<Arc<str>>,
+    /// Where a group without committed offsets begins.
+    pub start: Start,
+    /// Makes dead letters.
+    pub dead_letters: DeadLetters,
+    /// Opens databases.
+    pub open_db: OpenDb,
+    /// The clock on the wall.
+    pub wall: Box<dyn Fn() -> Millis + Send>,
+}
+
+/// Where a new group begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the first record still there.
+    Earliest,
+    /// Behind the last.
+    Latest,
+}
+
+/// What a service adds to the loop. Every method has a default that does nothing.
+pub trait Hooks<S: Stage> {
+    /// The worker owns exactly these partitions from now on.
+    fn owns(&mut self, _partitions: &[TopicPartition], _membership: Membership) {}
+
+    /// Takes a record that was read and gives those that are to be processed next, in order.
+    fn order(&mut self, record: Record, ready: &mut Vec<Record>) {
+        ready.push(record);
+    }
+
+    /// A record is about to be processed. May write outputs before it, and set the clock of a stage without state.
+    fn before(&mut self, _record: &Record, _outputs: &mut Vec<Output>) -> Option<Millis> {
+        None
+    }
+
+    /// The end of a partition was reached.
+    fn ended(&mut self, _partition: &TopicPartition) {}
+
+    /// What was read of this partition and not processed is to be forgotten: it will be read again, or by another.
+    fn dropped(&mut self, _partition: &TopicPartition) {}
+
+    /// Called once a turn; may write outputs, such as ticks.
+    fn turn(&mut self, _now: Millis, _outputs: &mut Vec<Output>) {}
+
+    /// Called between two epochs; returns the catalogue revision that the next one runs under.
+    fn between_epochs(&mut self, _stage: &S) -> Option<i64> {
+        None
+    }
+
+    /// An epoch ended.
+    fn observe(&mut self, _what: &Observation<'_>) {}
+}
+
+/// No additions.
+impl<S: Stage> Hooks<S> for () {}
+
+/// What a worker tells its service, to be counted.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Observation<'a> {
+    /// Records were read from a topic.
+    Read {
+        /// The topic.
+        topic: &'a str,
+        /// How many.
+        records: u64,
+    },
+    /// An epoch was committed.
+    Committed {
+        /// Committed outputs by topic.
+        written: &'a BTreeMap<Arc<str>, u64>,
+        /// From its first record to the call of commit.
+        process: Duration,
+        /// The commit itself.
+        commit: Duration,
+    },
+    /// An epoch was aborted.
+    Aborted,
+    /// The outcome of an epoch was unknown.
+    Unknown,
+    /// The assignment changed: partitions now owned.
+    Assigned(usize),
+    /// The state of one partition after an epoch.
+    Partition {
+        /// The input partition.
+        partition: i32,
+        /// Its clock.
+        clock: Millis,
+        /// Timers filed.
+        timers: usize,
+        /// Committed bytes in memory alone.
+        overlay_bytes: usize,
+    },
+}
+
+/// Why a worker ended by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stop {
+    /// Positions contradict each other: nobody may guess. Keep the disk.
+    Halted(String),
+    /// Another process has this worker's name.
+    Fenced(String),
+    /// Log or disk refused.
+    Failed(String),
+}
+
+impl std::fmt::Display for Stop {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Halted(message) => write!(f, "halted: {message}"),
+            Self::Fenced(message) => write!(f, "another process has this instance name: {message}"),
+            Self::Failed(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for Stop {}
+
+impl From<TaskError> for Stop {
+    fn from(error: TaskError) -> Self {
+        match error {
+            TaskError::Corrupt(message) => Self::Halted(message),
+            TaskError::Db(message) => Self::Failed(format!("database failed: {message}")),
+        }
+    }
+}
+
+/// One worker.
+pub struct Worker<L: Log, S: Stage, H: Hooks<S>> {
+    log: L,
+    stage: Arc<S>,
+    hooks: H,
+    config: WorkerConfig,
+    tasks: BTreeMap<TopicPartition, Task<S>>,
+    /// When the open transaction began; `None` while there is none.
+    begun: Option<Instant>,
+    written: BTreeMap<Arc<str>, u64>,
+    flushed: Instant,
+    batch: Batch,
+    outputs: Vec<Output>,
+}
+
+impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
+    /// A worker on an open log.
+    pub fn new(log: L, stage: Arc<S>, hooks: H, config: WorkerConfig) -> Self {
+        Self {
+            log,
+            stage,
+            hooks,
+            config,
+            tasks: BTreeMap::new(),
+            begun: None,
+            written: BTreeMap::new(),
+            flushed: Instant::now(),
+            batch: Batch::default(),
+            outputs: Vec::new(),
+        }
+    }
+
+    /// The log, for tests that look behind it.
+    pub fn log_mut(&mut self) -> &mut L {
+        &mut self.log
+    }
+
+    /// The service's additions.
+    pub fn hooks(&self) -> &H {
+        &self.hooks
+    }
+
+    /// Turns until `stop` is set, then commits, flushes and gives partitions back.
+    ///
+    /// # Errors
+    /// [`Stop`] if it cannot go on.
+    pub fn run(&mut self, stop: &AtomicBool) -> Result<(), Stop> {
+        while !stop.load(Ordering::Relaxed) {
+            self.turn()?;
+        }
+        self.finish()
+    }
+
+    /// Commits what is open and flushes what is committed.
+    ///
+    /// # Errors
+    /// See [`Worker::run`].
+    pub fn finish(&mut self) -> Result<(), Stop> {
+        self.commit()?;
+        for task in self.tasks.values_mut() {
+            task.flush()?;
+        }
+        Ok(())
+    }
+
+    /// One round: read, process, commit if it is time.
+    ///
+    /// # Errors
+    /// See [`Worker::run`].
+    pub fn turn(&mut self) -> Result<(), Stop> {
+        let wait = match self.begun {
+            Some(begun) => self.config.epoch_interval.saturating_sub(begun.elapsed()),
+            None => self.config.epoch_interval,
+        };
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.records.clear();
+        batch.changes.clear();
+        batch.ends.clear();
+        match self.log.poll(wait, self.config.poll_records, &mut batch) {
+            Ok(()) => {}
+            Err(LogError::Retriable(message)) => {
+                tracing::warn!(error = message, "log did not answer, trying again");
+                self.batch = batch;
+                return Ok(());
+            }
+            Err(error) => return Err(Stop::Failed(error.to_string())),
+        }
+        for change in std::mem::take(&mut batch.changes) {
+            self.change(change)?;
+        }
+        let done = self.process(&mut batch);
+        self.batch = batch;
+        done?;
+        let now = (self.config.wall)();
+        let mut outputs = std::mem::take(&mut self.outputs);
+        self.hooks.turn(now, &mut outputs);
+        let sent = self.send_all(&mut outputs);
+        self.outputs = outputs;
+        if !sent? {
+            return Ok(());
+        }
+        if self.is_due() { self.commit() } else { Ok(()) }
+    }
+
+    fn is_due(&self) -> bool {
+        let Some(begun) = self.begun else {
+            return self.tasks.values().any(Task::is_touched);
+        };
+        let records: u64 = self.tasks.values().map(Task::open_records).sum();
+        begun.elapsed() >= self.config.epoch_interval || records >= self.config.epoch_records
+    }
+
+    fn process(&mut self, batch: &mut Batch) -> Result<(), Stop> {
+        let mut ready = Vec::new();
+        for record in batch.records.drain(..) {
+            self.hooks.observe(&Observation::Read {
+                topic: &record.topic,
+                records: 1,
+            });
+            self.hooks.order(record, &mut ready);
+        }
+        for (partition, _) in &batch.ends {
+            self.hooks.ended(partition);
+        }
+        for record in ready {
+            let partition = TopicPartition {
+                topic: Arc::clone(&record.topic),
+                partition: record.partition,
+            };
+            let mut outputs = std::mem::take(&mut self.outputs);
+            let now = self
+                .hooks
+                .before(&record, &mut outputs)
+                .unwrap_or_else(|| (self.config.wall)());
+            let Some(task) = self.tasks.get_mut(&partition) else {
+                self.outputs = outputs;
+                continue;
+            };
+            let handled = catch_unwind(AssertUnwindSafe(|| task.handle(&record, now, &mut outputs)));
+            let Ok(handled) = handled else {
+                let in_hand = task.in_hand();
+                outputs.clear();
+                self.outputs = outputs;
+                return self.panicked(&partition, in_hand);
+            };
+            handled?;
+            let sent = self.send_all(&mut outputs);
+            self.outputs = outputs;
+            if !sent? {
+                // The epoch was aborted: what was read of it will be read again.
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// A stage panicked: the epoch is dropped, and the record becomes a dead letter when it is read again.
+    fn panicked(&mut self, partition: &TopicPartition, in_hand: Option<InHand>) -> Result<(), Stop> {
+        let Some(InHand::Record(offset)) = in_hand else {
+            return Err(Stop::Failed(format!(
+                "a timer made the service panic: {}/{}",
+                partition.topic, partition.partition
+            )));
+        };
+        tracing::error!(topic = %partition.topic, partition = partition.partition, offset, "record made the service panic");
+        if let Some(task) = self.tasks.get_mut(partition) {
+            task.skip(offset);
+        }
+        self.abort("a record made the service panic")
+    }
+
+    /// Sends outputs; false if the epoch had to be aborted.
+    fn send_all(&mut self, outputs: &mut Vec<Output>) -> Result<bool, Stop> {
+        if outputs.is_empty() {
+            return Ok(true);
+        }
+        self.begin()?;
+        for output in outputs.drain(..) {
+            let topic = Arc::clone(&output.topic);
+            match self.log.send(output) {
+                Ok(()) => *self.written.entry(topic).or_default() += 1,
+                Err(LogError::Unknown(message)) => {
+                    self.unknown(&Commit::default(), &message)?;
+                    return Ok(false);
+                }
+                Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
+                Err(LogError::Fatal(message)) => return Err(Stop::Failed(message)),
+                Err(error) => {
+                    self.abort(&error.to_string())?;
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn begin(&mut self) -> Result<(), Stop> {
+        if self.begun.is_some() {
+            return Ok(());
+        }
+        loop {
+            match self.log.begin() {
+                Ok(()) => break,
+                Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
+                Err(LogError::Fatal(message)) => return Err(Stop::Failed(message)),
+                Err(error) => {
+                    tracing::warn!(%error, "transaction could not begin, replacing the producer");
+                    self.recycle()?;
+                }
+            }
+        }
+        self.begun = Some(Instant::now());
+        Ok(())
+    }
+
+    fn commit(&mut self) -> Result<(), Stop> {
+        let mut epoch = Commit::default();
+        for task in self.tasks.values_mut() {
+            epoch.partitions.extend(task.batch());
+        }
+        if epoch.partitions.is_empty() {
+            if self.begun.is_none() {
+                return Ok(());
+            }
+            // Outputs without input, such as ticks: any owned partition's position carries the transaction.
+            let Some((partition, task)) = self.tasks.iter().next() else {
+                return self.abort("no partition is owned");
+            };
+            epoch.partitions.push(stream::PartitionEpoch {
+                input: partition.clone(),
+                offset: task.marker().offset,
+                metadata: if self.config.state == Statefulness::Keyed {
+                    task.marker().metadata()
+                } else {
+                    String::new()
+                },
+                changelog: Vec::new(),
+                rows: Vec::new(),
+            });
+        }
+        self.begin()?;
+        let process = self.begun.map(|begun| begun.elapsed()).unwrap_or_default();
+        let started = Instant::now();
+        match self.log.commit(&epoch) {
+            Ok(report) => self.apply(epoch, &report.changelog_next, process, started.elapsed()),
+            Err(LogError::Fenced(message)) => Err(Stop::Fenced(message)),
+            Err(LogError::Fatal(message)) => Err(Stop::Failed(message)),
+            Err(LogError::Unknown(message)) => self.unknown(&epoch, &message),
+            Err(error) => self.abort(&error.to_string()),
+        }
+    }
+
+    fn apply(
+        &mut self,
+        epoch: Commit,
+        changelog_next: &[Option<i64>],
+        process: Duration,
+        commit: Duration,
+    ) -> Result<(), Stop> {
+        for (index, part) in epoch.partitions.into_iter().enumerate() {
+            let carries_ticks_only = self.config.state == Statefulness::Keyed && part.rows.is_empty();
+            if carries_ticks_only {
+                continue;
+            }
+            if let Some(task) = self.tasks.get_mut(&part.input) {
+                task.committed(part, changelog_next.get(index).copied().flatten())?;
+            }
+        }
+        self.begun = None;
+        let written = std::mem::take(&mut self.written);
+        self.hooks.observe(&Observation::Committed {
+            written: &written,
+            process,
+            commit,
+        });
+        for (partition, task) in &self.tasks {
+            self.hooks.observe(&Observation::Partition {
+                partition: partition.partition,
+                clock: task.clock(),
+                timers: task.timers_pending(),
+                overlay_bytes: task.overlay_bytes(),
+            });
+        }
+        if let Some(revision) = self.hooks.between_epochs(&self.stage) {
+            self.tasks.values_mut().for_each(|task| task.set_revision(revision));
+        }
+        let bytes: usize = self.tasks.values().map(Task::overlay_bytes).sum();
+        if bytes >= self.config.flush_bytes || self.flushed.elapsed() >= self.config.flush_interval {
+            self.flushed = Instant::now();
+            for task in self.tasks.values_mut() {
+                task.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn task_config(&self, partition: &TopicPartition) -> TaskConfig {
+        TaskConfig {
+            input: partition.clone(),
+            window: self.config.window,
+            state: self.config.state,
+            cached_keys: self.config.cached_keys,
+            dead_letters: Arc::clone(&self.config.dead_letters),
+        }
+    }
+
+    fn change(&mut self, change: Change) -> Result<(), Stop> {
+        match change {
+            Change::Assigned(partitions) => {
+                for partition in &partitions {
+                    self.assign(partition)?;
+                }
+            }
+            Change::Revoked(partitions) => {
+                self.commit()?;
+                self.close(&partitions)?;
+            }
+            Change::Lost(partitions) => {
+                self.abort("partitions were lost")?;
+                self.close(&partitions)?;
+            }
+        }
+        let owned: Vec<TopicPartition> = self.tasks.keys().cloned().collect();
+        let membership = self.patiently("group membership", L::membership)?;
+        self.hooks.owns(&owned, membership);
+        self.hooks.observe(&Observation::Assigned(owned.len()));
+        Ok(())
+    }
+
+    fn close(&mut self, partitions: &[TopicPartition]) -> Result<(), Stop> {
+        for partition in partitions {
+            self.hooks.dropped(partition);
+            if let Some(mut task) = self.tasks.remove(partition) {
+                task.aborted();
+                task.flush()?;
+            }
+        }
+        self.patiently("giving partitions back", |log| log.release(partitions))
+    }
+}

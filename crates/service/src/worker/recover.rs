@@ -1,0 +1,254 @@
+//! What a worker does when it is given a partition, and when a transaction did not simply succeed.
+
+use std::time::{Duration, Instant};
+
+use stream::{Commit, Committed, Log, LogError, Marker, Stage, Statefulness, Task, TopicPartition};
+
+use super::{Hooks, Observation, Start, Stop, Worker};
+
+/// How long a passing error may last before the worker gives up.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
+    /// Repeats a call while its error is a passing one.
+    pub(super) fn patiently<T>(
+        &mut self,
+        what: &str,
+        mut call: impl FnMut(&mut L) -> Result<T, LogError>,
+    ) -> Result<T, Stop> {
+        let begun = Instant::now();
+        loop {
+            match call(&mut self.log) {
+                Ok(value) => return Ok(value),
+                Err(LogError::Retriable(message)) if begun.elapsed() < PATIENCE => {
+                    tracing::warn!(error = message, what, "log did not answer, trying again");
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+                Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
+                Err(error) => return Err(Stop::Failed(format!("{what}: {error}"))),
+            }
+        }
+    }
+
+    /// Opens a partition: the database, then the changelog behind it, until both agree with the committed offset.
+    pub(super) fn assign(&mut self, partition: &TopicPartition) -> Result<(), Stop> {
+        let asked = [partition.clone()];
+        let committed = self
+            .patiently("committed offsets", |log| log.committed(&asked))?
+            .into_iter()
+            .next()
+            .flatten();
+        let db = (self.config.open_db)(partition).map_err(Stop::Failed)?;
+        let mut task = Task::open(std::sync::Arc::clone(&self.stage), self.task_config(partition), db)?;
+        if self.config.state == Statefulness::Keyed {
+            self.restore(partition, &mut task, committed.as_ref())?;
+        }
+        let next = match (&committed, task.marker().epoch) {
+            (Some(committed), _) => committed.offset,
+            (None, epoch) if epoch > 0 => task.marker().offset,
+            (None, _) => {
+                let bounds = self.patiently("offsets of the input", |log| log.bounds(partition))?;
+                match self.config.start {
+                    Start::Earliest => bounds.start,
+                    Start::Latest => bounds.end,
+                }
+            }
+        };
+        if task.marker().epoch == 0 {
+            task.begin_at(next);
+        }
+        if let Some(revision) = self.hooks.between_epochs(&self.stage) {
+            task.set_revision(revision);
+        }
+        self.tasks.insert(partition.clone(), task);
+        tracing::info!(topic = %partition.topic, partition = partition.partition, offset = next, "partition opened");
+        self.patiently("seeking", |log| log.resume(partition, next))
+    }
+
+    fn restore(
+        &mut self,
+        partition: &TopicPartition,
+        task: &mut Task<S>,
+        committed: Option<&Committed>,
+    ) -> Result<(), Stop> {
+        let ahead = committed.is_some_and(|committed| task.marker().offset > committed.offset);
+        if ahead {
+            tracing::warn!(
+                partition = partition.partition,
+                "database is ahead of the log, starting from the changelog"
+            );
+            task.reset()?;
+        }
+        let Some(topic) = self.config.changelog_topic.clone() else {
+            return agrees(partition, task.marker(), committed);
+        };
+        let changelog = TopicPartition {
+            topic,
+            partition: partition.partition,
+        };
+        let bounds = self.patiently("offsets of the changelog", |log| log.bounds(&changelog))?;
+        if bounds.start > 0 {
+            return Err(Stop::Halted(format!(
+                "somebody deleted the beginning of the changelog: partition={} start={}",
+                partition.partition, bounds.start
+            )));
+        }
+        if task.changelog_next() > bounds.end {
+            return Err(Stop::Halted(format!(
+                "database is behind a changelog that ends earlier: partition={} position={} end={}",
+                partition.partition,
+                task.changelog_next(),
+                bounds.end
+            )));
+        }
+        let from = task.changelog_next();
+        let opened = self.patiently("changelog", |log| log.changelog(partition.partition, from))?;
+        let Some(mut reader) = opened else {
+            return agrees(partition, task.marker(), committed);
+        };
+        let begun = Instant::now();
+        let mut records = Vec::new();
+        let mut position = from;
+        while position < bounds.end {
+            records.clear();
+            position = reader
+                .read(Duration::from_millis(100), &mut records)
+                .map_err(|error| Stop::Failed(format!("changelog: {error}")))?;
+            for (offset, value) in &records {
+                task.restore(value, offset + 1)?;
+            }
+            task.restored_to(position);
+            if begun.elapsed() > PATIENCE && records.is_empty() {
+                return Err(Stop::Failed(format!(
+                    "changelog does not end: partition={}",
+                    partition.partition
+                )));
+            }
+        }
+        agrees(partition, task.marker(), committed)
+    }
+
+    /// Drops the open epoch and reads its input again.
+    pub(super) fn abort(&mut self, why: &str) -> Result<(), Stop> {
+        if self.begun.is_some() || self.tasks.values().any(Task::is_touched) {
+            tracing::warn!(why, "epoch aborted");
+        }
+        if self.begun.take().is_some() {
+            match self.log.abort() {
+                Ok(()) => {}
+                Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
+                Err(error) => {
+                    tracing::warn!(%error, "abort failed, replacing the producer");
+                    self.recycle()?;
+                }
+            }
+        }
+        self.hooks.observe(&Observation::Aborted);
+        self.rewind()
+    }
+
+    fn rewind(&mut self) -> Result<(), Stop> {
+        self.written.clear();
+        self.outputs.clear();
+        let mut positions = Vec::new();
+        for (partition, task) in &mut self.tasks {
+            positions.push((partition.clone(), task.aborted()));
+        }
+        for (partition, offset) in positions {
+            self.hooks.dropped(&partition);
+            self.patiently("seeking", |log| log.resume(&partition, offset))?;
+        }
+        Ok(())
+    }
+
+    /// Replaces the producer, however long its coordinator is away.
+    pub(super) fn recycle(&mut self) -> Result<(), Stop> {
+        self.begun = None;
+        loop {
+            match self.log.recycle() {
+                Ok(()) => return Ok(()),
+                Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
+                Err(LogError::Fatal(message)) => return Err(Stop::Failed(message)),
+                Err(error) => {
+                    tracing::warn!(%error, "no new producer yet, trying again");
+                    std::thread::sleep(Duration::from_millis(500));
+                }
+            }
+        }
+    }
+
+    /// The outcome of a commit is unknown: a new producer settles it, then positions say what it was.
+    pub(super) fn unknown(&mut self, epoch: &Commit, why: &str) -> Result<(), Stop> {
+        tracing::warn!(why, "outcome of the transaction is unknown, comparing positions");
+        self.hooks.observe(&Observation::Unknown);
+        self.recycle()?;
+        let partitions: Vec<TopicPartition> = epoch.partitions.iter().map(|part| part.input.clone()).collect();
+        let found = self.patiently("committed offsets", |log| log.committed(&partitions))?;
+        let mut came_through = 0;
+        for (part, found) in epoch.partitions.iter().zip(&found) {
+            let is_new = found
+                .as_ref()
+                .is_some_and(|found| found.offset == part.offset && found.metadata == part.metadata);
+            let before = self.tasks.get(&part.input).map(Task::marker);
+            let is_old = match (found, before) {
+                (None, _) => true,
+                (Some(found), Some(before)) => found.offset == before.offset && found.metadata != part.metadata,
+                (Some(_), None) => false,
+            };
+            match (is_new, is_old) {
+                (true, _) => came_through += 1,
+                (false, true) => {}
+                (false, false) => {
+                    return Err(Stop::Halted(format!(
+                        "committed offset is neither the epoch's nor the one before: partition={}",
+                        part.input.partition
+                    )));
+                }
+            }
+        }
+        if came_through == 0 {
+            return self.rewind();
+        }
+        if came_through < epoch.partitions.len() {
+            return Err(Stop::Halted("a transaction was published in part".to_owned()));
+        }
+        let mut next = Vec::new();
+        for part in &epoch.partitions {
+            next.push(match (&self.config.changelog_topic, part.changelog.is_empty()) {
+                (Some(topic), false) => {
+                    let changelog = TopicPartition {
+                        topic: std::sync::Arc::clone(topic),
+                        partition: part.input.partition,
+                    };
+                    // This worker alone writes it, so its end lies behind the epoch's last part.
+                    Some(
+                        self.patiently("offsets of the changelog", |log| log.bounds(&changelog))?
+                            .end,
+                    )
+                }
+                _ => None,
+            });
+        }
+        let epoch = Commit {
+            partitions: epoch.partitions.clone(),
+        };
+        self.apply(epoch, &next, Duration::ZERO, Duration::ZERO)
+    }
+}
+
+/// The marker and the committed offset must say the same, epoch number included.
+fn agrees(partition: &TopicPartition, marker: &Marker, committed: Option<&Committed>) -> Result<(), Stop> {
+    let Some(committed) = committed else { return Ok(()) };
+    let epoch = Marker::epoch_of(&committed.metadata);
+    if marker.epoch > 0 && committed.offset == marker.offset && epoch == Some(marker.epoch) {
+        return Ok(());
+    }
+    Err(Stop::Halted(format!(
+        "marker and committed offset differ: partition={} marker={}#{} committed={}#{}",
+        partition.partition,
+        marker.offset,
+        marker.epoch,
+        committed.offset,
+        epoch.unwrap_or_default()
+    )))
+}

@@ -1,0 +1,289 @@
+//! The worker on the memory log: dying at every single step, with the disk kept or lost, changes no output.
+
+use std::{sync::Arc, time::Duration};
+
+use proptest::prelude::*;
+use service::worker::{Start, Stop, Worker, WorkerConfig};
+use stream::{
+    Corrupt, Cx, Millis, Output, Record, Reject, Routed, RowWriter, Rows, Stage, Statefulness, Tick, TopicPartition,
+};
+use testkit::memory::{Broker, Disk, Fuse, MemoryLog};
+
+/// "a, then no b for 50": says `late KEY AT` when the wait is over, and echoes every event with its running number.
+struct Waiting;
+
+#[derive(Default)]
+struct State {
+    seen: u64,
+    since: Option<Millis>,
+}
+
+impl Stage for Waiting {
+    type Input = char;
+    type State = State;
+
+    fn decode(&self, record: &Record) -> Result<Routed<char>, Reject> {
+        let value = record.value.as_deref().unwrap_or_default();
+        let text = String::from_utf8_lossy(value);
+        let mut words = text.split(' ');
+        let (kind, key, time) = (
+            words.next(),
+            words.next(),
+            words.next().and_then(|time| time.parse().ok()),
+        );
+        match (kind, key, time) {
+            (Some("tick"), _, Some(time)) => Ok(Routed::Tick(Tick {
+                progress: Some(Millis(time)),
+                generation: 1,
+                index: 0,
+                members: 1,
+                owned: 1,
+                partitions: 1,
+            })),
+            (Some(kind @ ("a" | "b")), Some(key), Some(time)) => Ok(Routed::Event {
+                key: key.as_bytes().to_vec(),
+                time: Millis(time),
+                input: kind.chars().next().expect("matched above"),
+            }),
+            _ => Err(Reject {
+                stage: "decode",
+                reason: "format_unknown",
+                message: String::new(),
+                field: None,
+                schema: None,
+            }),
+        }
+    }
+
+    fn on_event(&self, state: &mut State, event: char, cx: &mut Cx<'_>) {
+        state.seen += 1;
+        state.since = (event == 'a').then_some(cx.now);
+        say(cx, &format!("{event} {} at {}", state.seen, cx.now));
+    }
+
+    fn on_time(&self, state: &mut State, cx: &mut Cx<'_>) {
+        state.since = None;
+        say(cx, &format!("late after {} at {}", state.seen, cx.now));
+    }
+
+    fn deadline(&self, state: &State) -> Option<Millis> {
+        state.since.map(|since| since.plus(50))
+    }
+
+    fn load(&self, rows: Rows<'_>) -> Result<State, Corrupt> {
+        let head = rows
+            .rows
+            .iter()
+            .find(|(name, _)| *name == b"hd")
+            .map(|(_, bytes)| *bytes)
+            .unwrap_or_default();
+        let (seen, since) = head
+            .split_first_chunk::<8>()
+            .ok_or_else(|| Corrupt("short".to_owned()))?;
+        let since = since.first_chunk::<8>().map(|since| Millis(i64::from_be_bytes(*since)));
+        Ok(State {
+            seen: u64::from_be_bytes(*seen),
+            since,
+        })
+    }
+
+    fn save(&self, state: &mut State, rows: &mut RowWriter<'_>) {
+        let mut bytes = state.seen.to_be_bytes().to_vec();
+        bytes.extend(state.since.iter().flat_map(|since| since.0.to_be_bytes()));
+        rows.put(b"hd", bytes);
+    }
+}
+
+fn say(cx: &mut Cx<'_>, text: &str) {
+    cx.outputs.push(Output {
+        topic: Arc::from("out"),
+        partition: None,
+        timestamp: Some(cx.now),
+        key: Some(cx.key.to_vec()),
+        value: Some(text.as_bytes().to_vec()),
+        headers: Vec::new(),
+    });
+}
+
+type TestWorker = Worker<MemoryLog, Waiting, ()>;
+
+fn worker(broker: &Broker, fuse: &Fuse, disk: &Disk, window: i64) -> TestWorker {
+    let (disk, disk_fuse) = (disk.clone(), fuse.clone());
+    let config = WorkerConfig {
+        epoch_interval: Duration::ZERO,
+        epoch_records: 3,
+        poll_records: 4,
+        flush_bytes: 400,
+        flush_interval: Duration::from_secs(3600),
+        window,
+        state: Statefulness::Keyed,
+        cached_keys: 2,
+        changelog_topic: Some(Arc::from("log")),
+        start: Start::Earliest,
+        dead_letters: Arc::new(|record, reject| Output {
+            topic: Arc::from("in.dlq"),
+            partition: None,
+            timestamp: Some(record.timestamp),
+            key: record.key.clone(),
+            value: record.value.clone(),
+            headers: vec![("reason".to_owned(), Some(reject.reason.as_bytes().to_vec()))],
+        }),
+        open_db: Box::new(move |of: &TopicPartition| Ok(Box::new(disk.open(of, &disk_fuse)))),
+        wall: Box::new(|| Millis(0)),
+    };
+    let log = MemoryLog::join(broker, fuse, "g", &["in"], Some("log"));
+    Worker::new(log, Arc::new(Waiting), (), config)
+}
+
+fn broker(history: &[(String, i64)]) -> Broker {
+    let broker = Broker::default();
+    for (topic, partitions) in [("in", 1), ("out", 2), ("log", 1), ("in.dlq", 1)] {
+        broker.create(topic, partitions);
+    }
+    broker.publish(history.iter().map(|(value, arrival)| Output {
+        topic: Arc::from("in"),
+        partition: Some(0),
+        timestamp: Some(Millis(*arrival)),
+        key: None,
+        value: Some(value.as_bytes().to_vec()),
+        headers: Vec::new(),
+    }));
+    broker
+}
+
+/// Turns until two turns in a row bring nothing.
+fn drain(worker: &mut TestWorker, turns: usize) -> Result<(), Stop> {
+    for _ in 0..turns {
+        worker.turn()?;
+    }
+    worker.finish()
+}
+
+fn outputs(broker: &Broker) -> Vec<(i32, String, String)> {
+    let text = |bytes: &Option<Vec<u8>>| String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
+    let said = broker.read("out").into_iter().chain(broker.read("in.dlq"));
+    said.map(|record| (record.partition, text(&record.key), text(&record.value)))
+        .collect()
+}
+
+fn history() -> impl Strategy<Value = Vec<(String, i64)>> {
+    let step = (0..10u8, 0..3u8, 0..30i64, 0..40i64);
+    proptest::collection::vec(step, 1..25).prop_map(|steps| {
+        let mut arrival = 0;
+        let mut history = Vec::new();
+        for (kind, key, gap, behind) in steps {
+            arrival += gap;
+            let time = arrival - behind;
+            history.push(match kind {
+                0..=3 => (format!("a k{key} {time}"), arrival),
+                4..=5 => (format!("b k{key} {time}"), arrival),
+                6 => ("rubbish".to_owned(), arrival),
+                _ => (format!("tick - {arrival}"), arrival),
+            });
+        }
+        history.push((format!("tick - {}", arrival + 1000), arrival + 1000));
+        history.push((format!("tick - {}", arrival + 2000), arrival + 2000));
+        history
+    })
+}
+
+#[test]
+fn an_absence_fires_once_and_a_late_event_prevents_it_while_the_clock_stands() {
+    let history: Vec<(String, i64)> = [
+        ("tick - 0", 0),
+        ("a x 10", 10),
+        ("a y 10", 10),
+        ("b y 55", 90),
+        ("tick - 90", 90),
+        ("tick - 500", 500),
+    ]
+    .map(|(value, arrival)| (value.to_owned(), arrival))
+    .into();
+    let broker = broker(&history);
+    let mut worker = worker(&broker, &Fuse::default(), &Disk::default(), 0);
+    drain(&mut worker, 10).expect("no faults");
+    let mut said: Vec<String> = outputs(&broker)
+        .into_iter()
+        .map(|(_, key, value)| format!("{key}: {value}"))
+        .collect();
+    said.sort();
+    assert_eq!(
+        said,
+        ["x: a 1 at 10", "x: late after 1 at 60", "y: a 1 at 10", "y: b 2 at 55"]
+    );
+}
+
+#[test]
+fn a_second_member_takes_over_and_nothing_is_said_twice() {
+    let broker = Broker::default();
+    for (topic, partitions) in [("in", 2), ("out", 2), ("log", 2), ("in.dlq", 1)] {
+        broker.create(topic, partitions);
+    }
+    let publish = |partition: i32, value: &str, at: i64| {
+        broker.publish([Output {
+            topic: Arc::from("in"),
+            partition: Some(partition),
+            timestamp: Some(Millis(at)),
+            key: None,
+            value: Some(value.as_bytes().to_vec()),
+            headers: Vec::new(),
+        }]);
+    };
+    let fuse = Fuse::default();
+    let mut first = worker(&broker, &fuse, &Disk::default(), 0);
+    publish(0, "a x 1", 1);
+    publish(1, "a y 1", 1);
+    for _ in 0..4 {
+        first.turn().expect("no faults");
+    }
+    let mut second = worker(&broker, &fuse, &Disk::default(), 0);
+    publish(0, "tick - 100", 100);
+    publish(1, "tick - 100", 100);
+    for _ in 0..6 {
+        first.turn().expect("no faults");
+        second.turn().expect("no faults");
+    }
+    let mut said: Vec<String> = outputs(&broker)
+        .into_iter()
+        .map(|(_, key, value)| format!("{key}: {value}"))
+        .collect();
+    said.sort();
+    assert_eq!(
+        said,
+        [
+            "x: a 1 at 1",
+            "x: late after 1 at 51",
+            "y: a 1 at 1",
+            "y: late after 1 at 51"
+        ]
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn dying_at_any_step_changes_no_output(history in history(), window in prop_oneof![Just(0i64), Just(25)]) {
+        let turns = history.len() + 5;
+        let fuse = Fuse::default();
+        let clean = broker(&history);
+        drain(&mut worker(&clean, &fuse, &Disk::default(), window), turns).expect("no faults");
+        let (expected, steps) = (outputs(&clean), fuse.steps());
+        prop_assert!(!expected.is_empty());
+        for dies_at in 1..=steps {
+            for disk_is_lost in [false, true] {
+                let (broker, disk) = (broker(&history), Disk::default());
+                fuse.mend(Some(dies_at));
+                let died = drain(&mut worker(&broker, &fuse, &disk, window), turns);
+                prop_assert!(died.is_err(), "step {dies_at} of {steps}");
+                if disk_is_lost {
+                    disk.lose();
+                }
+                fuse.mend(None);
+                let again = drain(&mut worker(&broker, &fuse, &disk, window), turns);
+                prop_assert_eq!(again, Ok(()), "step {} of {}", dies_at, steps);
+                prop_assert_eq!(outputs(&broker), expected.clone(), "step {} of {}, disk lost {}", dies_at, steps, disk_is_lost);
+            }
+        }
+    }
+}
