@@ -1,3 +1,4 @@
-//! A memory log and database with faults, for tests of what must survive them.
+//! A memory log and database with faults, and a real Kafka, for tests of what must survive.
 
+pub mod broker;
 pub mod memory;
