@@ -4,106 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 use service::worker::{Start, Stop, Worker, WorkerConfig};
-use stream::{
-    Corrupt, Cx, Millis, Output, Record, Reject, Routed, RowWriter, Rows, Stage, Statefulness, Tick, TopicPartition,
+use stream::{Millis, Output, Statefulness, TopicPartition};
+use testkit::{
+    memory::{Broker, Disk, Fuse, MemoryLog},
+    waiting::{Waiting, dead_letter},
 };
-use testkit::memory::{Broker, Disk, Fuse, MemoryLog};
-
-/// "a, then no b for 50": says `late KEY AT` when the wait is over, and echoes every event with its running number.
-struct Waiting;
-
-#[derive(Default)]
-struct State {
-    seen: u64,
-    since: Option<Millis>,
-}
-
-impl Stage for Waiting {
-    type Input = char;
-    type State = State;
-
-    fn decode(&self, record: &Record) -> Result<Routed<char>, Reject> {
-        let value = record.value.as_deref().unwrap_or_default();
-        let text = String::from_utf8_lossy(value);
-        let mut words = text.split(' ');
-        let (kind, key, time) = (
-            words.next(),
-            words.next(),
-            words.next().and_then(|time| time.parse().ok()),
-        );
-        match (kind, key, time) {
-            (Some("tick"), _, Some(time)) => Ok(Routed::Tick(Tick {
-                progress: Some(Millis(time)),
-                generation: 1,
-                index: 0,
-                members: 1,
-                owned: 1,
-                partitions: 1,
-            })),
-            (Some(kind @ ("a" | "b")), Some(key), Some(time)) => Ok(Routed::Event {
-                key: key.as_bytes().to_vec(),
-                time: Millis(time),
-                input: kind.chars().next().expect("matched above"),
-            }),
-            _ => Err(Reject {
-                stage: "decode",
-                reason: "format_unknown",
-                message: String::new(),
-                field: None,
-                schema: None,
-            }),
-        }
-    }
-
-    fn on_event(&self, state: &mut State, event: char, cx: &mut Cx<'_>) {
-        state.seen += 1;
-        state.since = (event == 'a').then_some(cx.now);
-        say(cx, &format!("{event} {} at {}", state.seen, cx.now));
-    }
-
-    fn on_time(&self, state: &mut State, cx: &mut Cx<'_>) {
-        state.since = None;
-        say(cx, &format!("late after {} at {}", state.seen, cx.now));
-    }
-
-    fn deadline(&self, state: &State) -> Option<Millis> {
-        state.since.map(|since| since.plus(50))
-    }
-
-    fn load(&self, rows: Rows<'_>) -> Result<State, Corrupt> {
-        let head = rows
-            .rows
-            .iter()
-            .find(|(name, _)| *name == b"hd")
-            .map(|(_, bytes)| *bytes)
-            .unwrap_or_default();
-        let (seen, since) = head
-            .split_first_chunk::<8>()
-            .ok_or_else(|| Corrupt("short".to_owned()))?;
-        let since = since.first_chunk::<8>().map(|since| Millis(i64::from_be_bytes(*since)));
-        Ok(State {
-            seen: u64::from_be_bytes(*seen),
-            since,
-        })
-    }
-
-    fn save(&self, state: &mut State, rows: &mut RowWriter<'_>) {
-        let mut bytes = state.seen.to_be_bytes().to_vec();
-        bytes.extend(state.since.iter().flat_map(|since| since.0.to_be_bytes()));
-        rows.put(b"hd", bytes);
-    }
-}
-
-fn say(cx: &mut Cx<'_>, text: &str) {
-    cx.outputs.push(Output {
-        topic: Arc::from("out"),
-        partition: None,
-        timestamp: Some(cx.now),
-        key: Some(cx.key.to_vec()),
-        value: Some(text.as_bytes().to_vec()),
-        headers: Vec::new(),
-    });
-}
 
 type TestWorker = Worker<MemoryLog, Waiting, ()>;
 
@@ -120,14 +25,7 @@ fn worker(broker: &Broker, fuse: &Fuse, disk: &Disk, window: i64) -> TestWorker 
         cached_keys: 2,
         changelog_topic: Some(Arc::from("log")),
         start: Start::Earliest,
-        dead_letters: Arc::new(|record, reject| Output {
-            topic: Arc::from("in.dlq"),
-            partition: None,
-            timestamp: Some(record.timestamp),
-            key: record.key.clone(),
-            value: record.value.clone(),
-            headers: vec![("reason".to_owned(), Some(reject.reason.as_bytes().to_vec()))],
-        }),
+        dead_letters: Arc::new(dead_letter),
         open_db: Box::new(move |of: &TopicPartition| Ok(Box::new(disk.open(of, &disk_fuse)))),
         wall: Box::new(|| Millis(0)),
     };

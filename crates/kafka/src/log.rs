@@ -1,0 +1,459 @@
+//! `stream::Log` on Kafka: one native consumer of one group, and one transactional producer.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use stream::{
+    Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, Log, LogError, Membership, Output,
+    TopicPartition,
+};
+
+use crate::{
+    native::{Consumer, Partitions, Polled, classify, send_offsets},
+    producer::Producer,
+};
+
+/// The batch call waits for its whole time unless the batch is full; short slices keep latency low.
+const SLICE: Duration = Duration::from_millis(5);
+/// A commit or `send_offsets` that took this long may have been retried in secret: a copy could hit a later transaction, so the
+/// producer is replaced before the next begin (KIP-890).
+const SUSPICIOUS: Duration = Duration::from_millis(200);
+const OFFSET_END: i64 = -1;
+const OFFSET_INVALID: i64 = -1001;
+
+/// How a worker connects.
+#[derive(Debug, Clone)]
+pub struct KafkaConfig {
+    /// `host:port`, comma-separated.
+    pub brokers: String,
+    /// The consumer group.
+    pub group: String,
+    /// Stable and unique per worker: it fences the predecessor.
+    pub transactional_id: String,
+    /// Whether the group knows this worker by that name too, so that a restart moves nothing.
+    pub static_member: bool,
+    /// The topics to read.
+    pub inputs: Vec<String>,
+    /// The changelog topic of a service with state.
+    pub changelog: Option<String>,
+    /// After this long without a heartbeat the group takes partitions away.
+    pub session_timeout: Duration,
+    /// After this long the broker aborts an open transaction.
+    pub transaction_timeout: Duration,
+    /// Further client settings, as the user gave them; those that carry promises win over them.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl KafkaConfig {
+    /// A configuration with the defaults of `docs/`: 60 s sessions and 10 s transactions.
+    #[must_use]
+    pub fn new(brokers: &str, group: &str, transactional_id: &str) -> Self {
+        Self {
+            brokers: brokers.to_owned(),
+            group: group.to_owned(),
+            transactional_id: transactional_id.to_owned(),
+            static_member: false,
+            inputs: Vec::new(),
+            changelog: None,
+            session_timeout: Duration::from_secs(60),
+            transaction_timeout: Duration::from_secs(10),
+            properties: BTreeMap::new(),
+        }
+    }
+
+    fn with(&self, defaults: &[(&str, &str)], fixed: &[(&str, String)]) -> BTreeMap<String, String> {
+        let mut settings: BTreeMap<String, String> = defaults
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        settings.extend(self.properties.clone());
+        settings.extend(fixed.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+        settings.insert("bootstrap.servers".to_owned(), self.brokers.clone());
+        settings
+    }
+
+    pub(crate) fn consumer_settings(&self) -> BTreeMap<String, String> {
+        let session = self.session_timeout.as_millis().to_string();
+        let heartbeat = (self.session_timeout.as_millis() / 10).clamp(100, 3000).to_string();
+        let defaults = [
+            ("session.timeout.ms", session.as_str()),
+            ("heartbeat.interval.ms", heartbeat.as_str()),
+            ("fetch.queue.backoff.ms", "10"),
+            ("queued.max.messages.kbytes", "16384"),
+            ("fetch.message.max.bytes", "4194304"),
+            ("check.crcs", "true"),
+        ];
+        let mut fixed = vec![
+            ("group.id", self.group.clone()),
+            ("group.protocol", "classic".to_owned()),
+            ("partition.assignment.strategy", "cooperative-sticky".to_owned()),
+            ("enable.auto.commit", "false".to_owned()),
+            ("enable.auto.offset.store", "false".to_owned()),
+            ("enable.partition.eof", "true".to_owned()),
+            ("isolation.level", "read_committed".to_owned()),
+            ("auto.offset.reset", "error".to_owned()),
+        ];
+        if self.static_member {
+            fixed.push(("group.instance.id", self.transactional_id.clone()));
+        }
+        self.with(&defaults, &fixed)
+    }
+
+    pub(crate) fn producer_settings(&self) -> BTreeMap<String, String> {
+        let timeout = self.transaction_timeout.as_millis().to_string();
+        let defaults = [
+            ("transaction.timeout.ms", timeout.as_str()),
+            ("retry.backoff.ms", "250"),
+            ("linger.ms", "5"),
+            ("compression.codec", "lz4"),
+            ("queue.buffering.max.messages", "500000"),
+            ("message.max.bytes", "2097152"),
+        ];
+        let fixed = [
+            ("transactional.id", self.transactional_id.clone()),
+            ("enable.idempotence", "true".to_owned()),
+            ("acks", "all".to_owned()),
+            ("partitioner", "murmur2_random".to_owned()),
+        ];
+        self.with(&defaults, &fixed)
+    }
+
+    /// A consumer that joins no group: the id is never used to subscribe or commit.
+    pub(crate) fn reader_settings(&self, isolation: &str) -> BTreeMap<String, String> {
+        let fixed = [
+            ("group.id", format!("{}-reader", self.group)),
+            ("enable.auto.commit", "false".to_owned()),
+            ("enable.auto.offset.store", "false".to_owned()),
+            ("enable.partition.eof", "true".to_owned()),
+            ("isolation.level", isolation.to_owned()),
+            ("auto.offset.reset", "error".to_owned()),
+        ];
+        self.with(
+            &[("fetch.queue.backoff.ms", "10"), ("fetch.message.max.bytes", "4194304")],
+            &fixed,
+        )
+    }
+}
+
+/// One worker's log.
+pub struct KafkaLog {
+    config: KafkaConfig,
+    consumer: Consumer,
+    /// Sees uncommitted ends; a `read_committed` client is told the last stable offset.
+    uncommitted: Consumer,
+    producer: Option<Producer>,
+    /// The producer must be replaced before the next transaction.
+    suspicious: bool,
+    /// Partitions that flow; records of others are dropped, they were fetched before a pause or seek.
+    flowing: BTreeMap<TopicPartition, i64>,
+    /// The changelog position behind the last part known to be delivered.
+    changelog_last: BTreeMap<i32, i64>,
+}
+
+impl KafkaLog {
+    /// Connects, ends what an earlier worker of this name left open, and joins the group.
+    ///
+    /// # Errors
+    /// [`LogError::Retriable`] if no broker answered in time; [`LogError::Fatal`] if a setting is refused.
+    pub fn open(config: KafkaConfig) -> Result<Self, LogError> {
+        let producer = Producer::new(&config)?;
+        let consumer = Consumer::new(&config.consumer_settings())?;
+        let uncommitted = Consumer::new(&config.reader_settings("read_uncommitted"))?;
+        consumer.subscribe(&config.inputs)?;
+        Ok(Self {
+            config,
+            consumer,
+            uncommitted,
+            producer: Some(producer),
+            suspicious: false,
+            flowing: BTreeMap::new(),
+            changelog_last: BTreeMap::new(),
+        })
+    }
+
+    fn producer(&mut self) -> Result<&mut Producer, LogError> {
+        self.producer
+            .as_mut()
+            .ok_or_else(|| LogError::Unknown("there is no producer".to_owned()))
+    }
+
+    fn list(partition: &TopicPartition, offset: i64) -> Partitions {
+        Partitions::of([partition], offset)
+    }
+
+    fn take_changes(&mut self, batch: &mut Batch) -> Result<(), LogError> {
+        for change in self.consumer.changes() {
+            match &change {
+                Change::Assigned(partitions) => {
+                    // Any position will do: nothing of it is handed on before `resume` has set the real one.
+                    let list = Partitions::of(partitions, OFFSET_END);
+                    self.consumer.incremental_assign(&list)?;
+                    if !partitions.is_empty() {
+                        self.consumer.pause(&list)?;
+                    }
+                }
+                Change::Revoked(partitions) | Change::Lost(partitions) => {
+                    for partition in partitions {
+                        self.flowing.remove(partition);
+                    }
+                    batch.records.retain(|record| {
+                        !partitions
+                            .iter()
+                            .any(|gone| gone.partition == record.partition && gone.topic == record.topic)
+                    });
+                }
+            }
+            batch.changes.push(change);
+        }
+        Ok(())
+    }
+}
+
+impl Log for KafkaLog {
+    fn poll(&mut self, wait: Duration, max: usize, batch: &mut Batch) -> Result<(), LogError> {
+        let begun = Instant::now();
+        let mut failed = None;
+        loop {
+            let slice = SLICE.min(wait.saturating_sub(begun.elapsed()));
+            let flowing = &mut self.flowing;
+            self.consumer
+                .poll(slice, max.saturating_sub(batch.records.len()), |polled| match polled {
+                    Polled::Record(record) => {
+                        let of = TopicPartition {
+                            topic: Arc::clone(&record.topic),
+                            partition: record.partition,
+                        };
+                        if let Some(next) = flowing.get_mut(&of)
+                            && record.offset >= *next
+                        {
+                            *next = record.offset + 1;
+                            batch.records.push(record);
+                        }
+                    }
+                    Polled::End(of, offset) => {
+                        if flowing.contains_key(&of) {
+                            batch.ends.push((of, offset));
+                        }
+                    }
+                    Polled::Failed(error) => failed = Some(error),
+                });
+            self.take_changes(batch)?;
+            let something = !batch.records.is_empty() || !batch.changes.is_empty() || !batch.ends.is_empty();
+            if something || failed.is_some() || begun.elapsed() >= wait {
+                break;
+            }
+        }
+        match failed {
+            // What was read goes on; a passing error shows again if it lasts.
+            Some(error) if batch.records.is_empty() && batch.changes.is_empty() => Err(error),
+            Some(LogError::Fatal(text)) => Err(LogError::Fatal(text)),
+            _ => Ok(()),
+        }
+    }
+
+    fn committed(&mut self, of: &[TopicPartition]) -> Result<Vec<Option<Committed>>, LogError> {
+        let found = self.consumer.committed(&Partitions::of(of, OFFSET_INVALID))?;
+        Ok(found
+            .into_iter()
+            .map(|found| found.map(|(offset, metadata)| Committed { offset, metadata }))
+            .collect())
+    }
+
+    fn bounds(&mut self, of: &TopicPartition) -> Result<Bounds, LogError> {
+        let (start, end) = self.uncommitted.watermarks(of)?;
+        Ok(Bounds { start, end })
+    }
+
+    fn partitions(&mut self, topic: &str) -> Result<i32, LogError> {
+        crate::admin::Admin::connect(&self.config)
+            .and_then(|admin| admin.partitions(topic))
+            .map_err(|error| LogError::Retriable(error.to_string()))?
+            .ok_or_else(|| LogError::Fatal(format!("no such topic: {topic}")))
+    }
+
+    fn resume(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError> {
+        let list = Self::list(partition, offset);
+        self.consumer.pause(&list)?;
+        self.consumer.seek(&list)?;
+        self.consumer.resume(&list)?;
+        self.flowing.insert(partition.clone(), offset);
+        Ok(())
+    }
+
+    fn pause(&mut self, partition: &TopicPartition) -> Result<(), LogError> {
+        self.flowing.remove(partition);
+        self.consumer.pause(&Self::list(partition, OFFSET_INVALID))
+    }
+
+    fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        for partition in partitions {
+            self.flowing.remove(partition);
+        }
+        self.consumer
+            .incremental_unassign(&Partitions::of(partitions, OFFSET_INVALID))
+    }
+
+    fn membership(&mut self) -> Result<Membership, LogError> {
+        let (generation, own, mut members) = self.consumer.group(&self.config.group)?;
+        members.sort();
+        let index = members.iter().position(|member| *member == own);
+        let index = index.ok_or_else(|| LogError::Retriable("group does not list this member yet".to_owned()))?;
+        Ok(Membership {
+            generation,
+            index: i32::try_from(index).expect("a group is small"),
+            members: i32::try_from(members.len()).expect("a group is small"),
+        })
+    }
+
+    fn begin(&mut self) -> Result<(), LogError> {
+        if self.suspicious || self.producer.is_none() {
+            self.recycle()?;
+        }
+        self.producer()?.begin()
+    }
+
+    fn send(&mut self, output: Output) -> Result<(), LogError> {
+        self.producer()?.send(&output, None)
+    }
+
+    fn commit(&mut self, epoch: &Commit) -> Result<CommitReport, LogError> {
+        let begun = Instant::now();
+        for (index, part) in epoch.partitions.iter().enumerate() {
+            for value in &part.changelog {
+                let topic = self.config.changelog.as_deref();
+                let topic = topic.ok_or_else(|| LogError::Fatal("service has no changelog topic".to_owned()))?;
+                let output = Output {
+                    topic: Arc::from(topic),
+                    partition: Some(part.input.partition),
+                    timestamp: None,
+                    key: None,
+                    value: Some(value.clone()),
+                    headers: Vec::new(),
+                };
+                self.producer()?.send(&output, Some(index))?;
+            }
+        }
+        self.producer()?.drain()?;
+        let mut report = CommitReport {
+            changelog_next: vec![None; epoch.partitions.len()],
+        };
+        for (index, offset) in &self.producer()?.delivered().offsets {
+            let next = &mut report.changelog_next[*index];
+            *next = Some(next.unwrap_or(0).max(offset + 1));
+        }
+        for (part, next) in epoch.partitions.iter().zip(&report.changelog_next) {
+            let last = self.changelog_last.get(&part.input.partition).copied().unwrap_or(0);
+            if !part.changelog.is_empty() && next.is_none_or(|next| next <= last) {
+                return Err(LogError::Abort(
+                    "changelog part was delivered at an impossible offset".to_owned(),
+                ));
+            }
+        }
+        // A revocation that waits in the queue must be seen before the commit, not after it.
+        let mut offsets = Partitions::new();
+        for part in &epoch.partitions {
+            if !self.flowing.contains_key(&part.input) {
+                return Err(LogError::Abort(
+                    "a partition of the epoch is not owned any more".to_owned(),
+                ));
+            }
+            offsets.add(&part.input, part.offset, Some(&part.metadata));
+        }
+        let group = self.consumer.metadata()?;
+        let sending = Instant::now();
+        if let Some(error) = send_offsets(self.producer()?.native(), &offsets, &group) {
+            self.suspicious = true;
+            let text = format!("send_offsets: {}", error.text);
+            return Err(match (error.fatal, error.abort) {
+                (true, _) => match classify(error.code, text) {
+                    LogError::Fenced(text) => LogError::Fenced(text),
+                    other => LogError::Unknown(other.to_string()),
+                },
+                // Retriable or not, an epoch whose offsets did not go through is never committed.
+                (false, _) => LogError::Abort(if error.retriable {
+                    format!("{text}, passing")
+                } else {
+                    text
+                }),
+            });
+        }
+        let sent = sending.elapsed();
+        let committing = Instant::now();
+        let committed = self.producer()?.commit();
+        self.suspicious |= sent >= SUSPICIOUS || committing.elapsed() >= SUSPICIOUS || committed.is_err();
+        committed?;
+        for (part, next) in epoch.partitions.iter().zip(&report.changelog_next) {
+            if let Some(next) = next {
+                self.changelog_last.insert(part.input.partition, *next);
+            }
+        }
+        tracing::trace!(elapsed = ?begun.elapsed(), "epoch committed");
+        Ok(report)
+    }
+
+    fn abort(&mut self) -> Result<(), LogError> {
+        self.suspicious = true;
+        self.producer()?.abort()
+    }
+
+    fn recycle(&mut self) -> Result<(), LogError> {
+        if let Some(old) = self.producer.take() {
+            old.retire();
+        }
+        self.producer = Some(Producer::new(&self.config)?);
+        self.suspicious = false;
+        Ok(())
+    }
+
+    fn changelog(&mut self, partition: i32, from: i64) -> Result<Option<Box<dyn ChangelogReader>>, LogError> {
+        let Some(topic) = &self.config.changelog else {
+            return Ok(None);
+        };
+        let consumer = Consumer::new(&self.config.reader_settings("read_committed"))?;
+        let of = TopicPartition {
+            topic: Arc::from(topic.as_str()),
+            partition,
+        };
+        consumer.assign(&Self::list(&of, from))?;
+        Ok(Some(Box::new(Changelog {
+            consumer,
+            position: from,
+        })))
+    }
+
+    fn trim(&mut self, partition: i32, before: i64) -> Result<(), LogError> {
+        let Some(topic) = self.config.changelog.clone() else {
+            return Ok(());
+        };
+        crate::admin::Admin::connect(&self.config)
+            .and_then(|admin| admin.delete_records(&topic, partition, before))
+            .map_err(|error| LogError::Retriable(error.to_string()))
+    }
+}
+
+struct Changelog {
+    consumer: Consumer,
+    position: i64,
+}
+
+impl ChangelogReader for Changelog {
+    fn read(&mut self, wait: Duration, into: &mut Vec<(i64, Vec<u8>)>) -> Result<i64, LogError> {
+        let mut failed = None;
+        let mut position = self.position;
+        self.consumer.poll(wait.min(SLICE * 4), 1000, |polled| match polled {
+            Polled::Record(record) => {
+                position = position.max(record.offset + 1);
+                into.push((record.offset, record.value.unwrap_or_default()));
+            }
+            // The end's offset lies behind transaction markers too, which no record shows.
+            Polled::End(_, offset) => position = position.max(offset),
+            Polled::Failed(LogError::Retriable(_)) => {}
+            Polled::Failed(error) => failed = Some(error),
+        });
+        self.position = position;
+        failed.map_or(Ok(position), Err)
+    }
+}

@@ -1,0 +1,253 @@
+//! A transactional producer that knows what became of every record, and a publisher for tools.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientContext, Message,
+    config::ClientConfig,
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Header as NativeHeader, OwnedHeaders},
+    producer::{BaseProducer, BaseRecord, DeliveryResult, NoCustomPartitioner, Producer as _, ProducerContext},
+    util::Timeout,
+};
+use stream::{LogError, Output};
+
+use crate::log::KafkaConfig;
+
+/// What was delivered since the transaction began.
+#[derive(Debug, Default)]
+pub(crate) struct Delivered {
+    /// The first failure.
+    pub(crate) failed: Option<String>,
+    /// The greatest offset by tag; only tagged records are kept.
+    pub(crate) offsets: Vec<(usize, i64)>,
+}
+
+/// Notes deliveries.
+#[derive(Clone, Default)]
+pub(crate) struct Deliveries(Arc<Mutex<Delivered>>);
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext<NoCustomPartitioner> for Deliveries {
+    /// 0, or the tag of a record whose offset matters, plus one.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
+        let mut delivered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(message) if opaque > 0 => delivered.offsets.push((opaque - 1, message.offset())),
+            Ok(_) => {}
+            Err((error, _)) => {
+                delivered.failed.get_or_insert_with(|| error.to_string());
+            }
+        }
+    }
+}
+
+/// One incarnation of a transactional producer.
+pub(crate) struct Producer {
+    inner: BaseProducer<Deliveries>,
+    deliveries: Deliveries,
+    begun: Instant,
+    budget: Duration,
+}
+
+impl Producer {
+    /// Creates it and ends what an earlier one of the same name left open.
+    pub(crate) fn new(config: &KafkaConfig) -> Result<Self, LogError> {
+        let deliveries = Deliveries::default();
+        let mut client = ClientConfig::new();
+        for (name, value) in config.producer_settings() {
+            client.set(name, value);
+        }
+        let inner: BaseProducer<Deliveries> = client
+            .create_with_context(deliveries.clone())
+            .map_err(|error| LogError::Fatal(format!("producer cannot be made: {error}")))?;
+        match inner.init_transactions(Timeout::After(Duration::from_secs(30))) {
+            Ok(()) => Ok(Self {
+                inner,
+                deliveries,
+                begun: Instant::now(),
+                budget: config.transaction_timeout,
+            }),
+            Err(error) => {
+                reap(inner);
+                Err(match classify(error, "init_transactions") {
+                    LogError::Unknown(text) | LogError::Abort(text) => LogError::Retriable(text),
+                    other => other,
+                })
+            }
+        }
+    }
+
+    pub(crate) fn begin(&mut self) -> Result<(), LogError> {
+        *self.deliveries.0.lock().unwrap_or_else(PoisonError::into_inner) = Delivered::default();
+        self.begun = Instant::now();
+        self.inner.begin_transaction().map_err(|error| classify(error, "begin"))
+    }
+
+    pub(crate) fn send(&mut self, output: &Output, tag: Option<usize>) -> Result<(), LogError> {
+        let opaque = tag.map_or(0, |tag| tag + 1);
+        let mut record: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(&output.topic, opaque);
+        if let Some(partition) = output.partition {
+            record = record.partition(partition);
+        }
+        if let Some(timestamp) = output.timestamp {
+            record = record.timestamp(timestamp.0);
+        }
+        if let Some(key) = &output.key {
+            record = record.key(key);
+        }
+        if let Some(value) = &output.value {
+            record = record.payload(value);
+        }
+        if !output.headers.is_empty() {
+            let mut headers = OwnedHeaders::new_with_capacity(output.headers.len());
+            for (key, value) in &output.headers {
+                headers = headers.insert(NativeHeader {
+                    key,
+                    value: value.as_ref(),
+                });
+            }
+            record = record.headers(headers);
+        }
+        loop {
+            match self.inner.send(record) {
+                Ok(()) => return Ok(()),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
+                    self.inner.poll(Timeout::After(Duration::from_millis(1)));
+                    self.in_time()?;
+                }
+                Err((error, _)) => return Err(classify(error, "send")),
+            }
+        }
+    }
+
+    /// An epoch older than four fifths of the transaction's time is given up before the broker does.
+    fn in_time(&self) -> Result<(), LogError> {
+        if self.begun.elapsed() > self.budget.mul_f64(0.8) {
+            return Err(LogError::Abort("transaction is about to time out".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Waits until every record was delivered; commits with records outstanding wait far longer.
+    pub(crate) fn drain(&mut self) -> Result<(), LogError> {
+        while self.inner.in_flight_count() > 0 {
+            self.inner.poll(Timeout::After(Duration::from_millis(1)));
+            self.in_time()?;
+        }
+        self.inner.poll(Timeout::After(Duration::ZERO));
+        match &self.delivered().failed {
+            Some(error) => Err(LogError::Abort(format!("delivery failed: {error}"))),
+            None => Ok(()),
+        }
+    }
+
+    pub(crate) fn delivered(&self) -> std::sync::MutexGuard<'_, Delivered> {
+        self.deliveries.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn native(&self) -> *mut rdkafka_sys::rd_kafka_t {
+        self.inner.client().native_ptr()
+    }
+
+    pub(crate) fn commit(&mut self) -> Result<(), LogError> {
+        loop {
+            match self.inner.commit_transaction(Timeout::Never) {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Transaction(error)) if error.is_retriable() => {
+                    tracing::warn!(%error, "commit was not answered, asking again");
+                }
+                Err(error) => return Err(classify(error, "commit")),
+            }
+        }
+    }
+
+    pub(crate) fn abort(&mut self) -> Result<(), LogError> {
+        while self.inner.in_flight_count() > 0 && self.begun.elapsed() < self.budget {
+            self.inner.poll(Timeout::After(Duration::from_millis(1)));
+        }
+        loop {
+            match self.inner.abort_transaction(Timeout::Never) {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Transaction(error)) if error.is_retriable() => {}
+                Err(error) => return Err(LogError::Unknown(format!("abort: {error}"))),
+            }
+        }
+    }
+
+    /// Ends this incarnation without waiting for it.
+    pub(crate) fn retire(self) {
+        reap(self.inner);
+    }
+}
+
+fn reap(producer: BaseProducer<Deliveries>) {
+    let spawned = std::thread::Builder::new()
+        .name("kafka-reaper".to_owned())
+        .spawn(move || drop(producer));
+    if let Err(error) = spawned {
+        tracing::error!(%error, "no thread to close a producer on");
+    }
+}
+
+/// What is to be done about a producer's error.
+fn classify(error: KafkaError, what: &str) -> LogError {
+    let text = format!("{what}: {error}");
+    if let Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::ProducerFenced) = error.rdkafka_error_code() {
+        return LogError::Fenced(text);
+    }
+    match &error {
+        KafkaError::Transaction(error) if error.is_fatal() => LogError::Unknown(text),
+        KafkaError::Transaction(error) if error.txn_requires_abort() => LogError::Abort(text),
+        KafkaError::Transaction(error) if error.is_retriable() => LogError::Retriable(text),
+        KafkaError::MessageProduction(
+            RDKafkaErrorCode::UnknownTopic
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::UnknownTopicOrPartition
+            | RDKafkaErrorCode::TopicAuthorizationFailed,
+        ) => LogError::Fatal(text),
+        KafkaError::MessageProduction(_) => LogError::Abort(text),
+        _ => LogError::Unknown(text),
+    }
+}
+
+/// Publishes whole batches, each in one transaction, for tools and tests.
+pub struct Publisher {
+    producer: Producer,
+}
+
+impl Publisher {
+    /// Connects under a transactional id; an earlier publisher of that name is fenced.
+    ///
+    /// # Errors
+    /// [`LogError::Retriable`] if no broker answered in time.
+    pub fn open(config: &KafkaConfig) -> Result<Self, LogError> {
+        Producer::new(config).map(|producer| Self { producer })
+    }
+
+    /// Publishes all of `outputs`, or none.
+    ///
+    /// # Errors
+    /// [`LogError`] if they were not, or if it is not known whether they were.
+    pub fn publish(&mut self, outputs: &[Output]) -> Result<(), LogError> {
+        self.producer.begin()?;
+        let sent = outputs
+            .iter()
+            .try_for_each(|output| self.producer.send(output, None))
+            .and_then(|()| self.producer.drain());
+        match sent {
+            Ok(()) => self.producer.commit(),
+            Err(error) => {
+                self.producer.abort()?;
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The worker on a real Kafka: killed in the middle, again and again, it says what an undisturbed one says.
+
+use std::{
+    collections::BTreeMap,
+    process::{Child, Command, Stdio},
+    sync::{Arc, atomic::AtomicBool},
+    time::{Duration, Instant},
+};
+
+use kafka::{Admin, From, KafkaConfig, KafkaLog, Publisher, Tail};
+use service::worker::{Start, Worker, WorkerConfig};
+use stream::{Log, LogError, Millis, Output, Record, Statefulness, TopicPartition};
+use testkit::{
+    broker::Kafka,
+    memory::{Broker, Disk, Fuse, MemoryLog},
+    waiting::{Waiting, dead_letter},
+};
+
+const PARTITIONS: i32 = 2;
+const BUDGET: Duration = Duration::from_secs(90);
+
+fn worker_config(disk: Disk, start: Start) -> WorkerConfig {
+    WorkerConfig {
+        epoch_interval: Duration::from_millis(20),
+        epoch_records: 200,
+        poll_records: 150,
+        flush_bytes: 1 << 20,
+        flush_interval: Duration::from_millis(200),
+        window: 0,
+        state: Statefulness::Keyed,
+        cached_keys: 20,
+        changelog_topic: Some(Arc::from("log")),
+        start,
+        dead_letters: Arc::new(dead_letter),
+        open_db: Box::new(move |of: &TopicPartition| Ok(Box::new(disk.open(of, &Fuse::default())))),
+        wall: Box::new(|| Millis(0)),
+    }
+}
+
+fn kafka_config(address: &str, id: &str) -> KafkaConfig {
+    KafkaConfig {
+        static_member: true,
+        inputs: vec!["in".to_owned()],
+        changelog: Some("log".to_owned()),
+        ..KafkaConfig::new(address, "g", id)
+    }
+}
+
+fn create_topics(address: &str) {
+    let admin = Admin::connect(&kafka_config(address, "admin")).expect("settings are understood");
+    for (topic, partitions) in [("in", PARTITIONS), ("out", 2), ("log", PARTITIONS), ("in.dlq", 1)] {
+        let created = admin
+            .create(topic, partitions, 1, &BTreeMap::new())
+            .expect("broker answers");
+        assert!(created, "{topic}");
+    }
+    assert!(
+        !admin.create("in", 1, 1, &BTreeMap::new()).expect("broker answers"),
+        "a second time it is there"
+    );
+}
+
+/// Deterministic input: six keys a partition, ticks, and rubbish between.
+fn history() -> Vec<Output> {
+    let mut outputs = Vec::new();
+    for partition in 0..PARTITIONS {
+        let mut push = |value: String, at: i64| {
+            outputs.push(Output {
+                topic: Arc::from("in"),
+                partition: Some(partition),
+                timestamp: Some(Millis(1_700_000_000_000 + at)),
+                key: None,
+                value: Some(value.into_bytes()),
+                headers: vec![("from".to_owned(), Some(b"test".to_vec())), ("empty".to_owned(), None)],
+            });
+        };
+        for step in 0..3000_i64 {
+            let at = step * 3;
+            let kind = if step % 5 == 1 { "b" } else { "a" };
+            match step {
+                _ if step % 37 == 0 => push("rubbish".to_owned(), at),
+                _ if step % 11 == 0 => push(format!("tick - {at}"), at),
+                _ => push(format!("{kind} p{partition}k{} {at}", step * 7 % 6), at),
+            }
+        }
+        push("tick - 100000".to_owned(), 100_000);
+    }
+    outputs
+}
+
+/// What an undisturbed worker says, from the memory log.
+fn expected(history: &[Output]) -> Vec<String> {
+    let broker = Broker::default();
+    for (topic, partitions) in [("in", 2), ("out", 2), ("log", 2), ("in.dlq", 1)] {
+        broker.create(topic, partitions);
+    }
+    broker.publish(history.iter().cloned());
+    let log = MemoryLog::join(&broker, &Fuse::default(), "g", &["in"], Some("log"));
+    let mut worker = Worker::new(
+        log,
+        Arc::new(Waiting),
+        (),
+        worker_config(Disk::default(), Start::Earliest),
+    );
+    for _ in 0..history.len() {
+        worker.turn().expect("no faults");
+    }
+    worker.finish().expect("no faults");
+    let mut all = broker.read("out");
+    all.extend(broker.read("in.dlq"));
+    said(&all)
+}
+
+/// Outputs in order per partition and key, keys sorted, so that two runs can be compared.
+fn said(records: &[Record]) -> Vec<String> {
+    let text = |bytes: &Option<Vec<u8>>| String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
+    let mut by_key: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    for record in records {
+        let lane = if record.topic.as_ref() == "out" {
+            record.partition
+        } else {
+            0
+        };
+        by_key
+            .entry((format!("{}/{lane}", record.topic), text(&record.key)))
+            .or_default()
+            .push(text(&record.value));
+    }
+    by_key
+        .into_iter()
+        .flat_map(|((lane, key), values)| values.into_iter().map(move |value| format!("{lane} {key}: {value}")))
+        .collect()
+}
+
+fn read(address: &str, topics: &[&str]) -> Vec<Record> {
+    let mut tail = Tail::open(&kafka_config(address, "tail"), topics, From::Start).expect("broker answers");
+    tail.read_to_end(BUDGET).expect("topics end")
+}
+
+fn start_child(address: &str) -> Child {
+    Command::new(std::env::current_exe().expect("the test is a file"))
+        .args(["--exact", "a_worker_of_its_own", "--nocapture"])
+        .env("WAYMARK_TEST_WORKER", address)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the test can run itself")
+}
+
+/// The body of the processes that are killed: run by the tests below with the broker's address, a look at an unset variable else.
+#[test]
+fn a_worker_of_its_own() {
+    let Ok(address) = std::env::var("WAYMARK_TEST_WORKER") else {
+        return;
+    };
+    let log = KafkaLog::open(kafka_config(&address, "g-0")).expect("broker answers");
+    let mut worker = Worker::new(
+        log,
+        Arc::new(Waiting),
+        (),
+        worker_config(Disk::default(), Start::Earliest),
+    );
+    worker.run(&AtomicBool::new(false)).expect("no faults but its end");
+}
+
+#[test]
+fn killed_in_the_middle_it_says_what_an_undisturbed_worker_says() {
+    let Some(kafka) = Kafka::for_test() else { return };
+    create_topics(kafka.address());
+    let history = history();
+    let expected = expected(&history);
+    let mut publisher = Publisher::open(&kafka_config(kafka.address(), "publisher")).expect("broker answers");
+    for batch in history.chunks(500) {
+        publisher.publish(batch).expect("published");
+    }
+
+    let begun = Instant::now();
+    let mut kills = 0;
+    let mut progress = Vec::new();
+    // Each life gets a little longer, so that deaths fall into start, restore, epochs and commits alike.
+    for life in 0..12 {
+        let mut child = start_child(kafka.address());
+        std::thread::sleep(Duration::from_millis(500 + life * 70));
+        child.kill().expect("it runs");
+        child.wait().expect("it ended");
+        kills += 1;
+        progress.push(read(kafka.address(), &["out"]).len());
+        if progress.last() >= Some(&expected.len()) {
+            break;
+        }
+    }
+    let mut child = start_child(kafka.address());
+    let mut found = Vec::new();
+    while found.len() < expected.len() && begun.elapsed() < BUDGET {
+        std::thread::sleep(Duration::from_millis(200));
+        found = read(kafka.address(), &["out", "in.dlq"]);
+    }
+    // What would be said twice would be said now.
+    std::thread::sleep(Duration::from_millis(500));
+    found = read(kafka.address(), &["out", "in.dlq"]);
+    child.kill().expect("it runs");
+    child.wait().expect("it ended");
+    eprintln!(
+        "kills {kills}, outputs after each {progress:?}, expected {}",
+        expected.len()
+    );
+    assert_eq!(said(&found), expected);
+}
+
+#[test]
+fn an_aborted_transaction_shows_nothing_and_a_successor_fences_its_predecessor() {
+    let Some(kafka) = Kafka::for_test() else { return };
+    create_topics(kafka.address());
+    let output = |text: &str| Output {
+        topic: Arc::from("out"),
+        partition: None,
+        timestamp: None,
+        key: Some(b"key".to_vec()),
+        value: Some(text.as_bytes().to_vec()),
+        headers: vec![("h".to_owned(), Some(b"v".to_vec())), ("none".to_owned(), None)],
+    };
+    let mut zombie = KafkaLog::open(kafka_config(kafka.address(), "g-0")).expect("broker answers");
+    zombie.begin().expect("begins");
+    zombie.send(output("aborted")).expect("queued");
+    zombie.abort().expect("aborts");
+    zombie.begin().expect("begins again");
+    zombie.send(output("never")).expect("queued");
+    let mut publisher = Publisher::open(&kafka_config(kafka.address(), "g-0")).expect("fences the first");
+    publisher.publish(&[output("seen")]).expect("published");
+    let records = read(kafka.address(), &["out"]);
+    assert_eq!(
+        said(&records),
+        [format!("out/{} key: seen", stream::partition_of(b"key", 2))]
+    );
+    assert_eq!(records[0].headers, output("").headers);
+
+    let epoch = stream::Commit {
+        partitions: vec![stream::PartitionEpoch {
+            input: TopicPartition {
+                topic: Arc::from("in"),
+                partition: 0,
+            },
+            offset: 1,
+            metadata: String::new(),
+            changelog: Vec::new(),
+            rows: Vec::new(),
+        }],
+    };
+    let refused = zombie
+        .commit(&epoch)
+        .expect_err("it does not own the partition, and is fenced");
+    assert!(
+        matches!(refused, LogError::Abort(_) | LogError::Fenced(_) | LogError::Unknown(_)),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_trimmed_changelog_begins_later_and_reading_before_it_is_refused() {
+    let Some(kafka) = Kafka::for_test() else { return };
+    create_topics(kafka.address());
+    let entry = |value: &str| Output {
+        topic: Arc::from("log"),
+        partition: Some(0),
+        timestamp: None,
+        key: None,
+        value: Some(value.as_bytes().to_vec()),
+        headers: Vec::new(),
+    };
+    let mut publisher = Publisher::open(&kafka_config(kafka.address(), "publisher")).expect("broker answers");
+    publisher
+        .publish(&[entry("zero"), entry("one"), entry("two")])
+        .expect("published");
+    let mut log = KafkaLog::open(kafka_config(kafka.address(), "g-0")).expect("broker answers");
+    let of = TopicPartition {
+        topic: Arc::from("log"),
+        partition: 0,
+    };
+    let bounds = log.bounds(&of).expect("broker answers");
+    assert_eq!(
+        (bounds.start, bounds.end),
+        (0, 4),
+        "three records and the transaction's marker"
+    );
+
+    assert!(log.trim(0, -1).is_err(), "an offset of -1 would delete everything");
+    log.trim(0, 2).expect("trimmed");
+    assert_eq!(log.bounds(&of).expect("broker answers").start, 2);
+    let mut read = |from: i64| {
+        let mut reader = log.changelog(0, from).expect("opens").expect("kafka has changelogs");
+        let (mut records, mut position, begun) = (Vec::new(), from, Instant::now());
+        while position < 4 && begun.elapsed() < BUDGET {
+            position = reader.read(Duration::from_millis(100), &mut records)?;
+        }
+        Ok((position, records))
+    };
+    assert_eq!(read(2), Ok((4, vec![(2, b"two".to_vec())])));
+    assert!(matches!(read(0), Err(LogError::OutOfRange(_))));
+}
