@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
-# One target directory and one profile for everything, so that RocksDB is compiled once.
+# One target directory and one profile for everything, so that native libraries are compiled once.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
 .PHONY: help
@@ -14,11 +14,24 @@ setup: ## Checks prerequisites and installs what is missing
 	@bash tests/setup/prerequisites.sh
 
 .PHONY: test
-test: setup check ## Runs everything; what CI runs
+test: setup check-style kafka-jars ## Everything, on a real Kafka; what CI runs
+	WAYMARK_REQUIRE_KAFKA=1 cargo test --workspace
+	@bash tests/setup/budgets.sh
 
 .PHONY: check
-check: ## The quick loop: format, clippy, unit, golden, property, budgets
+check: check-style ## The quick loop, no broker: format, clippy, unit, golden, property, budgets
+	WAYMARK_REQUIRE_KAFKA=0 cargo test --workspace --exclude kafka --exclude testkit
+	@bash tests/setup/budgets.sh
+
+.PHONY: check-style
+check-style:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	cargo test --workspace
-	@bash tests/setup/budgets.sh
+
+.PHONY: e2e
+e2e: kafka-jars ## Against a real Kafka, from jars
+	WAYMARK_REQUIRE_KAFKA=1 cargo test -p testkit -p kafka
+
+.PHONY: kafka-jars
+kafka-jars:
+	@ls target/kafka/libs/kafka_*.jar >/dev/null 2>&1 || { echo "Fetching Kafka's jars (44 MB)."; mvn -q -f tests/kafka/pom.xml dependency:copy-dependencies; }

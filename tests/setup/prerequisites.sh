@@ -10,6 +10,10 @@ want clang++ clang
 want ccache ccache
 want pkg-config pkg-config
 want make make
+want mvn maven
+# Kafka 4 needs Java 17 or newer.
+java_version=$(java -version 2>&1 | sed -nE 's/.*version "([0-9]+).*/\1/p' | head -1)
+[ "${java_version:-0}" -ge 17 ] || needed+=(default-jre-headless)
 ldconfig -p 2>/dev/null | grep -q 'libclang' || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || needed+=(libclang-dev)
 pkg-config --exists openssl 2>/dev/null || needed+=(libssl-dev)
 pkg-config --exists zlib 2>/dev/null || needed+=(zlib1g-dev)
@@ -31,8 +35,4 @@ if [ ${#needed[@]} -gt 0 ]; then
   fi
   "${run[@]}" apt-get update -qq
   DEBIAN_FRONTEND=noninteractive "${run[@]}" apt-get install -y -qq "${needed[@]}" >/dev/null
-fi
-
-if ! compgen -G "${CARGO_TARGET_DIR:-target}/debug/build/librocksdb-sys-*/out/librocksdb.a" >/dev/null; then
-  echo "RocksDB will be compiled once; on two cores that takes about 11 minutes."
 fi

@@ -9,6 +9,7 @@ mod output;
 mod profile;
 mod sentiment;
 mod value;
+pub mod vocabulary;
 
 pub use event::{Attribute, Attributes, Consent, Event, EventRef, Identifier, Product, Text, Trace, flag};
 pub use names::{

@@ -1,13 +1,15 @@
-//! Raw topics in, the timeline out: decode, validate, normalise, clamp, score, choose the key, tick.
+//! Raw topics in, the timeline out: validate, normalise, clamp, redact, choose the key, merge by time, say how far.
 
 mod identify;
 mod keys;
 mod merge;
+mod prepare;
 mod redact;
 mod ticks;
 
 pub use identify::{Identified, PLACEHOLDERS, identify};
 pub use keys::{Keys, strongest};
 pub use merge::{Head, Merge};
+pub use prepare::{Arrival, Clock, Prepared, Rules, prepare};
 pub use redact::{KINDS, KeepText, Redactor, strip_url};
 pub use ticks::Progress;

@@ -90,7 +90,11 @@ pub fn prepare(
     event.sentiment = None;
     event.payload = None;
     event.received = event.received.or(Some(arrival.timestamp));
-    Ok(Prepared { event, unredacted, redactions })
+    Ok(Prepared {
+        event,
+        unredacted,
+        redactions,
+    })
 }
 
 fn mark(event: &mut Event, flag: &str) {
@@ -100,13 +104,23 @@ fn mark(event: &mut Event, flag: &str) {
 }
 
 fn refuse(reason: &'static str, field: &str, message: String) -> Reject {
-    Reject { stage: "validate", reason, message, field: Some(field.to_owned()), schema: None }
+    Reject {
+        stage: "validate",
+        reason,
+        message,
+        field: Some(field.to_owned()),
+        schema: None,
+    }
 }
 
 fn check_lengths(event: &Event) -> Result<(), Reject> {
     let longest = |field: &str, value: &str, limit: usize| {
         if value.len() > limit {
-            return Err(refuse("field_invalid", field, format!("longer than allowed: bytes={} limit={limit}", value.len())));
+            return Err(refuse(
+                "field_invalid",
+                field,
+                format!("longer than allowed: bytes={} limit={limit}", value.len()),
+            ));
         }
         Ok(())
     };
@@ -128,7 +142,11 @@ fn check_lengths(event: &Event) -> Result<(), Reject> {
         return Err(refuse("field_missing", "source", "no value: field=source".to_owned()));
     }
     if event.identifiers.len() > 16 {
-        return Err(refuse("field_invalid", "identifiers", format!("more than 16: found={}", event.identifiers.len())));
+        return Err(refuse(
+            "field_invalid",
+            "identifiers",
+            format!("more than 16: found={}", event.identifiers.len()),
+        ));
     }
     for identifier in &event.identifiers {
         longest("identifiers", &identifier.value, 320)?;
@@ -140,17 +158,33 @@ fn check_lengths(event: &Event) -> Result<(), Reject> {
 fn check_type(kind: &str, topic: &str) -> Result<(), Reject> {
     let word = |part: &str| {
         part.starts_with(|first: char| first.is_ascii_lowercase())
-            && part.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
     };
-    let forbidden = |why: &str| Err(refuse("type_forbidden", "type", format!("type is not allowed here: {why}")));
+    let forbidden = |why: &str| {
+        Err(refuse(
+            "type_forbidden",
+            "type",
+            format!("type is not allowed here: {why}"),
+        ))
+    };
     if kind == "tick" || kind == "progress" {
         return forbidden("it is Waymark's own");
     }
     let Some((object, verb)) = kind.split_once('.') else {
-        return Err(refuse("type_invalid", "type", "type must be object.verb in lower snake case".to_owned()));
+        return Err(refuse(
+            "type_invalid",
+            "type",
+            "type must be object.verb in lower snake case".to_owned(),
+        ));
     };
     if !word(object) || !word(verb) {
-        return Err(refuse("type_invalid", "type", "type must be object.verb in lower snake case".to_owned()));
+        return Err(refuse(
+            "type_invalid",
+            "type",
+            "type must be object.verb in lower snake case".to_owned(),
+        ));
     }
     match object {
         "journey" => forbidden("it is Waymark's own"),
@@ -200,7 +234,10 @@ fn set_identifiers(event: &mut Event, topic: &str, rules: &Rules) -> Result<(), 
             _ => true,
         };
         if !allowed {
-            let message = format!("identifier kind is not allowed here: kind={} topic={topic}", identifier.kind);
+            let message = format!(
+                "identifier kind is not allowed here: kind={} topic={topic}",
+                identifier.kind
+            );
             return Err(refuse("field_invalid", "identifiers", message));
         }
     }
@@ -269,14 +306,23 @@ fn cut(event: &mut Event) {
 }
 
 fn check_attributes(event: &mut Event, strict: bool) -> Result<(), Reject> {
-    let Some(required) = pattern::required(&event.kind) else {
+    let Some(required) = event::vocabulary::required(&event.kind) else {
         mark(event, flag::TYPE_UNLISTED);
         return Ok(());
     };
-    let missing = required.iter().find(|name| !event.attributes.contains_key(**name));
+    let missing = required.iter().find(|name| match **name {
+        "<session>" => event.session.is_none(),
+        "<conversation>" => event.conversation.is_none(),
+        "<text>" => event.text.is_none(),
+        name => !event.attributes.contains_key(name),
+    });
     let Some(missing) = missing else { return Ok(()) };
     if strict {
-        return Err(refuse("attributes_missing", missing, format!("no value: attribute={missing}")));
+        return Err(refuse(
+            "attributes_missing",
+            missing,
+            format!("no value: attribute={missing}"),
+        ));
     }
     mark(event, flag::ATTRIBUTES_MISSING);
     Ok(())
@@ -296,7 +342,9 @@ fn redact(event: &mut Event, rules: &Rules, redactor: &Redactor) -> (Option<Stri
         }
     }
     let mut dropped_tone = false;
-    let Some(text) = &mut event.text else { return (None, [0; 4]) };
+    let Some(text) = &mut event.text else {
+        return (None, [0; 4]);
+    };
     if !rules.voice_tone && (text.tone.take().is_some() || text.modality == Modality::VoiceTone) {
         dropped_tone = true;
     }
@@ -320,14 +368,24 @@ mod tests {
             id: "1".into(),
             source: "s".into(),
             kind: "page.viewed".into(),
-            identifiers: vec![Identifier { kind: IdentifierKind::Customer, value: "7".into(), ..Identifier::default() }],
+            identifiers: vec![Identifier {
+                kind: IdentifierKind::Customer,
+                value: "7".into(),
+                ..Identifier::default()
+            }],
             attributes: [("url".to_owned(), Attribute::Text("/a?x=1#y".into()))].into(),
             ..Event::default()
         }
     }
 
     fn run(event: Event, time: Option<Millis>, topic: &str) -> Result<Prepared, Reject> {
-        let arrival = Arrival { topic, position: "t/0/5", index: 0, timestamp: NOW, now: NOW };
+        let arrival = Arrival {
+            topic,
+            position: "t/0/5",
+            index: 0,
+            timestamp: NOW,
+            now: NOW,
+        };
         prepare(event, time, &arrival, &Rules::default(), &Redactor::default())
     }
 
@@ -339,15 +397,40 @@ mod tests {
 
     #[test]
     fn bad_events_are_refused_with_their_reason() {
-        assert_eq!(refused(|event| event.kind = "Page Viewed".into(), Some(NOW), "web"), "type_invalid");
-        assert_eq!(refused(|event| event.kind = "tick".into(), Some(NOW), "web"), "type_forbidden");
-        assert_eq!(refused(|event| event.kind = "journey.x".into(), Some(NOW), "business"), "type_forbidden");
-        assert_eq!(refused(|event| event.kind = "intervention.shown".into(), Some(NOW), "web"), "type_forbidden");
-        assert_eq!(refused(|event| event.id = "x".repeat(257), Some(NOW), "web"), "field_invalid");
+        assert_eq!(
+            refused(|event| event.kind = "Page Viewed".into(), Some(NOW), "web"),
+            "type_invalid"
+        );
+        assert_eq!(
+            refused(|event| event.kind = "tick".into(), Some(NOW), "web"),
+            "type_forbidden"
+        );
+        assert_eq!(
+            refused(|event| event.kind = "journey.x".into(), Some(NOW), "business"),
+            "type_forbidden"
+        );
+        assert_eq!(
+            refused(|event| event.kind = "intervention.shown".into(), Some(NOW), "web"),
+            "type_forbidden"
+        );
+        assert_eq!(
+            refused(|event| event.id = "x".repeat(257), Some(NOW), "web"),
+            "field_invalid"
+        );
         assert_eq!(refused(|event| event.source.clear(), Some(NOW), "web"), "field_missing");
-        assert_eq!(refused(|event| event.identifiers.clear(), Some(NOW), "web"), "identifier_missing");
+        assert_eq!(
+            refused(|event| event.identifiers.clear(), Some(NOW), "web"),
+            "identifier_missing"
+        );
         assert_eq!(refused(|_| {}, Some(Millis(5)), "web"), "time_invalid");
-        assert_eq!(refused(|event| event.identifiers[0].kind = IdentifierKind::Key, Some(NOW), "web"), "field_invalid");
+        assert_eq!(
+            refused(
+                |event| event.identifiers[0].kind = IdentifierKind::Key,
+                Some(NOW),
+                "web"
+            ),
+            "field_invalid"
+        );
     }
 
     #[test]
@@ -373,9 +456,39 @@ mod tests {
     }
 
     #[test]
+    fn a_listed_type_without_a_required_attribute_is_flagged_or_refused() {
+        let mut raw = event();
+        raw.attributes.clear();
+        let arrival = Arrival {
+            topic: "web",
+            position: "t/0/5",
+            index: 0,
+            timestamp: NOW,
+            now: NOW,
+        };
+        let prepared = run(raw.clone(), Some(NOW), "web").expect("accepted").event;
+        assert_eq!(prepared.flags, vec![flag::ATTRIBUTES_MISSING]);
+        let strict = Rules {
+            strict: true,
+            ..Rules::default()
+        };
+        let refused = prepare(raw.clone(), Some(NOW), &arrival, &strict, &Redactor::default()).expect_err("refused");
+        assert_eq!(refused.reason, "attributes_missing");
+        raw.kind = "gift.card_redeemed".into();
+        assert_eq!(
+            run(raw, Some(NOW), "web").expect("accepted").event.flags,
+            vec![flag::TYPE_UNLISTED]
+        );
+    }
+
+    #[test]
     fn texts_are_redacted_and_kept_whole_for_scoring_only() {
         let mut raw = event();
-        raw.text = Some(Text { body: "write to a@b.nl".into(), tone: Some(0.5), ..Text::default() });
+        raw.text = Some(Text {
+            body: "write to a@b.nl".into(),
+            tone: Some(0.5),
+            ..Text::default()
+        });
         let prepared = run(raw, Some(NOW), "web").expect("accepted");
         let text = prepared.event.text.expect("kept");
         assert_eq!((text.body.as_str(), text.tone), ("write to [email]", None));
@@ -386,7 +499,10 @@ mod tests {
     #[test]
     fn what_is_over_a_soft_limit_is_cut() {
         let mut raw = event();
-        raw.text = Some(Text { body: "é".repeat(40_000), ..Text::default() });
+        raw.text = Some(Text {
+            body: "é".repeat(40_000),
+            ..Text::default()
+        });
         for index in 0..200 {
             raw.attributes.insert(format!("a{index:03}"), Attribute::Long(1));
         }

@@ -113,7 +113,7 @@ fn luhn_checks(text: &str) -> bool {
             }
         })
         .sum();
-    sum % 10 == 0
+    sum.is_multiple_of(10)
 }
 
 /// A URL without its fragment and without query parameters that are not in `kept`.

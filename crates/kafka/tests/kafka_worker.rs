@@ -22,8 +22,8 @@ const BUDGET: Duration = Duration::from_secs(90);
 fn worker_config(disk: Disk, start: Start) -> WorkerConfig {
     WorkerConfig {
         epoch_interval: Duration::from_millis(20),
-        epoch_records: 200,
-        poll_records: 150,
+        epoch_records: 20,
+        poll_records: 15,
         flush_bytes: 1 << 20,
         flush_interval: Duration::from_millis(200),
         window: 0,
@@ -180,7 +180,7 @@ fn killed_in_the_middle_it_says_what_an_undisturbed_worker_says() {
     // Each life gets a little longer, so that deaths fall into start, restore, epochs and commits alike.
     for life in 0..12 {
         let mut child = start_child(kafka.address());
-        std::thread::sleep(Duration::from_millis(500 + life * 70));
+        std::thread::sleep(Duration::from_millis(900 + life * 150));
         child.kill().expect("it runs");
         child.wait().expect("it ended");
         kills += 1;

@@ -475,10 +475,12 @@ impl ChangelogReader for MemoryChangelog {
     }
 }
 
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// A disk that survives deaths, and can be lost.
 #[derive(Debug, Clone, Default)]
 pub struct Disk {
-    databases: Arc<Mutex<BTreeMap<TopicPartition, BTreeMap<Vec<u8>, Vec<u8>>>>>,
+    databases: Arc<Mutex<BTreeMap<TopicPartition, Rows>>>,
 }
 
 impl Disk {

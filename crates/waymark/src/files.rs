@@ -31,8 +31,8 @@ pub fn read_patterns(paths: &[PathBuf]) -> Result<Vec<PatternFile>, String> {
     files
         .into_iter()
         .map(|path| {
-            let text =
-                std::fs::read_to_string(&path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))?;
+            let text = std::fs::read_to_string(&path)
+                .map_err(|error| format!("{}: cannot be read: {error}", path.display()))?;
             Ok(PatternFile { path, text })
         })
         .collect()

@@ -25,8 +25,13 @@ pub enum Persona {
     Renewer,
 }
 
-const PERSONAS: [Persona; 5] =
-    [Persona::CalmBuyer, Persona::Doubter, Persona::RepeatCaller, Persona::BotVictim, Persona::Renewer];
+const PERSONAS: [Persona; 5] = [
+    Persona::CalmBuyer,
+    Persona::Doubter,
+    Persona::RepeatCaller,
+    Persona::BotVictim,
+    Persona::Renewer,
+];
 
 /// Everything the generator will send, in event-time order.
 #[derive(Debug)]
@@ -77,7 +82,11 @@ pub fn plan(seed: u64, customers: u32, start: Millis) -> Plan {
             sent: 0,
             events: &mut events,
         };
-        journey.live(persona, number / u32::try_from(PERSONAS.len()).expect("five"), &mut dice);
+        journey.live(
+            persona,
+            number / u32::try_from(PERSONAS.len()).expect("five"),
+            &mut dice,
+        );
     }
     events.sort_by_key(|(_, event)| event.time);
     let end = events.last().map_or(start, |(_, event)| event.time);
@@ -123,7 +132,14 @@ impl Script<'_> {
         self.adds_to_cart(product, dice);
         self.starts_checkout(product, dice);
         self.wait(dice.between(20_000, 70_000));
-        self.web("order.completed", &[text("order_id", &format!("o-{}", self.customer)), money(product.2), text("currency", "EUR")]);
+        self.web(
+            "order.completed",
+            &[
+                text("order_id", &format!("o-{}", self.customer)),
+                money(product.2),
+                text("currency", "EUR"),
+            ],
+        );
     }
 
     fn hesitates(&mut self, product: (&str, &str, f64), dice: &mut Dice) {
@@ -150,11 +166,19 @@ impl Script<'_> {
         let call = self.calls(dice);
         for attempt in 1..=3 {
             self.wait(dice.between(5_000, 15_000));
-            self.voice("ivr.input_failed", &call, &[text("step", "main"), ("attempt", Attribute::Long(attempt))]);
+            self.voice(
+                "ivr.input_failed",
+                &call,
+                &[text("step", "main"), ("attempt", Attribute::Long(attempt))],
+            );
         }
         self.ought_to_be_found("ivr-struggle");
         self.wait(30_000);
-        self.voice("agent.connected", &call, &[text("agent_id", "agent-17"), text("queue", "service")]);
+        self.voice(
+            "agent.connected",
+            &call,
+            &[text("agent_id", "agent-17"), text("queue", "service")],
+        );
         self.wait(dice.between(60_000, 300_000));
         self.voice("call.ended", &call, &[text("disconnect", "customer")]);
     }
@@ -164,7 +188,11 @@ impl Script<'_> {
         self.voice("queue.entered", &call, &[text("queue", "service")]);
         let waited = dice.between(90_000, 300_000);
         self.wait(waited);
-        self.voice("queue.abandoned", &call, &[text("queue", "service"), ("waited_ms", Attribute::Long(waited))]);
+        self.voice(
+            "queue.abandoned",
+            &call,
+            &[text("queue", "service"), ("waited_ms", Attribute::Long(waited))],
+        );
         self.voice("call.ended", &call, &[text("disconnect", "customer")]);
         self.ought_to_be_found("queue-abandoned");
     }
@@ -173,9 +201,17 @@ impl Script<'_> {
         let call = self.calls(dice);
         for (agent, queue) in [("agent-04", "billing"), ("agent-11", "sales")] {
             self.wait(dice.between(20_000, 90_000));
-            self.voice("agent.connected", &call, &[text("agent_id", agent), text("queue", queue)]);
+            self.voice(
+                "agent.connected",
+                &call,
+                &[text("agent_id", agent), text("queue", queue)],
+            );
             self.wait(dice.between(30_000, 120_000));
-            self.voice("call.transferred", &call, &[text("to_queue", queue), text("kind", "blind")]);
+            self.voice(
+                "call.transferred",
+                &call,
+                &[text("to_queue", queue), text("kind", "blind")],
+            );
         }
         self.ought_to_be_found("transfer-ping-pong");
         self.wait(60_000);
@@ -207,7 +243,10 @@ impl Script<'_> {
         self.views(product, 1, dice);
         for _ in 0..2 {
             self.wait(dice.between(20_000, 60_000));
-            self.web("payment.failed", &[text("error", "declined"), ("hard", Attribute::Bool(false))]);
+            self.web(
+                "payment.failed",
+                &[text("error", "declined"), ("hard", Attribute::Bool(false))],
+            );
         }
         self.ought_to_be_found("payment-failed");
     }
@@ -215,7 +254,13 @@ impl Script<'_> {
     fn complains_twice(&mut self, dice: &mut Dice) {
         for _ in 0..2 {
             self.wait(dice.between(600_000, 3_600_000));
-            self.on("business", Channel::Email, "complaint.filed", &[text("reason", "renewal price")], |_| {});
+            self.on(
+                "business",
+                Channel::Email,
+                "complaint.filed",
+                &[text("reason", "renewal price")],
+                |_| {},
+            );
         }
         self.ought_to_be_found("repeated-complaints");
     }
@@ -228,20 +273,42 @@ impl Script<'_> {
         };
         self.wait(dice.between(1_000, 60_000));
         let lang = self.lang;
-        let attributes = [text("network", "mastodon"), ("public", Attribute::Bool(true)), ("reach", Attribute::Long(1200))];
-        self.on("social", Channel::Social, "mention.posted", &attributes, |event| event.text = Some(said(body, lang)));
+        let attributes = [
+            text("network", "mastodon"),
+            ("public", Attribute::Bool(true)),
+            ("reach", Attribute::Long(1200)),
+        ];
+        self.on("social", Channel::Social, "mention.posted", &attributes, |event| {
+            event.text = Some(said(body, lang))
+        });
         self.ought_to_be_found("public-outburst");
     }
 
     fn views(&mut self, product: (&str, &str, f64), times: u32, dice: &mut Dice) {
         for _ in 0..times {
-            self.web("product.viewed", &[text("product_id", product.0), text("name", product.1), money(product.2), text("currency", "EUR")]);
+            self.web(
+                "product.viewed",
+                &[
+                    text("product_id", product.0),
+                    text("name", product.1),
+                    money(product.2),
+                    text("currency", "EUR"),
+                ],
+            );
             self.wait(dice.between(5_000, 60_000));
         }
     }
 
     fn adds_to_cart(&mut self, product: (&str, &str, f64), dice: &mut Dice) {
-        self.web("cart.product_added", &[text("product_id", product.0), text("name", product.1), money(product.2), text("currency", "EUR")]);
+        self.web(
+            "cart.product_added",
+            &[
+                text("product_id", product.0),
+                text("name", product.1),
+                money(product.2),
+                text("currency", "EUR"),
+            ],
+        );
         self.wait(dice.between(5_000, 30_000));
     }
 
@@ -263,11 +330,15 @@ impl Script<'_> {
 
     fn web(&mut self, kind: &str, attributes: &[(&str, Attribute)]) {
         let session = format!("s-{}", self.customer);
-        self.on("web", Channel::Web, kind, attributes, |event| event.session = Some(session));
+        self.on("web", Channel::Web, kind, attributes, |event| {
+            event.session = Some(session)
+        });
     }
 
     fn voice(&mut self, kind: &str, call: &str, attributes: &[(&str, Attribute)]) {
-        self.on("voice", Channel::Voice, kind, attributes, |event| event.conversation = Some(call.to_owned()));
+        self.on("voice", Channel::Voice, kind, attributes, |event| {
+            event.conversation = Some(call.to_owned())
+        });
     }
 
     fn chat(&mut self, kind: &str, chat: &str, attributes: &[(&str, Attribute)], body: Option<&str>) {
@@ -280,7 +351,13 @@ impl Script<'_> {
 
     /// States on the business topic that a pattern ought to match this customer, once, from here on.
     fn ought_to_be_found(&mut self, pattern: &str) {
-        self.on("business", Channel::Business, TRUTH, &[text("pattern", pattern)], |_| {});
+        self.on(
+            "business",
+            Channel::Business,
+            TRUTH,
+            &[text("pattern", pattern)],
+            |_| {},
+        );
     }
 
     fn on(
@@ -292,8 +369,10 @@ impl Script<'_> {
         finish: impl FnOnce(&mut Event),
     ) {
         self.sent += 1;
-        let attributes: Attributes =
-            attributes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect::<BTreeMap<_, _>>();
+        let attributes: Attributes = attributes
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect::<BTreeMap<_, _>>();
         let mut event = Event {
             id: format!("{}-{}", self.customer, self.sent),
             source: "waymark/demo".to_owned(),
@@ -350,8 +429,12 @@ mod tests {
     #[test]
     fn every_pattern_that_ships_has_a_customer_to_find() {
         let plan = plan(7, 60, Millis(0));
-        let mut stated: Vec<&Attribute> =
-            plan.events.iter().filter(|(_, event)| event.kind == TRUTH).map(|(_, event)| &event.attributes["pattern"]).collect();
+        let mut stated: Vec<&Attribute> = plan
+            .events
+            .iter()
+            .filter(|(_, event)| event.kind == TRUTH)
+            .map(|(_, event)| &event.attributes["pattern"])
+            .collect();
         stated.sort_by_key(|name| format!("{name:?}"));
         stated.dedup();
         assert_eq!(stated.len(), 10);

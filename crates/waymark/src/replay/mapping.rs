@@ -172,7 +172,10 @@ impl Mapping {
     pub fn parse(file: &str, text: &str) -> Result<Self, String> {
         let mapping: Self = toml::from_str(text).map_err(|error| format!("{file}: {error}"))?;
         if mapping.version != 1 {
-            return Err(format!("{file}: unknown mapping version: found={} known=1", mapping.version));
+            return Err(format!(
+                "{file}: unknown mapping version: found={} known=1",
+                mapping.version
+            ));
         }
         if mapping.identifiers.is_empty() {
             return Err(format!("{file}: at least one identifier is needed: key=identifiers"));
@@ -197,9 +200,16 @@ impl Mapping {
     /// A message that names the column at fault; the caller adds file and line.
     pub fn event(&self, row: &Row) -> Result<Event, String> {
         let need = |column: &str| {
-            row.get(column).filter(|cell| !cell.is_empty()).ok_or_else(|| format!("no value: column={column}"))
+            row.get(column)
+                .filter(|cell| !cell.is_empty())
+                .ok_or_else(|| format!("no value: column={column}"))
         };
-        let optional = |column: &Option<String>| column.as_deref().and_then(|name| row.get(name)).filter(|cell| !cell.is_empty());
+        let optional = |column: &Option<String>| {
+            column
+                .as_deref()
+                .and_then(|name| row.get(name))
+                .filter(|cell| !cell.is_empty())
+        };
         let mut attributes = Attributes::new();
         for (name, column) in &self.attributes {
             if let Some(value) = column.read(row)? {
@@ -212,7 +222,12 @@ impl Mapping {
             .filter_map(|who| {
                 let value = row.get(&who.column).filter(|cell| !cell.is_empty())?;
                 let kind = IdentifierKind::parse(&who.kind)?;
-                Some(Identifier { kind, value, namespace: who.namespace.clone(), verified: who.verified })
+                Some(Identifier {
+                    kind,
+                    value,
+                    namespace: who.namespace.clone(),
+                    verified: who.verified,
+                })
             })
             .collect();
         Ok(Event {
@@ -242,14 +257,19 @@ impl Mapping {
 
 impl Time {
     fn of(&self, row: &Row) -> Result<Millis, String> {
-        let cell = row.get(&self.column).ok_or_else(|| format!("no value: column={}", self.column))?;
+        let cell = row
+            .get(&self.column)
+            .ok_or_else(|| format!("no value: column={}", self.column))?;
         let wrong = |error: &dyn std::fmt::Display| format!("time cannot be read: column={} {error}", self.column);
         let number = || cell.parse::<f64>().map_err(|error| wrong(&error));
         #[expect(clippy::cast_possible_truncation, reason = "a saturated time is refused by intake")]
         match self.format.as_str() {
             "epoch_ms" => Ok(Millis(number()? as i64)),
             "epoch_s" => Ok(Millis((number()? * 1000.0).round() as i64)),
-            "rfc3339" => cell.parse::<Timestamp>().map(|time| Millis(time.as_millisecond())).map_err(|error| wrong(&error)),
+            "rfc3339" => cell
+                .parse::<Timestamp>()
+                .map(|time| Millis(time.as_millisecond()))
+                .map_err(|error| wrong(&error)),
             format => {
                 let broken = jiff::fmt::strtime::parse(format, &cell).map_err(|error| wrong(&error))?;
                 if broken.offset().is_some() {
@@ -271,10 +291,18 @@ impl Time {
 impl Kind {
     fn of(&self, row: &Row) -> Result<String, String> {
         let Some(column) = &self.column else {
-            return self.default.clone().ok_or_else(|| "type needs a column or a default".to_owned());
+            return self
+                .default
+                .clone()
+                .ok_or_else(|| "type needs a column or a default".to_owned());
         };
         let cell = row.get(column).ok_or_else(|| format!("no value: column={column}"))?;
-        Ok(self.values.get(&cell).or(self.default.as_ref()).cloned().unwrap_or(cell))
+        Ok(self
+            .values
+            .get(&cell)
+            .or(self.default.as_ref())
+            .cloned()
+            .unwrap_or(cell))
     }
 }
 
@@ -282,8 +310,16 @@ impl Place {
     fn of(&self, row: &Row) -> Result<Channel, String> {
         let cell = self.column.as_ref().and_then(|column| row.get(column));
         let named = match cell {
-            Some(cell) => self.values.get(&cell).or(self.default.as_ref()).cloned().unwrap_or(cell),
-            None => self.default.clone().ok_or_else(|| "channel needs a column or a default".to_owned())?,
+            Some(cell) => self
+                .values
+                .get(&cell)
+                .or(self.default.as_ref())
+                .cloned()
+                .unwrap_or(cell),
+            None => self
+                .default
+                .clone()
+                .ok_or_else(|| "channel needs a column or a default".to_owned())?,
         };
         Channel::parse(&named).ok_or_else(|| format!("unknown channel: found={named}"))
     }

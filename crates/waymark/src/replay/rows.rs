@@ -38,7 +38,10 @@ impl Row {
 
     /// All columns with a value.
     pub fn cells(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.columns.iter().zip(&self.cells).filter_map(|(name, cell)| Some((name.as_str(), cell.as_deref()?)))
+        self.columns
+            .iter()
+            .zip(&self.cells)
+            .filter_map(|(name, cell)| Some((name.as_str(), cell.as_deref()?)))
     }
 }
 
@@ -64,9 +67,14 @@ pub fn read(path: &Path, format: Format) -> Result<Vec<Row>, String> {
     let shown = path.display();
     let file = File::open(path).map_err(|error| format!("{shown}: cannot be opened: {error}"))?;
     let mut reader = BufReader::new(file);
-    let magic = reader.fill_buf().map_err(|error| format!("{shown}: cannot be read: {error}"))?;
-    let plain: Box<dyn Read> =
-        if magic.starts_with(&[0x1f, 0x8b]) { Box::new(MultiGzDecoder::new(reader)) } else { Box::new(reader) };
+    let magic = reader
+        .fill_buf()
+        .map_err(|error| format!("{shown}: cannot be read: {error}"))?;
+    let plain: Box<dyn Read> = if magic.starts_with(&[0x1f, 0x8b]) {
+        Box::new(MultiGzDecoder::new(reader))
+    } else {
+        Box::new(reader)
+    };
     match format {
         Format::Csv => read_csv(plain).map_err(|(line, message)| format!("{shown}:{line}: {message}")),
         Format::Jsonl => read_jsonl(plain).map_err(|(line, message)| format!("{shown}:{line}: {message}")),
@@ -124,7 +132,12 @@ fn read_jsonl(plain: Box<dyn Read>) -> Result<Vec<Row>, (u64, String)> {
         let mut columns = Vec::new();
         let mut cells = Vec::new();
         flatten("", members, &mut columns, &mut cells);
-        rows.push(Row { line: number, columns: Arc::new(columns), cells, raw: line.into_bytes() });
+        rows.push(Row {
+            line: number,
+            columns: Arc::new(columns),
+            cells,
+            raw: line.into_bytes(),
+        });
     }
     Ok(rows)
 }
@@ -137,7 +150,11 @@ fn flatten(
     cells: &mut Vec<Option<String>>,
 ) {
     for (name, value) in members {
-        let name = if prefix.is_empty() { name } else { format!("{prefix}.{name}") };
+        let name = if prefix.is_empty() {
+            name
+        } else {
+            format!("{prefix}.{name}")
+        };
         let cell = match value {
             serde_json::Value::Object(inner) => {
                 flatten(&name, inner, columns, cells);

@@ -1,1 +1,0 @@
-//! Every byte that leaves the process.

@@ -1,1 +1,0 @@
-//! The log on RocksDB, for one process and no broker.

@@ -1,1 +1,0 @@
-//! One customer's journey: fold, profile, decide.

@@ -1,1 +1,0 @@
-//! Folds each customer's journey, matches patterns, decides, times out.

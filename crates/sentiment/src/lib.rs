@@ -1,1 +1,0 @@
-//! Language, polarity and service signals from text.

@@ -1,0 +1,3 @@
+//! The demo's customers.
+
+pub mod generator;

@@ -1,0 +1,91 @@
+//! A real web shop's log through the mapping: every row becomes an event, and exact duplicates are seen as such.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use waymark::replay::{mapping::Mapping, read};
+
+/// The log lies beside the checkout, never in it.
+fn data() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/journeys/ecom.csv.gz");
+    let found = std::env::var_os("WAYMARK_ECOM").map_or(beside, PathBuf::from);
+    if found.is_file() {
+        return Some(found);
+    }
+    assert!(
+        std::env::var_os("CI").is_none(),
+        "the shop's log is absent: {}",
+        found.display()
+    );
+    eprintln!("skipped: the shop's log is absent: {}", found.display());
+    None
+}
+
+#[test]
+fn the_shops_log_is_read_whole_and_in_order() {
+    let Some(data) = data() else { return };
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/ecom/mapping.toml");
+    let text = std::fs::read_to_string(&file).expect("the mapping is in the repository");
+    let mapping = Mapping::parse("mapping.toml", &text).expect("valid");
+    let events = read(&data, &mapping).expect("readable");
+    assert_eq!(events.len(), 31_106);
+    assert!(events.windows(2).all(|pair| pair[0].time <= pair[1].time));
+
+    let ids: BTreeSet<&str> = events.iter().map(|event| event.id.as_str()).collect();
+    assert_eq!(events.len() - ids.len(), 30, "exact duplicates have equal ids");
+    let sessions = |kind: &str| -> BTreeSet<&str> {
+        events
+            .iter()
+            .filter(|event| event.kind == kind)
+            .filter_map(|event| event.session.as_deref())
+            .collect()
+    };
+    assert_eq!(sessions("payment.failed").len(), 95);
+    assert_eq!(sessions("cart.product_added").len(), 1_213);
+
+    // The log's own answer to the two conditions of tests/ecom/patterns, counted without any pattern engine.
+    let mut by_session: BTreeMap<&str, Vec<(i64, &str)>> = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for event in &events {
+        if seen.insert(event.id.as_str()) {
+            let session = event.session.as_deref().expect("every row has one");
+            by_session.entry(session).or_default().push((event.time.0, &event.kind));
+        }
+    }
+    let minute = 60_000;
+    let (mut failed, mut abandoned, mut matches) = (0, 0, 0);
+    for events in by_session.values() {
+        let times = |kind: &str| -> Vec<i64> {
+            events
+                .iter()
+                .filter(|(_, found)| *found == kind)
+                .map(|(time, _)| *time)
+                .collect()
+        };
+        let (errors, carts, orders) = (
+            times("payment.failed"),
+            times("cart.product_added"),
+            times("order.completed"),
+        );
+        let ordered = |from: i64, until: i64| orders.iter().any(|time| (from..until).contains(time));
+        failed += i32::from(
+            errors
+                .windows(2)
+                .any(|pair| pair[1] - pair[0] <= 10 * minute && !ordered(pair[1], pair[1] + 3 * minute)),
+        );
+        let left: Vec<&i64> = carts
+            .iter()
+            .enumerate()
+            .filter(|(index, time)| {
+                let until = **time + 30 * minute;
+                !ordered(**time, until) && carts.get(index + 1).is_none_or(|next| *next >= until)
+            })
+            .map(|(_, time)| time)
+            .collect();
+        abandoned += i32::from(!left.is_empty());
+        matches += left.len();
+    }
+    assert_eq!((failed, abandoned, matches), (13, 870, 881));
+}
