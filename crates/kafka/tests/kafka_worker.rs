@@ -48,10 +48,10 @@ fn kafka_config(address: &str, id: &str) -> KafkaConfig {
 
 fn create_topics(address: &str) {
     let admin = Admin::connect(&kafka_config(address, "admin")).expect("settings are understood");
+    // The test's times are old, and retention counts from record timestamps: the broker would delete what was just written.
+    let configs = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
     for (topic, partitions) in [("in", PARTITIONS), ("out", 2), ("log", PARTITIONS), ("in.dlq", 1)] {
-        let created = admin
-            .create(topic, partitions, 1, &BTreeMap::new())
-            .expect("broker answers");
+        let created = admin.create(topic, partitions, 1, &configs).expect("broker answers");
         assert!(created, "{topic}");
     }
     assert!(
