@@ -12,7 +12,7 @@ want pkg-config pkg-config
 want make make
 want mvn maven
 # Kafka 4 needs Java 17 or newer.
-java_version=$(java -version 2>&1 | sed -nE 's/.*version "([0-9]+).*/\1/p' | head -1)
+java_version=$({ java -version 2>&1 || true; } | sed -nE 's/.*version "([0-9]+).*/\1/p' | head -1)
 [ "${java_version:-0}" -ge 17 ] || needed+=(default-jre-headless)
 ldconfig -p 2>/dev/null | grep -q 'libclang' || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || needed+=(libclang-dev)
 pkg-config --exists openssl 2>/dev/null || needed+=(libssl-dev)

@@ -184,7 +184,7 @@ fn killed_in_the_middle_it_says_what_an_undisturbed_worker_says() {
         child.kill().expect("it runs");
         child.wait().expect("it ended");
         kills += 1;
-        progress.push(read(kafka.address(), &["out"]).len());
+        progress.push(read(kafka.address(), &["out", "in.dlq"]).len());
         if progress.last() >= Some(&expected.len()) {
             break;
         }
