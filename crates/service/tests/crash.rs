@@ -68,7 +68,7 @@ fn history() -> impl Strategy<Value = Vec<(String, i64)>> {
     let step = (0..10u8, 0..3u8, 0..30i64, 0..40i64);
     proptest::collection::vec(step, 1..25).prop_map(|steps| {
         let mut arrival = 0;
-        let mut history = Vec::new();
+        let mut history = vec![("a k0 0".to_owned(), 0)];
         for (kind, key, gap, behind) in steps {
             arrival += gap;
             let time = arrival - behind;
