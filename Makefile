@@ -5,6 +5,9 @@ SHELL := /bin/bash
 # One target directory and one profile for everything, so that native libraries are compiled once.
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 
+# Property tests try the same cases every time; `make test PROPTEST_RNG_SEED=7` tries others.
+export PROPTEST_RNG_SEED ?= 1
+
 .PHONY: help
 help: ## Lists the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12

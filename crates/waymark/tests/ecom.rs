@@ -3,9 +3,14 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use waymark::replay::{mapping::Mapping, read};
+use waymark::{
+    backtest,
+    files::read_patterns,
+    replay::{mapping::Mapping, read},
+};
 
 /// The log lies beside the checkout, never in it.
 fn data() -> Option<PathBuf> {
@@ -88,4 +93,28 @@ fn the_shops_log_is_read_whole_and_in_order() {
         matches += left.len();
     }
     assert_eq!((failed, abandoned, matches), (13, 870, 881));
+}
+
+#[test]
+fn the_engine_finds_exactly_what_the_log_contains() {
+    let Some(data) = data() else { return };
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/ecom");
+    let events = backtest::read(&data, Some(&tests.join("mapping.toml"))).expect("readable");
+    let files = read_patterns(&[tests.join("patterns")]).expect("in the repository");
+    let patterns: Vec<Arc<pattern::Pattern>> = files
+        .iter()
+        .map(|file| Arc::new(pattern::parse(&file.path.display().to_string(), &file.text).expect("valid")))
+        .collect();
+    let result = backtest::run(&patterns, &events, false);
+    assert_eq!((result.duplicates, result.capped), (30, 0));
+    let of = |id: &str| -> Vec<&str> {
+        let found = result.found.iter().filter(|found| found.matched.pattern.id == id);
+        found.map(|found| found.matched.by["session"].as_str()).collect()
+    };
+    let sessions = |id: &str| of(id).into_iter().collect::<BTreeSet<_>>().len();
+    assert_eq!(sessions("ecom-payment-failed"), 13);
+    assert_eq!(
+        (sessions("ecom-cart-abandoned"), of("ecom-cart-abandoned").len()),
+        (870, 881)
+    );
 }

@@ -1,0 +1,125 @@
+//! Text to tokens, each with the character where it begins.
+
+use super::Flaw;
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Token {
+    Name(String),
+    Int(i64),
+    Double(f64),
+    Text(String),
+    Sign(&'static str),
+    End,
+}
+
+impl Token {
+    /// The token as a message prints it.
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Name(name) => name.clone(),
+            Self::Int(value) => value.to_string(),
+            Self::Double(value) => value.to_string(),
+            Self::Text(text) => format!("'{text}'"),
+            Self::Sign(sign) => (*sign).to_owned(),
+            Self::End => "the end".to_owned(),
+        }
+    }
+}
+
+const SIGNS: [&str; 27] = [
+    "===", "&&", "||", "==", "!=", "<=", ">=", "<", ">", "!", "?", ":", "+", "-", "*", "/", "%", "(", ")", "[", "]",
+    ",", ".", "{", "}", "=", "&",
+];
+
+pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Flaw> {
+    let letters: Vec<char> = text.chars().collect();
+    let mut tokens = Vec::new();
+    let mut index = 0;
+    while index < letters.len() {
+        let (at, letter) = (index, letters[index]);
+        let flaw = |message: String| Flaw {
+            at,
+            code: "where-syntax",
+            message,
+        };
+        if letter.is_whitespace() {
+            index += 1;
+        } else if letter.is_ascii_alphabetic() || letter == '_' {
+            while index < letters.len() && (letters[index].is_ascii_alphanumeric() || letters[index] == '_') {
+                index += 1;
+            }
+            tokens.push((at, Token::Name(letters[at..index].iter().collect())));
+        } else if letter.is_ascii_digit() {
+            index = number_end(&letters, index);
+            let written: String = letters[at..index].iter().collect();
+            let token = if written.contains(['.', 'e', 'E']) {
+                written.parse().ok().map(Token::Double)
+            } else {
+                written.parse().ok().map(Token::Int)
+            };
+            tokens.push((
+                at,
+                token.ok_or_else(|| flaw(format!("number out of range: found={written}")))?,
+            ));
+        } else if letter == '\'' || letter == '"' {
+            let (text, end) = quoted(&letters, index).ok_or_else(|| flaw("string is not closed".to_owned()))?;
+            index = end;
+            tokens.push((at, Token::Text(text)));
+        } else {
+            let rest: String = letters[index..letters.len().min(index + 3)].iter().collect();
+            let sign = SIGNS.iter().find(|sign| rest.starts_with(**sign));
+            let sign = sign.ok_or_else(|| flaw(format!("unexpected character: found={letter}")))?;
+            index += sign.len();
+            tokens.push((at, Token::Sign(sign)));
+        }
+    }
+    tokens.push((letters.len(), Token::End));
+    Ok(tokens)
+}
+
+fn number_end(letters: &[char], mut index: usize) -> usize {
+    let digit = |at: usize| letters.get(at).is_some_and(char::is_ascii_digit);
+    while digit(index) {
+        index += 1;
+    }
+    if letters.get(index) == Some(&'.') && digit(index + 1) {
+        index += 1;
+        while digit(index) {
+            index += 1;
+        }
+    }
+    if matches!(letters.get(index), Some('e' | 'E')) {
+        let sign = usize::from(matches!(letters.get(index + 1), Some('+' | '-')));
+        if digit(index + 1 + sign) {
+            index += 1 + sign;
+            while digit(index) {
+                index += 1;
+            }
+        }
+    }
+    index
+}
+
+fn quoted(letters: &[char], start: usize) -> Option<(String, usize)> {
+    let mut text = String::new();
+    let mut index = start + 1;
+    loop {
+        match *letters.get(index)? {
+            closing if closing == letters[start] => return Some((text, index + 1)),
+            '\\' => {
+                text.push(match *letters.get(index + 1)? {
+                    'n' => '\n',
+                    't' => '\t',
+                    'r' => '\r',
+                    same @ ('\\' | '\'' | '"') => same,
+                    _ => return None,
+                });
+                index += 2;
+            }
+            letter => {
+                text.push(letter);
+                index += 1;
+            }
+        }
+    }
+}

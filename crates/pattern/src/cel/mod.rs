@@ -1,0 +1,139 @@
+//! The part of CEL that a `where` may use: parsed with positions, checked at load, evaluated over one event.
+//!
+//! Meaning follows the CEL specification for the accepted part; the `cel` crate is the oracle in the tests.
+
+mod eval;
+mod lexer;
+mod parser;
+mod types;
+
+pub(crate) use eval::{Fault, Reads, holds};
+pub(crate) use parser::parse;
+pub(crate) use types::check;
+
+/// A fault found at load: where in the text (in characters), code, message.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Flaw {
+    pub at: usize,
+    pub code: &'static str,
+    pub message: String,
+}
+
+/// What a path begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Root {
+    Event,
+    Journey,
+    Profile,
+    /// A captured name, as an index into the program's captured names.
+    Captured(usize),
+}
+
+/// A path: `event.sentiment.score` is root Event and field `sentiment.score`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Path {
+    pub root: Root,
+    pub field: String,
+    /// Of a captured name: index into the run's captured values, set by the program.
+    pub slot: usize,
+}
+
+/// An expression and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Expr {
+    pub at: usize,
+    pub node: Node,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Node {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    Text(String),
+    Read(Path),
+    Has(Path),
+    Not(Box<Expr>),
+    Negate(Box<Expr>),
+    Binary(Op, Box<Expr>, Box<Expr>),
+    Choose(Box<Expr>, Box<Expr>, Box<Expr>),
+    /// Membership in a list of literals.
+    In(Box<Expr>, Vec<Expr>),
+    Size(Box<Expr>),
+    StartsWith(Box<Expr>, Box<Expr>),
+    EndsWith(Box<Expr>, Box<Expr>),
+    Contains(Box<Expr>, Box<Expr>),
+    Matches(Box<Expr>, Pattern),
+    ToInt(Box<Expr>),
+    ToDouble(Box<Expr>),
+}
+
+/// A regular expression; linear time.
+#[derive(Debug, Clone)]
+pub(crate) struct Pattern(pub regex::Regex);
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.as_str() == other.0.as_str()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Op {
+    Or,
+    And,
+    Equal,
+    Unequal,
+    Less,
+    LessEqual,
+    Greater,
+    GreaterEqual,
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Remainder,
+}
+
+impl Expr {
+    /// Calls `visit` with every path that is read.
+    pub fn paths<'a>(&'a self, visit: &mut impl FnMut(&'a Path, usize)) {
+        match &self.node {
+            Node::Read(path) | Node::Has(path) => visit(path, self.at),
+            _ => {}
+        }
+        for child in self.children() {
+            child.paths(visit);
+        }
+    }
+
+    /// Calls `change` with every path, to be altered.
+    pub fn paths_mut(&mut self, change: &mut impl FnMut(&mut Path)) {
+        match &mut self.node {
+            Node::Read(path) | Node::Has(path) => change(path),
+            Node::Not(a) | Node::Negate(a) | Node::Size(a) | Node::ToInt(a) | Node::ToDouble(a) => a.paths_mut(change),
+            Node::Matches(a, _) | Node::In(a, _) => a.paths_mut(change),
+            Node::Binary(_, a, b) | Node::StartsWith(a, b) | Node::EndsWith(a, b) | Node::Contains(a, b) => {
+                a.paths_mut(change);
+                b.paths_mut(change);
+            }
+            Node::Choose(a, b, c) => {
+                a.paths_mut(change);
+                b.paths_mut(change);
+                c.paths_mut(change);
+            }
+            Node::Null | Node::Bool(_) | Node::Int(_) | Node::Double(_) | Node::Text(_) => {}
+        }
+    }
+
+    fn children(&self) -> Vec<&Self> {
+        match &self.node {
+            Node::Not(a) | Node::Negate(a) | Node::Size(a) | Node::ToInt(a) | Node::ToDouble(a) => vec![a],
+            Node::Matches(a, _) | Node::In(a, _) => vec![a],
+            Node::Binary(_, a, b) | Node::StartsWith(a, b) | Node::EndsWith(a, b) | Node::Contains(a, b) => vec![a, b],
+            Node::Choose(a, b, c) => vec![a, b, c],
+            _ => Vec::new(),
+        }
+    }
+}

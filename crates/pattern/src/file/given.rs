@@ -1,0 +1,246 @@
+//! `tests`: what a pattern file promises about itself.
+
+use event::Attribute;
+
+use super::{
+    Paths,
+    fields::{self, Fields},
+};
+use crate::{
+    finding::{Mark, Report},
+    yaml::{Node, Value},
+};
+
+/// One test of a pattern file.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct TestCase {
+    pub name: String,
+    pub profile: Paths,
+    pub journey: Paths,
+    pub given: Vec<Given>,
+    pub expect: Vec<Expected>,
+    pub at: Mark,
+}
+
+/// An event of a test.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Given {
+    /// Milliseconds since the start.
+    pub at: i64,
+    pub event: event::Event,
+}
+
+/// An intervention that a test expects.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Expected {
+    pub at: i64,
+    pub intervene: String,
+    pub because: Option<String>,
+}
+
+pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<TestCase>> {
+    let Value::List(nodes) = &node.value else {
+        report.error(node.at, "type", "tests must be a list");
+        return None;
+    };
+    if nodes.len() < 2 || nodes.len() > 64 {
+        report.error(
+            node.at,
+            "range",
+            format!("a pattern has 2 to 64 tests: found={}", nodes.len()),
+        );
+    }
+    Some(nodes.iter().filter_map(|node| read_case(node, report)).collect())
+}
+
+fn read_case(node: &Node, report: &mut Report) -> Option<TestCase> {
+    let mut keys = Fields::of(node, "a test", report)?;
+    let name = keys
+        .required("name", report)
+        .and_then(|node| fields::text(node, "name", report));
+    let paths = |key: &'static str, keys: &mut Fields<'_>| {
+        let mut paths = Paths::new();
+        if let Some(node) = keys.get(key) {
+            flatten(node, "", &mut paths);
+        }
+        paths
+    };
+    let (profile, journey) = (paths("profile", &mut keys), paths("journey", &mut keys));
+    let given = keys.required("given", report);
+    let expect = keys.required("expect", report);
+    keys.finish(report);
+    let mut events: Vec<Given> = Vec::new();
+    for item in list(given?, "given", report) {
+        let index = events.len() + 1;
+        let given = read_given(item, index, report)?;
+        if events.last().is_some_and(|last| last.at > given.at) {
+            report.error(item.at, "order", "events of a test stand in order of time");
+        }
+        events.push(given);
+    }
+    let expect = list(expect?, "expect", report)
+        .iter()
+        .filter_map(|node| read_expected(node, report))
+        .collect();
+    Some(TestCase {
+        name: name?,
+        profile,
+        journey,
+        given: events,
+        expect,
+        at: node.at,
+    })
+}
+
+fn list<'a>(node: &'a Node, what: &str, report: &mut Report) -> &'a [Node] {
+    match &node.value {
+        Value::List(nodes) => nodes,
+        _ => {
+            report.error(node.at, "type", format!("{what} must be a list"));
+            &[]
+        }
+    }
+}
+
+fn offset(node: &Node, report: &mut Report) -> Option<i64> {
+    fields::duration(node, "at", report)
+}
+
+fn read_given(node: &Node, index: usize, report: &mut Report) -> Option<Given> {
+    let mut keys = Fields::of(node, "an event", report)?;
+    let at = keys.required("at", report).and_then(|node| offset(node, report));
+    let kind = keys
+        .required("is", report)
+        .and_then(|node| fields::text(node, "is", report));
+    let mut event = event::Event {
+        id: format!("e{index}"),
+        source: "test".to_owned(),
+        kind: kind?,
+        channel: event::Channel::Web,
+        ..event::Event::default()
+    };
+    for (key, value) in keys.others() {
+        let Some(key) = key.text() else { continue };
+        let read = value_of(value);
+        match (key, &read) {
+            ("id", Some(Attribute::Text(id))) => event.id.clone_from(id),
+            ("channel", Some(Attribute::Text(channel))) => match event::Channel::parse(channel) {
+                Some(channel) => event.channel = channel,
+                None => report.error(value.at, "value", format!("unknown channel: found={channel}")),
+            },
+            ("medium", Some(Attribute::Text(text))) => event.medium = Some(text.clone()),
+            ("session", Some(Attribute::Text(text))) => event.session = Some(text.clone()),
+            ("conversation", Some(Attribute::Text(text))) => event.conversation = Some(text.clone()),
+            ("role", Some(Attribute::Text(text))) => {
+                let role = event::Role::parse(text).unwrap_or_default();
+                event.text = Some(event::Text {
+                    role,
+                    ..event::Text::default()
+                });
+            }
+            ("sentiment", None) => event.sentiment = sentiment(value),
+            (_, Some(read)) => {
+                event.attributes.insert(key.to_owned(), read.clone());
+            }
+            (_, None) => report.error(
+                value.at,
+                "type",
+                format!("a field is a value or a list of texts: field={key}"),
+            ),
+        }
+    }
+    Some(Given { at: at?, event })
+}
+
+fn sentiment(node: &Node) -> Option<event::EventSentiment> {
+    let mut paths = Paths::new();
+    flatten(node, "", &mut paths);
+    let number = |key: &str| match paths.get(key) {
+        Some(Attribute::Double(value)) => Some(*value),
+        #[expect(clippy::cast_precision_loss, reason = "a score is small")]
+        Some(Attribute::Long(value)) => Some(*value as f64),
+        _ => None,
+    };
+    let label = match paths.get("label") {
+        Some(Attribute::Text(label)) => event::Label::parse(label).unwrap_or_default(),
+        _ => event::Label::default(),
+    };
+    Some(event::EventSentiment {
+        label,
+        score: number("score"),
+        confidence: number("confidence"),
+        ..event::EventSentiment::default()
+    })
+}
+
+fn read_expected(node: &Node, report: &mut Report) -> Option<Expected> {
+    let mut keys = Fields::of(node, "an expected intervention", report)?;
+    let at = keys.required("at", report).and_then(|node| offset(node, report));
+    let intervene = keys
+        .required("intervene", report)
+        .and_then(|node| fields::text(node, "intervene", report));
+    let because = keys
+        .get("because")
+        .and_then(|node| fields::text(node, "because", report));
+    keys.finish(report);
+    Some(Expected {
+        at: at?,
+        intervene: intervene?,
+        because,
+    })
+}
+
+/// A scalar, or a list of scalars as texts.
+fn value_of(node: &Node) -> Option<Attribute> {
+    match &node.value {
+        Value::Scalar { text, plain: true, .. } => Some(plain(text)),
+        Value::Scalar { text, .. } => Some(Attribute::Text(text.clone())),
+        Value::List(nodes) => {
+            let texts: Option<Vec<String>> = nodes.iter().map(|node| node.text().map(ToOwned::to_owned)).collect();
+            texts.map(Attribute::List)
+        }
+        Value::Map(_) => None,
+    }
+}
+
+/// What a plain scalar means by YAML's core schema.
+pub(crate) fn plain(text: &str) -> Attribute {
+    match text {
+        "" | "~" | "null" | "Null" | "NULL" => return Attribute::Null,
+        "true" | "True" | "TRUE" => return Attribute::Bool(true),
+        "false" | "False" | "FALSE" => return Attribute::Bool(false),
+        _ => {}
+    }
+    if let Ok(value) = text.parse::<i64>() {
+        return Attribute::Long(value);
+    }
+    let number = text
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E'));
+    match text.parse::<f64>() {
+        Ok(value) if number && value.is_finite() => Attribute::Double(value),
+        _ => Attribute::Text(text.to_owned()),
+    }
+}
+
+fn flatten(node: &Node, prefix: &str, paths: &mut Paths) {
+    match &node.value {
+        Value::Map(entries) => {
+            for (key, node) in entries {
+                let key = key.text().unwrap_or_default();
+                let path = if prefix.is_empty() {
+                    key.to_owned()
+                } else {
+                    format!("{prefix}.{key}")
+                };
+                flatten(node, &path, paths);
+            }
+        }
+        _ => {
+            if let Some(value) = value_of(node) {
+                // A date in a profile is given as time since the start; it is read as such.
+                paths.insert(prefix.to_owned(), value);
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! A pattern file: what it holds, how it is read.
+
+mod fields;
+mod given;
+mod lint;
+mod then;
+mod when;
+
+use std::collections::BTreeMap;
+
+use event::Millis;
+
+use crate::{
+    finding::{Finding, Mark, Report, Severity},
+    yaml,
+};
+pub(crate) use given::{Expected, TestCase};
+pub use then::{Guard, OfferSpec, QuietHours, Rollout, RouteSpec, Then};
+pub(crate) use when::{Absent, See, Step, When};
+
+/// Whether a pattern is matched, and whether its decisions act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Never loaded.
+    Draft,
+    /// Matched; every decision is withheld.
+    Shadow,
+    /// Matched and acted upon.
+    Live,
+    /// Not matched; runs are dropped.
+    Paused,
+    /// As paused, and the id is not used again.
+    Retired,
+}
+
+impl Status {
+    /// Whether events are matched.
+    #[must_use]
+    pub const fn is_matched(self) -> bool {
+        matches!(self, Self::Shadow | Self::Live)
+    }
+
+    /// As it stands in the file.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Shadow => "shadow",
+            Self::Live => "live",
+            Self::Paused => "paused",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+/// A pattern, parsed and checked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pattern {
+    /// Identity.
+    pub id: String,
+    /// Rises with `when`.
+    pub version: i32,
+    /// For people.
+    pub title: String,
+    /// The team that answers for it.
+    pub owner: String,
+    /// Its stage of life.
+    pub status: Status,
+    pub(crate) when: When,
+    /// What a match does.
+    pub then: Then,
+    /// What holds it back.
+    pub guard: Guard,
+    /// Whom it reaches.
+    pub rollout: Rollout,
+    pub(crate) tests: Vec<TestCase>,
+    /// The file as canonical JSON: what stands on `journey.patterns`, keys in the order of the file.
+    pub canonical: String,
+}
+
+impl Pattern {
+    /// The language in which the file's author wrote first.
+    pub(crate) fn first_lang(&self) -> Option<&String> {
+        self.then.first_lang.as_ref()
+    }
+}
+
+/// Reads a pattern; YAML, or the JSON that [`Pattern::canonical`] holds.
+///
+/// # Errors
+/// Every error of the file, sorted by position. Warnings are [`lint`]'s.
+pub fn parse(file: &str, text: &str) -> Result<Pattern, Vec<Finding>> {
+    let mut report = Report::new(file);
+    let pattern = read(text, &mut report);
+    match pattern {
+        Some(pattern) if !report.has_errors() => Ok(pattern),
+        _ => Err(report
+            .finish()
+            .into_iter()
+            .filter(|finding| finding.severity == Severity::Error)
+            .collect()),
+    }
+}
+
+/// Errors and warnings of a file, sorted by position.
+#[must_use]
+pub fn lint(file: &str, text: &str) -> Vec<Finding> {
+    let mut report = Report::new(file);
+    if let Some(pattern) = read(text, &mut report)
+        && !report.has_errors()
+    {
+        lint::warn(&pattern, &mut report);
+    }
+    lint::file_name(file, text, &mut report);
+    report.finish()
+}
+
+fn read(source: &str, report: &mut Report) -> Option<Pattern> {
+    const LIMIT: usize = 64 * 1024;
+    let start = Mark { line: 1, column: 1 };
+    if source.len() > LIMIT {
+        report.error(
+            start,
+            "range",
+            format!("the file is too large: bytes={} limit={LIMIT}", source.len()),
+        );
+        return None;
+    }
+    let root = yaml::read(source, report)?;
+    let mut top = fields::Fields::of(&root, "a pattern", report)?;
+    let id = top
+        .required("pattern", report)
+        .and_then(|node| fields::id(node, "pattern", report));
+    let version = top
+        .required("version", report)
+        .and_then(|node| fields::whole(node, "version", 1, 65535, report));
+    let title = top
+        .required("title", report)
+        .and_then(|node| fields::text(node, "title", report));
+    top.get("description");
+    let owner = top
+        .required("owner", report)
+        .and_then(|node| fields::id(node, "owner", report));
+    let status = top
+        .required("status", report)
+        .and_then(|node| read_status(node, report));
+    let when = top.required("when", report).and_then(|node| when::read(node, report));
+    let see_steps = when.as_ref().map_or(0, When::see_count);
+    let names = when.as_ref().map(When::names).unwrap_or_default();
+    let then = top
+        .required("then", report)
+        .and_then(|node| then::read(node, see_steps, &names, report));
+    let guard = top
+        .required("guard", report)
+        .and_then(|node| then::read_guard(node, report));
+    let rollout = top
+        .required("rollout", report)
+        .and_then(|node| then::read_rollout(node, report));
+    let tests = top.required("tests", report).and_then(|node| given::read(node, report));
+    // What the catalogue topic adds to the file; the file itself need not have it.
+    for added in ["hash", "author", "effective_from"] {
+        top.get(added);
+    }
+    top.finish(report);
+    Some(Pattern {
+        id: id?,
+        version: i32::try_from(version?).ok()?,
+        title: title?,
+        owner: owner?,
+        status: status?,
+        when: when?,
+        then: then?,
+        guard: guard?,
+        rollout: rollout?,
+        tests: tests?,
+        canonical: json(&root).to_string(),
+    })
+}
+
+fn read_status(node: &yaml::Node, report: &mut Report) -> Option<Status> {
+    const ALL: [Status; 5] = [
+        Status::Draft,
+        Status::Shadow,
+        Status::Live,
+        Status::Paused,
+        Status::Retired,
+    ];
+    let found = fields::text(node, "status", report)?;
+    let status = ALL.into_iter().find(|status| status.as_str() == found);
+    if status.is_none() {
+        let known = "draft, shadow, live, paused, retired";
+        report.error_with_help(
+            node.at,
+            "value",
+            format!("unknown status: found={found}"),
+            format!("known: {known}"),
+        );
+    }
+    status
+}
+
+/// The tree as JSON. Plain scalars become what YAML's core schema says: numbers, booleans, null.
+fn json(node: &yaml::Node) -> serde_json::Value {
+    match &node.value {
+        yaml::Value::Scalar { text, plain: true, .. } => match given::plain(text) {
+            event::Attribute::Null => serde_json::Value::Null,
+            event::Attribute::Bool(value) => value.into(),
+            event::Attribute::Long(value) => value.into(),
+            event::Attribute::Double(value) => value.into(),
+            _ => text.as_str().into(),
+        },
+        yaml::Value::Scalar { text, .. } => text.as_str().into(),
+        yaml::Value::List(nodes) => nodes.iter().map(json).collect(),
+        yaml::Value::Map(entries) => {
+            let entries = entries
+                .iter()
+                .map(|(key, node)| (key.text().unwrap_or_default().to_owned(), json(node)));
+            serde_json::Value::Object(entries.collect())
+        }
+    }
+}
+
+/// The bucket of a customer in a pattern's experiment: the first 8 bytes of SHA-256(seed, NUL, customer key), big-endian, modulo
+/// 10,000. `hash` is SHA-256; it is an argument because this crate computes no digests.
+#[must_use]
+pub fn arm_bucket(seed: &str, customer: &str, hash: impl Fn(&[u8]) -> [u8; 32]) -> i32 {
+    let digest = hash(&[seed.as_bytes(), b"\0", customer.as_bytes()].concat());
+    let first = digest
+        .iter()
+        .take(8)
+        .fold(0u64, |sum, byte| (sum << 8) | u64::from(*byte));
+    i32::try_from(first % 10_000).unwrap_or(0)
+}
+
+/// Whether a cooldown that began with an intervention at `last` still holds at `now`.
+#[must_use]
+pub fn cooled(last: Option<Millis>, now: Millis, cooldown: i64) -> bool {
+    last.is_some_and(|last| now.since(last) < cooldown)
+}
+
+/// Values of a test's `profile` and `journey` by dotted path.
+pub(crate) type Paths = BTreeMap<String, event::Attribute>;

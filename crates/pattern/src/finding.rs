@@ -1,0 +1,170 @@
+//! What is wrong with a pattern file, and where.
+
+use std::fmt;
+
+/// How bad a finding is. Errors stop a start; warnings do not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The file cannot be used.
+    Error,
+    /// The file works, but probably does not do what its author wants.
+    Warning,
+}
+
+impl Severity {
+    /// `error` or `warning`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// One finding, printed as `FILE:LINE:COLUMN: SEVERITY[CODE]: MESSAGE`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// A stable code, for example `within-missing`.
+    pub code: &'static str,
+    /// Error or warning.
+    pub severity: Severity,
+    /// The file as it was named to us.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// What is wrong, variables last.
+    pub message: String,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            file,
+            line,
+            column,
+            code,
+            message,
+            ..
+        } = self;
+        write!(
+            f,
+            "{file}:{line}:{column}: {}[{code}]: {message}",
+            self.severity.as_str()
+        )?;
+        match &self.help {
+            Some(help) => write!(f, "\n  help: {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A place in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Mark {
+    pub line: u32,
+    pub column: u32,
+}
+
+/// Gathers findings of one file.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    file: String,
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    pub fn new(file: &str) -> Self {
+        Self {
+            file: file.to_owned(),
+            findings: Vec::new(),
+        }
+    }
+
+    pub fn error(&mut self, at: Mark, code: &'static str, message: impl Into<String>) {
+        self.push(at, code, Severity::Error, message.into(), None);
+    }
+
+    pub fn error_with_help(
+        &mut self,
+        at: Mark,
+        code: &'static str,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        self.push(at, code, Severity::Error, message.into(), Some(help.into()));
+    }
+
+    pub fn warning(&mut self, at: Mark, code: &'static str, message: impl Into<String>) {
+        self.push(at, code, Severity::Warning, message.into(), None);
+    }
+
+    fn push(&mut self, at: Mark, code: &'static str, severity: Severity, message: String, help: Option<String>) {
+        let finding = Finding {
+            code,
+            severity,
+            file: self.file.clone(),
+            line: at.line,
+            column: at.column,
+            message,
+            help,
+        };
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
+    }
+
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+
+    pub fn finish(mut self) -> Vec<Finding> {
+        self.findings
+            .sort_by_key(|finding| (finding.line, finding.column, finding.severity));
+        self.findings
+    }
+}
+
+/// The word of `among` that is nearest to `word`, if it is near enough to be what was meant: at most a third of its letters
+/// differ (Levenshtein distance).
+#[must_use]
+pub fn nearest<'a>(word: &str, among: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let limit = (word.chars().count() / 3).max(1);
+    among
+        .into_iter()
+        .map(|candidate| (distance(word, candidate), candidate))
+        .filter(|(distance, _)| *distance <= limit)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, a) in left.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[right.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_near() {
+        assert_eq!(nearest("wihtin", ["within", "until", "where"]), Some("within"));
+        assert_eq!(nearest("cart.item_added", ["cart.product_added", "cart.viewed"]), None);
+        assert_eq!(nearest("x", ["within"]), None);
+    }
+}

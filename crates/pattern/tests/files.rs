@@ -1,0 +1,155 @@
+//! Whole files: those that the end-to-end test uses, and those that must be refused with their place.
+
+use pattern::{Severity, lint, parse, run_tests};
+
+#[test]
+fn files_of_the_shop_test_pass_their_own_tests() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/ecom/patterns");
+    let mut files = 0;
+    for entry in std::fs::read_dir(directory).expect("the directory is in the repository") {
+        let path = entry.expect("a readable entry").path();
+        let text = std::fs::read_to_string(&path).expect("a readable file");
+        let name = path.to_string_lossy();
+        let errors: Vec<String> = lint(&name, &text)
+            .into_iter()
+            .filter(|f| f.severity == Severity::Error)
+            .map(|f| f.to_string())
+            .collect();
+        assert!(errors.is_empty(), "{errors:#?}");
+        let pattern = parse(&name, &text).expect("linted");
+        for result in run_tests(&pattern) {
+            assert_eq!(result.failure, None, "{name}: {}", result.name);
+        }
+        // What stands on the catalogue topic means the same.
+        let again = parse(&name, &pattern.canonical).expect("canonical JSON is read back");
+        assert_eq!(again.canonical, pattern.canonical);
+        assert_eq!(
+            run_tests(&again)
+                .iter()
+                .filter(|result| result.failure.is_some())
+                .count(),
+            0
+        );
+        files += 1;
+    }
+    assert!(files >= 2, "found {files}");
+}
+
+const GOOD: &str = "pattern: quiet-cart
+version: 1
+title: A cart is left
+owner: cx-web
+status: live
+when:
+  within: 30m
+  sequence:
+    - see: cart.product_added
+      where: has(event.value) && event.value >= 80.0
+    - absent: order.completed
+      for: 20m
+then: { intervene: notify, channels: [email], priority: 10, valid_for: 1h, cancel_on: [order.completed], because: { en: left } }
+guard: { consent: service, cooldown: 1d, quiet_hours: 22:00-07:00 }
+rollout: { percent: 100, holdout: 10, seed: quiet-cart-1 }
+tests:
+  - { name: leaves, given: [ { at: 0s, is: cart.product_added, value: 90.0 } ], expect: [ { at: 20m, intervene: notify } ] }
+  - { name: buys, given: [ { at: 0s, is: cart.product_added, value: 90.0 }, { at: 1m, is: order.completed } ], expect: [] }
+";
+
+fn first(change: (&str, &str)) -> String {
+    let text = GOOD.replacen(change.0, change.1, 1);
+    assert_ne!(text, GOOD, "{change:?} changes nothing");
+    let findings = lint("quiet-cart.yaml", &text);
+    findings
+        .first()
+        .map(ToString::to_string)
+        .unwrap_or_else(|| "no finding".to_owned())
+}
+
+#[test]
+fn a_good_file_has_no_finding() {
+    assert_eq!(lint("quiet-cart.yaml", GOOD), []);
+}
+
+#[test]
+fn every_mistake_is_named_with_its_place() {
+    for (change, expected) in [
+        (
+            ("  within: 30m", "  wihtin: 30m"),
+            "quiet-cart.yaml:7:3: error[within-missing]",
+        ),
+        (
+            ("when:\n", "when: { within: 1h, wihtin: 30m }\nx:\n"),
+            "quiet-cart.yaml:6:7: error[key-missing]",
+        ),
+        (
+            ("within: 30m", "within: 45d"),
+            "quiet-cart.yaml:7:11: error[within-long]: within exceeds the limit: within=45d limit=30d",
+        ),
+        (
+            ("within: 30m", "within: 10m"),
+            "quiet-cart.yaml:11:7: error[within-short]",
+        ),
+        (
+            ("event.value >= 80.0", "event.value === 80.0"),
+            "quiet-cart.yaml:10:46: error[where-syntax]: unexpected token: found====",
+        ),
+        (
+            ("event.value >= 80.0", "event.value >= 'x'"),
+            "quiet-cart.yaml:10:34: error[where-type]: cannot compare: left=number right=string",
+        ),
+        (
+            ("event.value >= 80.0", "event.items.exists(1)"),
+            "quiet-cart.yaml:10:46: error[where-refused]: not supported in where: function=exists",
+        ),
+        (
+            ("event.value >= 80.0", "viewed.value > 1"),
+            "quiet-cart.yaml:10:34: error[name-unknown]: no earlier step captures this name: name=viewed",
+        ),
+        (
+            ("where: has(", "where: !has("),
+            "quiet-cart.yaml:10:14: error[quote]: where must be quoted: it begins with !",
+        ),
+        (
+            ("en: left", "en: 'left {{ seen[3].count }}'"),
+            "error[template]: no such step: seen[3] steps=1",
+        ),
+        (
+            ("      for: 20m\n", ""),
+            "quiet-cart.yaml:11:7: error[absent-open]: absent needs for: no see follows",
+        ),
+        (
+            ("version: 1\n", "version: 1\nversion: 2\n"),
+            "quiet-cart.yaml:3:1: error[yaml]: duplicate key: key=version",
+        ),
+        (
+            ("channels: [email]", "channels: [emial]"),
+            "error[value]: unknown channel: found=emial",
+        ),
+        (
+            ("cart.product_added\n", "cart.product_aded\n"),
+            "warning[type-unlisted]: not in the vocabulary: found=cart.product_aded nearest=cart.product_added",
+        ),
+        (("holdout: 10", "holdout: 0"), "warning[holdout-none]"),
+        (
+            ("pattern: quiet-cart", "pattern: loud-cart"),
+            "error[file-name]: file name and pattern differ: file=quiet-cart.yaml pattern=loud-cart",
+        ),
+    ] {
+        let found = first(change);
+        assert!(
+            found.contains(expected),
+            "{change:?}\nfound    {found}\nexpected {expected}"
+        );
+    }
+}
+
+#[test]
+fn the_reference_example_behaves() {
+    let text = GOOD.replace("event.value >= 80.0", "(event.value >= 80.0 || missing.x)");
+    assert!(parse("quiet-cart.yaml", &text).is_err());
+    let failing = GOOD.replace("{ at: 20m, intervene", "{ at: 21m, intervene");
+    let pattern = parse("quiet-cart.yaml", &failing).expect("well formed");
+    let results = run_tests(&pattern);
+    let failure = results[0].failure.as_deref().expect("the deadline is at 20 minutes");
+    assert_eq!(failure, "expected: 1260000ms notify ; got: 1200000ms notify left");
+}

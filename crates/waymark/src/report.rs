@@ -1,0 +1,72 @@
+//! How commands say what they found: text for people, one JSON object for programs, and the exit code.
+
+use pattern::Finding;
+use serde_json::{Value, json};
+
+use crate::cli::Format;
+
+/// How a command ended. The numbers are part of the interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// It did what was asked.
+    Done = 0,
+    /// It found something: a lint error, a failing test, a plan with work to do.
+    Findings = 1,
+    /// The configuration or a pattern is invalid.
+    Invalid = 3,
+}
+
+/// What a command prints at its end.
+#[derive(Debug)]
+pub struct Report {
+    /// The command's words: `pattern lint`.
+    pub command: &'static str,
+    /// How it ended.
+    pub exit: Exit,
+    /// What it found in files.
+    pub findings: Vec<Finding>,
+    /// Its result as data.
+    pub data: Value,
+    /// Its result for people, on stdout.
+    pub text: String,
+}
+
+impl Report {
+    /// Prints the report and returns its exit code.
+    pub fn print(&self, format: Format) -> u8 {
+        match format {
+            Format::Text => {
+                for finding in &self.findings {
+                    eprintln!("{finding}");
+                }
+                if !self.text.is_empty() {
+                    println!("{}", self.text.trim_end());
+                }
+            }
+            Format::Json => println!("{}", self.envelope()),
+        }
+        self.exit as u8
+    }
+
+    /// The object that `--output json` prints.
+    #[must_use]
+    pub fn envelope(&self) -> Value {
+        let findings: Vec<Value> = self
+            .findings
+            .iter()
+            .map(|finding| {
+                json!({
+                    "code": finding.code,
+                    "severity": finding.severity.as_str(),
+                    "file": finding.file, "line": finding.line, "column": finding.column,
+                    "message": finding.message, "help": finding.help,
+                })
+            })
+            .collect();
+        json!({
+            "format": "waymark.cli/1", "command": self.command, "ok": self.exit == Exit::Done,
+            "findings": findings, "data": self.data,
+        })
+    }
+}
