@@ -40,7 +40,7 @@ pub struct Backtested {
     pub failed: BTreeMap<String, usize>,
 }
 
-/// Reads events through a mapping or, without one, from columns `id`, `time`, `customer`, `type` and fields.
+/// Reads events through a mapping or, without one, canonical JSON lines, or columns `id`, `time`, `customer`, `type` and fields.
 ///
 /// # Errors
 /// A message with file and line of the first row that cannot be read.
@@ -56,10 +56,24 @@ pub fn read(events: &Path, map: Option<&Path>) -> Result<Vec<Event>, String> {
         format.ok_or_else(|| format!("{shown}: format is not told by the name: .csv or .jsonl, perhaps .gz"))?;
     let mut found = Vec::new();
     for row in rows::read(events, format)? {
-        found.push(plain(&row).map_err(|message| format!("{shown}:{}: {message}", row.line))?);
+        found.push(one(&row).map_err(|message| format!("{shown}:{}: {message}", row.line))?);
     }
     found.sort_by_key(|event| event.time);
     Ok(found)
+}
+
+/// A canonical event if the row is one, else columns.
+fn one(row: &Row) -> Result<Event, String> {
+    if row.raw().starts_with(b"{") && row.get("identifiers").is_some() {
+        let event =
+            codec::read_event(row.raw()).map_err(|refusal| format!("{}: {}", refusal.reason, refusal.message))?;
+        return if event.identifiers.is_empty() {
+            Err("no identifier".to_owned())
+        } else {
+            Ok(event)
+        };
+    }
+    plain(row)
 }
 
 fn plain(row: &Row) -> Result<Event, String> {
@@ -257,5 +271,53 @@ impl Found {
             "version": matched.pattern.version, "by": matched.by, "intervene": matched.pattern.then.intervene,
             "seen": seen, "absent": absent,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(name: &str, text: &str) -> Result<Vec<Event>, String> {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        read(&path, None).map_err(|message| message.replace(&folder.path().display().to_string(), ""))
+    }
+
+    #[test]
+    fn canonical_lines_and_columns_give_events() {
+        let canonical = r#"{"id":"1","source":"s","type":"order.completed","time":"2026-11-21T13:00:00Z","identifiers":[{"kind":"customer","value":"7"}],"attributes":{"value":3}}"#;
+        let columns = r#"{"id":"1","customer":"7","type":"order.completed","time":"2026-11-21T13:00:00Z","value":3}"#;
+        let table = "id,time,customer,type,value,note\n1,2026-11-21T13:00:00Z,7,order.completed,3,\n";
+        for (name, text) in [("a.jsonl", canonical), ("b.jsonl", columns), ("c.csv", table)] {
+            let events = read_text(name, text).expect(name);
+            assert_eq!(events[0].time, Millis(1_795_266_000_000), "{name}");
+            assert_eq!(events[0].identifiers[0].value, "7", "{name}");
+            assert_eq!(
+                events[0].attributes,
+                event::Attributes::from([("value".to_owned(), Attribute::Long(3))]),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_unreadable_row_is_named() {
+        let refused = |name: &str, text: &str| read_text(name, text).expect_err("refused");
+        assert_eq!(
+            refused("a.csv", "id,time,customer,type\n1,noon,7,a.b\n"),
+            "/a.csv:2: time cannot be read: column=time found=noon"
+        );
+        assert_eq!(
+            refused("a.csv", "id,time,type\n1,5,a.b\n"),
+            "/a.csv:2: a value is missing: column=customer"
+        );
+        let line =
+            r#"{"id":"1","source":"s","type":"a.b","time":"noon","identifiers":[{"kind":"customer","value":"7"}]}"#;
+        assert_eq!(
+            refused("a.jsonl", line),
+            "/a.jsonl:1: time_invalid: time cannot be read: field=time expected=RFC 3339"
+        );
     }
 }

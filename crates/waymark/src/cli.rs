@@ -68,7 +68,7 @@ pub enum PatternCommand {
                             fired, unless --drain is given.
 
 A CSV needs the columns id, time, customer and type; further columns are fields, an empty cell is a missing field. JSON lines
-are flat objects of the same names. Other files are read through a mapping, as `--map mapping.toml`."
+are canonical events, or flat objects of the same names. Other files are read through a mapping, as `--map mapping.toml`."
     )]
     Backtest(Backtest),
 }

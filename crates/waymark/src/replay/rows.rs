@@ -36,6 +36,12 @@ impl Row {
         hash.to_hex()[..32].to_owned()
     }
 
+    /// The row as it stands in the file.
+    #[must_use]
+    pub fn raw(&self) -> &[u8] {
+        &self.raw
+    }
+
     /// All columns with a value.
     pub fn cells(&self) -> impl Iterator<Item = (&str, &str)> {
         self.columns
@@ -110,7 +116,11 @@ fn read_csv(plain: Box<dyn Read>) -> Result<Vec<Row>, (u64, String)> {
         rows.push(Row {
             line: record.position().map_or(0, csv::Position::line),
             columns: Arc::clone(&columns),
-            cells: record.iter().map(|cell| Some(cell.to_owned())).collect(),
+            // An empty cell is no value.
+            cells: record
+                .iter()
+                .map(|cell| (!cell.is_empty()).then(|| cell.to_owned()))
+                .collect(),
             raw,
         });
     }
