@@ -3,10 +3,12 @@
 //! Schemas lie in `schemas/`; a golden file in `testdata/` freezes every version of every format.
 
 mod avro;
+mod headers;
 mod json;
 mod wire;
 
 pub use avro::{EVENT_FINGERPRINT, decode_event, encode_event};
+pub use headers::{DeadLetter, Header, dead_letter_headers};
 pub use json::{event_json, read_event};
 
 /// Why a record cannot be read: what its dead letter says.

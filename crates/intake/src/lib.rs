@@ -5,6 +5,7 @@ mod keys;
 mod merge;
 mod prepare;
 mod redact;
+mod stage;
 mod ticks;
 
 pub use identify::{Identified, PLACEHOLDERS, identify};
@@ -12,4 +13,5 @@ pub use keys::{Keys, strongest};
 pub use merge::{Head, Merge};
 pub use prepare::{Arrival, Clock, Prepared, Rules, prepare};
 pub use redact::{KINDS, KeepText, Redactor, strip_url};
+pub use stage::{Intake, dead_letter};
 pub use ticks::Progress;

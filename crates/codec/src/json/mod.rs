@@ -5,3 +5,4 @@ mod write;
 
 pub use read::read_event;
 pub use write::event_json;
+pub(crate) use write::time;

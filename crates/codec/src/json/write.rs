@@ -91,7 +91,7 @@ pub fn event_json(event: &Event) -> Value {
 }
 
 /// RFC 3339 in UTC, with milliseconds.
-pub(super) fn time(at: Millis) -> String {
+pub(crate) fn time(at: Millis) -> String {
     jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| at.to_string(), |stamp| format!("{stamp:.3}"))
 }
 
