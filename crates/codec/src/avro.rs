@@ -1,15 +1,12 @@
 //! The canonical event in Avro single-object encoding, written and read by hand: it is the hot path.
 
-use event::{
-    Attribute, Channel, Consent, ConsentStatus, Event, EventSentiment, Identifier, IdentifierKind, Label, Modality,
-    Product, Role, Text, Trace,
-};
+use event::{Attribute, Channel, Consent, ConsentStatus, Event, EventSentiment, Label, Modality, Role, Text, Trace};
 
 use crate::{
     MAX_VALUE, Refusal,
+    record::Wire,
     wire::{
-        Reader, put_bool, put_bytes, put_count, put_decimal, put_double, put_list, put_long, put_map, put_option,
-        put_text, put_time,
+        Reader, put_bool, put_bytes, put_count, put_double, put_list, put_long, put_map, put_option, put_text, put_time,
     },
 };
 
@@ -21,8 +18,7 @@ const HEAD: usize = 10;
 
 /// Appends an event: mark, fingerprint, fields in the order of the schema.
 pub fn encode_event(event: &Event, out: &mut Vec<u8>) {
-    out.extend_from_slice(&MARK);
-    out.extend_from_slice(&EVENT_FINGERPRINT.to_le_bytes());
+    head(out, EVENT_FINGERPRINT);
     put_text(out, &event.id);
     put_text(out, &event.source);
     put_text(out, &event.kind);
@@ -32,12 +28,7 @@ pub fn encode_event(event: &Event, out: &mut Vec<u8>) {
     put_text(out, &event.tenant);
     put_long(out, event.channel as i64);
     put_option(out, event.medium.as_deref(), put_text);
-    put_list(out, &event.identifiers, |out, identifier| {
-        put_long(out, identifier.kind as i64);
-        put_text(out, &identifier.value);
-        put_text(out, &identifier.namespace);
-        put_bool(out, identifier.verified);
-    });
+    event.identifiers.put(out);
     for field in [
         &event.session,
         &event.conversation,
@@ -47,7 +38,7 @@ pub fn encode_event(event: &Event, out: &mut Vec<u8>) {
         put_option(out, field.as_deref(), put_text);
     }
     put_map(out, &event.attributes, put_attribute);
-    put_list(out, &event.items, put_product);
+    event.items.put(out);
     put_option(out, event.text.as_ref(), |out, text| {
         put_text(out, &text.body);
         put_option(out, text.lang.as_deref(), put_text);
@@ -77,7 +68,7 @@ pub fn encode_event(event: &Event, out: &mut Vec<u8>) {
     put_option(out, event.payload.as_deref(), put_bytes);
 }
 
-fn put_attribute(out: &mut Vec<u8>, value: &Attribute) {
+pub(crate) fn put_attribute(out: &mut Vec<u8>, value: &Attribute) {
     match value {
         Attribute::Null => put_count(out, 0),
         Attribute::Bool(value) => {
@@ -103,29 +94,25 @@ fn put_attribute(out: &mut Vec<u8>, value: &Attribute) {
     }
 }
 
-fn put_product(out: &mut Vec<u8>, product: &Product) {
-    put_text(out, &product.product_id);
-    for field in [
-        &product.sku,
-        &product.name,
-        &product.variant,
-        &product.category,
-        &product.brand,
-    ] {
-        put_option(out, field.as_deref(), put_text);
-    }
-    put_option(out, product.price, put_decimal);
-    put_option(out, product.currency.as_deref(), put_text);
-    put_double(out, product.quantity);
-    put_option(out, product.coupon.as_deref(), put_text);
-    put_option(out, product.url.as_deref(), put_text);
-}
-
 /// Reads an event in single-object encoding under the schema of this binary.
 ///
 /// # Errors
 /// `too_large`, `format_unknown`, `schema_unknown`, or `avro_malformed` with the offset.
 pub fn decode_event(value: &[u8]) -> Result<Event, Refusal> {
+    let mut reader = body(value, EVENT_FINGERPRINT)?;
+    let event = read_event(&mut reader)?;
+    reader.end()?;
+    Ok(event)
+}
+
+/// Appends mark and fingerprint.
+pub(crate) fn head(out: &mut Vec<u8>, fingerprint: u64) {
+    out.extend_from_slice(&MARK);
+    out.extend_from_slice(&fingerprint.to_le_bytes());
+}
+
+/// Checks size, mark and fingerprint; the reader stands behind them.
+pub(crate) fn body(value: &[u8], expected: u64) -> Result<Reader<'_>, Refusal> {
     if value.len() > MAX_VALUE {
         return Err(Refusal::new(
             "too_large",
@@ -141,7 +128,7 @@ pub fn decode_event(value: &[u8]) -> Result<Event, Refusal> {
             format!("the value ends too early: offset={}", value.len()),
         ));
     };
-    if fingerprint != EVENT_FINGERPRINT.to_le_bytes() {
+    if fingerprint != expected.to_le_bytes() {
         let found = fingerprint
             .iter()
             .rev()
@@ -155,10 +142,7 @@ pub fn decode_event(value: &[u8]) -> Result<Event, Refusal> {
             message,
         });
     }
-    let mut reader = Reader::new(value, HEAD);
-    let event = read_event(&mut reader)?;
-    reader.end()?;
-    Ok(event)
+    Ok(Reader::new(value, HEAD))
 }
 
 fn read_event(from: &mut Reader<'_>) -> Result<Event, Refusal> {
@@ -173,20 +157,13 @@ fn read_event(from: &mut Reader<'_>) -> Result<Event, Refusal> {
         tenant: from.text()?,
         channel: symbol(from, Channel::ALL)?,
         medium: from.option(Reader::text)?,
-        identifiers: from.list(|from| {
-            Ok(Identifier {
-                kind: symbol(from, IdentifierKind::ALL)?,
-                value: from.text()?,
-                namespace: from.text()?,
-                verified: from.bool()?,
-            })
-        })?,
+        identifiers: Wire::get(from)?,
         session: from.option(Reader::text)?,
         conversation: from.option(Reader::text)?,
         correlation: from.option(Reader::text)?,
         causation: from.option(Reader::text)?,
         attributes: from.map(read_attribute)?,
-        items: from.list(read_product)?,
+        items: Wire::get(from)?,
         text: from.option(read_text)?,
         sentiment: from.option(read_sentiment)?,
         consent: from.option(|from| {
@@ -211,7 +188,7 @@ fn symbol<T: Copy>(from: &mut Reader<'_>, all: &[T]) -> Result<T, Refusal> {
     from.index(all.len()).map(|index| all[index])
 }
 
-fn read_attribute(from: &mut Reader<'_>) -> Result<Attribute, Refusal> {
+pub(crate) fn read_attribute(from: &mut Reader<'_>) -> Result<Attribute, Refusal> {
     Ok(match from.index(6)? {
         0 => Attribute::Null,
         1 => Attribute::Bool(from.bool()?),
@@ -219,22 +196,6 @@ fn read_attribute(from: &mut Reader<'_>) -> Result<Attribute, Refusal> {
         3 => Attribute::Double(from.double()?),
         4 => Attribute::Text(from.text()?),
         _ => Attribute::List(from.list(Reader::text)?),
-    })
-}
-
-fn read_product(from: &mut Reader<'_>) -> Result<Product, Refusal> {
-    Ok(Product {
-        product_id: from.text()?,
-        sku: from.option(Reader::text)?,
-        name: from.option(Reader::text)?,
-        variant: from.option(Reader::text)?,
-        category: from.option(Reader::text)?,
-        brand: from.option(Reader::text)?,
-        price: from.option(Reader::decimal)?,
-        currency: from.option(Reader::text)?,
-        quantity: from.double()?,
-        coupon: from.option(Reader::text)?,
-        url: from.option(Reader::text)?,
     })
 }
 

@@ -1,15 +1,20 @@
-//! Bytes that enter and leave the process: the canonical event as Avro single-object encoding and as JSON.
+//! Bytes that enter and leave the process: events and all published records as Avro single-object encoding and as JSON.
 //!
 //! Schemas lie in `schemas/`; a golden file in `testdata/` freezes every version of every format.
 
 mod avro;
 mod headers;
 mod json;
+mod outputs;
+mod record;
+mod rows;
 mod wire;
 
 pub use avro::{EVENT_FINGERPRINT, decode_event, encode_event};
 pub use headers::{DeadLetter, Header, dead_letter_headers};
-pub use json::{event_json, read_event};
+pub use json::{event_json, read_event, time};
+pub use outputs::Published;
+pub use rows::{Saved, load_journey, save_journey};
 
 /// Why a record cannot be read: what its dead letter says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 
 mod event;
 mod names;
+mod outcome;
 mod output;
 mod profile;
 mod sentiment;
@@ -16,6 +17,7 @@ pub use names::{
     Action, Arm, Band, Channel, ConsentStatus, Effect, IdentifierKind, InterventionState, Label, LangSource, Modality,
     Mode, OutChannel, Phase, PromiseStatus, Role, Tier, TrendLabel, WithheldReason,
 };
+pub use outcome::{Outcome, Survey};
 pub use output::{
     Absence, CancelCause, Candidate, ChannelChoice, ConsentCheck, Experiment, Intervention, Mandate, Offer, Pressure,
     Route, Seen, Signal, Suggestion, TimelineEntry, Withheld,

@@ -22,8 +22,8 @@ pub struct EventSentiment {
 /// Everything that scoring one text gives.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Score {
-    /// The language scored in, ISO 639-1, or `und`.
-    pub lang: String,
+    /// The language scored in, ISO 639-1; `None` where none could be told.
+    pub lang: Option<String>,
     /// What told the language.
     pub lang_source: LangSource,
     /// The polarity.

@@ -17,7 +17,8 @@ mod yaml;
 pub use catalogue::{Catalogue, Limits};
 pub use engine::{Facts, Match, NoFacts, Occurrence, Stepped};
 pub use file::{
-    Guard, OfferSpec, Pattern, QuietHours, Rollout, RouteSpec, Status, Then, arm_bucket, cooled, lint, parse,
+    Guard, OfferSpec, POLICY_KEY, Pattern, Policy, QuietHours, Rollout, RouteSpec, Status, Then, arm_bucket, cooled,
+    lint, parse, parse_policy,
 };
 pub use finding::{Finding, Severity, nearest};
 pub use money::money;

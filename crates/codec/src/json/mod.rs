@@ -4,5 +4,4 @@ mod read;
 mod write;
 
 pub use read::read_event;
-pub use write::event_json;
-pub(crate) use write::time;
+pub use write::{event_json, time};

@@ -91,7 +91,8 @@ pub fn event_json(event: &Event) -> Value {
 }
 
 /// RFC 3339 in UTC, with milliseconds.
-pub(crate) fn time(at: Millis) -> String {
+#[must_use]
+pub fn time(at: Millis) -> String {
     jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| at.to_string(), |stamp| format!("{stamp:.3}"))
 }
 

@@ -3,6 +3,7 @@
 mod fields;
 mod given;
 mod lint;
+mod policy;
 mod then;
 mod when;
 
@@ -15,6 +16,7 @@ use crate::{
     yaml,
 };
 pub(crate) use given::{Expected, TestCase};
+pub use policy::{POLICY_KEY, Policy, parse_policy};
 pub use then::{Guard, OfferSpec, QuietHours, Rollout, RouteSpec, Then};
 pub(crate) use when::{Absent, See, Step, When};
 

@@ -1,0 +1,276 @@
+//! A customer's journey as stored rows. Each begins with its version; rows are written only when their bytes changed.
+//!
+//! | row | holds |
+//! |---|---|
+//! | `hd` | what changes with every event: index, repeats, whereabouts, rate |
+//! | `pf` | the profile, without what is filled when it is published |
+//! | `tx` `ef` `de` | texts, efforts, decisions |
+//! | `ru` | open runs of patterns and the events that they name |
+//! | `tl` ‖ be64(index) | one line of the timeline |
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use event::{Attribute, Millis, Profile, TimelineEntry};
+use journey::{Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Open, Recent, Shown, Texts};
+use pattern::{Instance, Kept, Run, Runs};
+use serde_json::Value;
+
+use crate::{
+    Refusal,
+    avro::{put_attribute, read_attribute},
+    record::{Wire, record},
+    wire::{Reader, put_long, put_text},
+};
+
+const VERSION: u8 = 1;
+const TIMELINE: &[u8] = b"tl";
+
+record!(Recent { hash, at });
+record!(Core {
+    next_index,
+    recent,
+    channel,
+    seen_at,
+    session,
+    conversation,
+    tokens,
+    tokens_at,
+    changed,
+    published_at,
+    traceparent,
+});
+record!(Texts {
+    n_texts,
+    n_scored,
+    sum,
+    first,
+    last,
+    decayed_sum,
+    decayed_n,
+    decayed_at,
+    negative_run,
+    worst,
+    label,
+    signals,
+    last_negative,
+    updated_at,
+});
+record!(EffortEntry { at, kind, ms, channel });
+record!(Decided { acted_at, arm });
+record!(Shown { intervention, at });
+record!(Open {
+    intervention,
+    pattern,
+    pattern_version,
+    kind,
+    channel,
+    state,
+    created_at,
+    expires_at,
+    cancel_on,
+    priority,
+    new_contact,
+    signal,
+});
+record!(Decisions {
+    by_pattern,
+    shown,
+    open
+});
+record!(Kept { event, at, fields });
+record!(Run {
+    step,
+    seen,
+    evidence,
+    counts,
+    start,
+    done,
+    deadline,
+    captured,
+    held
+});
+record!(Instance {
+    pattern,
+    version,
+    by,
+    first,
+    runs
+});
+record!(Runs { instances, events });
+
+macro_rules! stored {
+    ($($type:ty: $put:expr, $get:expr);+ $(;)?) => {
+        $(impl Wire for $type {
+            fn put(&self, out: &mut Vec<u8>) {
+                ($put)(out, self);
+            }
+
+            fn get(from: &mut Reader<'_>) -> Result<Self, Refusal> {
+                ($get)(from)
+            }
+
+            /// Rows are never shown as they are.
+            fn json(&self) -> Value {
+                Value::Null
+            }
+        })+
+    };
+}
+
+stored! {
+    EffortKind: |out: &mut Vec<u8>, kind: &EffortKind| put_long(out, *kind as i64), |from: &mut Reader<'_>| {
+        from.index(EffortKind::ALL.len()).map(|index| EffortKind::ALL[index])
+    };
+    u64: |out: &mut Vec<u8>, value: &u64| put_long(out, value.cast_signed()), |from: &mut Reader<'_>| {
+        from.long().map(i64::cast_unsigned)
+    };
+    Arc<str>: |out: &mut Vec<u8>, text: &Arc<str>| put_text(out, text), |from: &mut Reader<'_>| from.text().map(Arc::from);
+    Attribute: put_attribute, read_attribute;
+    (u8, Millis, Millis): |out: &mut Vec<u8>, (step, since, until): &(u8, Millis, Millis)| {
+        step.put(out);
+        since.put(out);
+        until.put(out);
+    }, |from: &mut Reader<'_>| Ok((u8::get(from)?, Millis::get(from)?, Millis::get(from)?));
+    BTreeMap<u64, Kept>: |out: &mut Vec<u8>, map: &BTreeMap<u64, Kept>| {
+        put_long(out, i64::try_from(map.len()).unwrap_or(i64::MAX));
+        for (index, kept) in map {
+            index.put(out);
+            kept.put(out);
+        }
+    }, |from: &mut Reader<'_>| {
+        let mut map = BTreeMap::new();
+        for _ in 0..from.long()? {
+            map.insert(u64::get(from)?, Kept::get(from)?);
+        }
+        Ok(map)
+    };
+}
+
+/// What a customer's rows were when they were last written, so that only changes are written again.
+#[derive(Debug, Clone, Default)]
+pub struct Saved {
+    rows: [Option<[u8; 16]>; 6],
+    /// By index: how many events each line stood for.
+    timeline: BTreeMap<u64, i32>,
+}
+
+const NAMES: [&[u8; 2]; 6] = [b"hd", b"pf", b"tx", b"ef", b"de", b"ru"];
+
+/// Gives every row that changed to `put`; `None` deletes. The head is always given, as the runtime writes it with each change.
+pub fn save_journey(journey: &Journey, saved: &mut Saved, put: &mut dyn FnMut(&[u8], Option<Vec<u8>>)) {
+    put(NAMES[0], Some(bytes(&journey.core)));
+    one(1, &journey.profile, saved, put);
+    one(2, &journey.texts, saved, put);
+    if journey.efforts.is_empty() && saved.rows[3].is_none() {
+        saved.rows[3] = None;
+    } else {
+        changed(3, bytes(&journey.efforts), saved, put);
+    }
+    one(4, &journey.decisions, saved, put);
+    one(5, &journey.runs, saved, put);
+    for (index, entry) in &journey.timeline {
+        if saved.timeline.get(index) != Some(&entry.count) {
+            saved.timeline.insert(*index, entry.count);
+            put(&line(*index), Some(bytes(entry)));
+        }
+    }
+    let gone = saved
+        .timeline
+        .keys()
+        .filter(|index| !journey.timeline.contains_key(index));
+    let gone: Vec<u64> = gone.copied().collect();
+    for index in gone {
+        saved.timeline.remove(&index);
+        put(&line(index), None);
+    }
+}
+
+fn one<T: Wire + Default + PartialEq>(
+    which: usize,
+    row: &T,
+    saved: &mut Saved,
+    put: &mut dyn FnMut(&[u8], Option<Vec<u8>>),
+) {
+    if *row != T::default() {
+        changed(which, bytes(row), saved, put);
+    } else if saved.rows[which].take().is_some() {
+        put(NAMES[which], None);
+    }
+}
+
+fn changed(which: usize, bytes: Vec<u8>, saved: &mut Saved, put: &mut dyn FnMut(&[u8], Option<Vec<u8>>)) {
+    let hash = short(&bytes);
+    if saved.rows[which] != Some(hash) {
+        saved.rows[which] = Some(hash);
+        put(NAMES[which], Some(bytes));
+    }
+}
+
+fn short(bytes: &[u8]) -> [u8; 16] {
+    let mut short = [0; 16];
+    short.copy_from_slice(&blake3::hash(bytes).as_bytes()[..16]);
+    short
+}
+
+fn line(index: u64) -> Vec<u8> {
+    [TIMELINE, &index.to_be_bytes()].concat()
+}
+
+fn bytes<T: Wire>(row: &T) -> Vec<u8> {
+    let mut out = vec![VERSION];
+    row.put(&mut out);
+    out
+}
+
+/// Reads a journey from its rows, the head among them.
+///
+/// # Errors
+/// The row, and what is wrong with it: an unknown version or name, or bytes that do not fit.
+pub fn load_journey<'a>(rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Result<(Journey, Saved), String> {
+    let mut journey = Journey::default();
+    let mut saved = Saved::default();
+    for (name, value) in rows {
+        let told = || String::from_utf8_lossy(name.get(..2).unwrap_or_default()).into_owned();
+        let (version, _) = value
+            .split_first()
+            .ok_or_else(|| format!("row is empty: row={}", told()))?;
+        if *version != VERSION {
+            return Err(format!(
+                "unknown row version: row={} found={version} known={VERSION}",
+                told()
+            ));
+        }
+        let failed = |refusal: Refusal| format!("{}: row={}", refusal.message, told());
+        if let Some(index) = name.strip_prefix(TIMELINE) {
+            let index = index
+                .try_into()
+                .map_err(|_| format!("timeline row without index: row={}", told()))?;
+            let index = u64::from_be_bytes(index);
+            let entry: TimelineEntry = read(value).map_err(failed)?;
+            saved.timeline.insert(index, entry.count);
+            journey.timeline.insert(index, entry);
+            continue;
+        }
+        let which = NAMES.iter().position(|known| known.as_slice() == name);
+        match which {
+            Some(0) => journey.core = read(value).map_err(failed)?,
+            Some(1) => journey.profile = read::<Profile>(value).map_err(failed)?,
+            Some(2) => journey.texts = read(value).map_err(failed)?,
+            Some(3) => journey.efforts = read(value).map_err(failed)?,
+            Some(4) => journey.decisions = read(value).map_err(failed)?,
+            Some(5) => journey.runs = read(value).map_err(failed)?,
+            _ => return Err(format!("unknown row: row={}", told())),
+        }
+        if let Some(which) = which.filter(|which| *which > 0) {
+            saved.rows[which] = Some(short(value));
+        }
+    }
+    Ok((journey, saved))
+}
+
+fn read<T: Wire>(value: &[u8]) -> Result<T, Refusal> {
+    let mut from = Reader::new(value, 1);
+    let row = T::get(&mut from)?;
+    from.end()?;
+    Ok(row)
+}

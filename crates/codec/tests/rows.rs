@@ -1,0 +1,165 @@
+//! Stored rows of a journey: read back as written, only changes written, bytes frozen.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use codec::{Saved, load_journey, save_journey};
+use event::{Arm, Attribute, Channel, EventRef, Label, Millis, OutputId, Profile, TimelineEntry};
+use journey::{Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Open, Recent, Shown, Texts};
+use pattern::{Instance, Kept, Run, Runs};
+
+type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+fn sample() -> Journey {
+    let run = Run {
+        step: 2,
+        seen: 1,
+        evidence: vec![3, 6],
+        counts: vec![1, 2],
+        start: Millis(1000),
+        done: Millis(2000),
+        deadline: Some(Millis(92_000)),
+        captured: vec![None, Some(Attribute::Double(0.5))],
+        held: vec![(1, Millis(1000), Millis(2000))],
+    };
+    let kept = Kept {
+        event: EventRef {
+            id: "7f1c".to_owned(),
+            source: "shop/web".to_owned(),
+            kind: "checkout.started".to_owned(),
+            time: Millis(1000),
+            position: "journey.timeline/1/2".to_owned(),
+        },
+        at: Millis(1000),
+        fields: BTreeMap::from([("value".to_owned(), Attribute::Long(3))]),
+    };
+    let line = TimelineEntry {
+        time: Millis(1000),
+        channel: Channel::Web,
+        kind: "checkout.started".to_owned(),
+        count: 2,
+        ..TimelineEntry::default()
+    };
+    Journey {
+        core: Core {
+            next_index: 9,
+            recent: vec![Recent {
+                hash: vec![7; 16],
+                at: Millis(1000),
+            }],
+            channel: Channel::Web,
+            seen_at: Some(Millis(1000)),
+            session: Some("s".to_owned()),
+            tokens: 5,
+            tokens_at: Some(Millis(1000)),
+            changed: true,
+            ..Core::default()
+        },
+        profile: Profile {
+            customer: "c.x".to_owned(),
+            ..Profile::default()
+        },
+        texts: Texts {
+            n_texts: 1,
+            first: vec![-0.5],
+            label: Label::Negative,
+            ..Texts::default()
+        },
+        efforts: vec![EffortEntry {
+            at: Millis(1000),
+            kind: EffortKind::Transfer,
+            ms: 0,
+            channel: Channel::Voice,
+        }],
+        decisions: Decisions {
+            by_pattern: BTreeMap::from([(
+                "p".to_owned(),
+                Decided {
+                    acted_at: Some(Millis(1000)),
+                    arm: Arm::Treatment,
+                },
+            )]),
+            shown: vec![Shown {
+                intervention: OutputId::from_hash([1; 16]),
+                at: Millis(1000),
+            }],
+            open: vec![Open::default()],
+        },
+        timeline: BTreeMap::from([(3, line)]),
+        runs: Runs {
+            instances: vec![Instance {
+                pattern: Arc::from("p"),
+                version: 1,
+                by: vec![Attribute::Text("s".to_owned())],
+                first: vec![Millis(1000)],
+                runs: vec![run],
+            }],
+            events: BTreeMap::from([(3, kept.clone()), (6, kept)]),
+        },
+    }
+}
+
+fn write(journey: &Journey, saved: &mut Saved, rows: &mut Rows) -> Vec<String> {
+    let mut written = Vec::new();
+    save_journey(journey, saved, &mut |name, value| {
+        written.push(String::from_utf8_lossy(&name[..2]).into_owned());
+        match value {
+            Some(value) => rows.insert(name.to_vec(), value),
+            None => rows.remove(name),
+        };
+    });
+    written
+}
+
+fn read(rows: &Rows) -> Result<(Journey, Saved), String> {
+    load_journey(rows.iter().map(|(name, value)| (name.as_slice(), value.as_slice())))
+}
+
+#[test]
+fn a_journey_reads_back_and_only_changes_are_written() {
+    let mut journey = sample();
+    let (mut saved, mut rows) = (Saved::default(), Rows::new());
+    assert_eq!(
+        write(&journey, &mut saved, &mut rows),
+        ["hd", "pf", "tx", "ef", "de", "ru", "tl"]
+    );
+    let (again, mut loaded) = read(&rows).expect("readable");
+    assert_eq!(again, journey);
+    for saved in [&mut saved, &mut loaded] {
+        assert_eq!(write(&journey, saved, &mut rows.clone()), ["hd"]);
+    }
+    journey.runs = Runs::default();
+    journey.timeline.clear();
+    assert_eq!(write(&journey, &mut loaded, &mut rows), ["hd", "ru", "tl"]);
+    assert_eq!(read(&rows).expect("readable").0, journey);
+}
+
+#[test]
+fn the_bytes_never_change() {
+    let mut rows = Rows::new();
+    write(&sample(), &mut Saved::default(), &mut rows);
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let shown: String = rows
+        .iter()
+        .map(|(name, value)| format!("{} {}\n", hex(name), hex(value)))
+        .collect();
+    assert_eq!(shown, include_str!("../testdata/journey-1.rows.hex"));
+}
+
+#[test]
+fn unknown_versions_and_cut_rows_are_refused_by_name() {
+    let mut rows = Rows::new();
+    write(&sample(), &mut Saved::default(), &mut rows);
+    let mut newer = rows.clone();
+    newer.get_mut(b"ru".as_slice()).expect("written")[0] = 2;
+    assert_eq!(
+        read(&newer).expect_err("newer"),
+        "unknown row version: row=ru found=2 known=1"
+    );
+    for (name, value) in &rows {
+        for length in 0..value.len() {
+            let mut cut = rows.clone();
+            cut.insert(name.clone(), value[..length].to_vec());
+            assert!(read(&cut).is_err(), "{name:?} cut at {length}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! One customer's journey: fold events into it, match patterns over it, decide what to say. Pure.
+
+mod channels;
+mod decide;
+mod effort;
+mod facts;
+mod feedback;
+mod fold;
+mod ids;
+mod mood;
+mod phases;
+mod state;
+mod step;
+
+pub use decide::{Decision, decide, is_new_contact};
+pub use ids::output_id;
+pub use state::{Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Open, Recent, Shown, Texts};
+pub use step::{Counted, Moment, Rules, Said, deadline, on_event, on_time};

@@ -1,0 +1,1 @@
+//! The runtime's `Db` on RocksDB.
