@@ -1,5 +1,6 @@
 //! Raw topics in, the timeline out: validate, normalise, clamp, redact, choose the key, merge by time, say how far.
 
+mod hooks;
 mod identify;
 mod keys;
 mod merge;
@@ -8,10 +9,11 @@ mod redact;
 mod stage;
 mod ticks;
 
+pub use hooks::{EventClock, WallClock};
 pub use identify::{Identified, PLACEHOLDERS, identify};
 pub use keys::{Keys, strongest};
 pub use merge::{Head, Merge};
-pub use prepare::{Arrival, Clock, Prepared, Rules, prepare};
+pub use prepare::{Arrival, Clock, Prepared, Rules, clamp, prepare};
 pub use redact::{KINDS, KeepText, Redactor, strip_url};
-pub use stage::{Intake, dead_letter};
+pub use stage::Intake;
 pub use ticks::Progress;

@@ -55,6 +55,13 @@ impl<T> Merge<T> {
         self.lanes[lane].push_back((head, record));
     }
 
+    /// Takes over what waits in the lanes of another merge, as (old lane, new lane).
+    pub fn take_over(&mut self, mut old: Self, lanes: impl IntoIterator<Item = (usize, usize)>) {
+        for (from, to) in lanes {
+            self.lanes[to] = std::mem::take(&mut old.lanes[from]);
+        }
+    }
+
     /// Drops what waits in a lane, because its records will be read again.
     pub fn clear(&mut self, lane: usize) {
         self.lanes[lane].clear();

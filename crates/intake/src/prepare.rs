@@ -44,7 +44,7 @@ pub struct Arrival<'a> {
     pub index: usize,
     /// The record's timestamp.
     pub timestamp: Millis,
-    /// Intake's clock.
+    /// Intake's clock, or the end of time where [`clamp`] is called later.
     pub now: Millis,
 }
 
@@ -209,12 +209,17 @@ fn set_time(event: &mut Event, time: Option<Millis>, arrival: &Arrival<'_>) -> R
         return Err(refuse("time_invalid", "time", "time lies before 2000".to_owned()));
     }
     event.time = time;
-    if time > arrival.now {
-        event.original_time = event.original_time.or(Some(time));
-        event.time = arrival.now;
+    clamp(event, arrival.now);
+    Ok(())
+}
+
+/// Sets a time beyond intake's clock to it, keeps the producer's, and flags the event.
+pub fn clamp(event: &mut Event, now: Millis) {
+    if event.time > now {
+        event.original_time = event.original_time.or(Some(event.time));
+        event.time = now;
         mark(event, flag::TIME_CLAMPED);
     }
-    Ok(())
 }
 
 fn set_channel(event: &mut Event, topic: &str) {

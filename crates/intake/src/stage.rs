@@ -5,7 +5,9 @@ use std::sync::Arc;
 use event::Millis;
 use stream::{Corrupt, Cx, Output, Record, Reject, Routed, RowWriter, Rows, Stage};
 
-use crate::{Arrival, Keys, Prepared, Redactor, Rules, prepare, strongest};
+use service::{refused, ticks::Progress};
+
+use crate::{Arrival, Clock, Keys, Prepared, Redactor, Rules, clamp, prepare, strongest};
 
 /// The stage: reads canonical JSON and Avro single-object encoding, validates, normalises, and chooses the key. Has no state.
 pub struct Intake {
@@ -17,6 +19,8 @@ pub struct Intake {
     pub redactor: Redactor,
     /// `journey.timeline`, with its prefix.
     pub timeline: Arc<str>,
+    /// Whether events arrive as they happen, or are replayed.
+    pub clock: Clock,
     /// What stands before the suffix of a raw topic, as `journey.events.`.
     pub raw_prefix: String,
 }
@@ -30,42 +34,44 @@ impl Stage for Intake {
 
     fn decode(&self, record: &Record) -> Result<Routed<Box<Prepared>>, Reject> {
         let value = record.value.as_deref().unwrap_or_default();
+        if let Some(progress) = Progress::decode(value) {
+            return match self.clock {
+                Clock::Events => Ok(Routed::Ignore),
+                Clock::Wall => Err(reject(
+                    "validate",
+                    "type_forbidden",
+                    &format!(
+                        "progress is for replays, and intake.clock is wall: row={}",
+                        progress.row
+                    ),
+                )),
+            };
+        }
         let read = match value.iter().find(|byte| !byte.is_ascii_whitespace()) {
             Some(&AVRO) => codec::decode_event(value),
             Some(b'{' | 0xef) | None => codec::read_event(value),
             Some(_) => {
-                return Err(refused(
-                    "format_unknown",
-                    "neither JSON nor Avro".to_owned(),
-                    None,
-                    None,
-                ));
+                return Err(reject("decode", "format_unknown", "neither JSON nor Avro"));
             }
         };
-        let event = read.map_err(|refusal| refused(refusal.reason, refusal.message, refusal.field, refusal.schema))?;
+        let event = read.map_err(refused)?;
         let position = format!("{}/{}/{}", record.topic, record.partition, record.offset);
         let topic = record
             .topic
             .strip_prefix(self.raw_prefix.as_str())
             .unwrap_or(&record.topic);
-        // The broker's time of arrival is the clock: it is the same when the record is read again.
-        let now = record.timestamp;
         let arrival = Arrival {
             topic,
             position: &position,
             index: 0,
             timestamp: record.timestamp,
-            now,
+            // Times are clamped when the record is processed, by the clock of that moment.
+            now: Millis(i64::MAX),
         };
         let time = Some(event.time);
         let prepared = prepare(event, time, &arrival, &self.rules, &self.redactor)?;
         let Some(identifier) = strongest(&prepared.event.identifiers) else {
-            return Err(refused(
-                "identifier_missing",
-                "no identifier is left".to_owned(),
-                None,
-                None,
-            ));
+            return Err(reject("validate", "identifier_missing", "no identifier is left"));
         };
         let key = self.keys.key(&prepared.event.tenant, identifier).into_bytes();
         Ok(Routed::Event {
@@ -75,7 +81,8 @@ impl Stage for Intake {
         })
     }
 
-    fn on_event(&self, (): &mut (), prepared: Box<Prepared>, cx: &mut Cx<'_>) {
+    fn on_event(&self, (): &mut (), mut prepared: Box<Prepared>, cx: &mut Cx<'_>) {
+        clamp(&mut prepared.event, cx.now);
         let mut value = Vec::with_capacity(256);
         codec::encode_event(&prepared.event, &mut value);
         let index = cx.outputs.len();
@@ -90,7 +97,7 @@ impl Stage for Intake {
         cx.outputs.push(Output {
             topic: self.timeline.clone(),
             partition: None,
-            timestamp: Some(cx.timestamp),
+            timestamp: Some(cx.now),
             key: Some(cx.key.to_vec()),
             value: Some(value),
             headers,
@@ -110,37 +117,12 @@ impl Stage for Intake {
     fn save(&self, (): &mut (), _: &mut RowWriter<'_>) {}
 }
 
-fn refused(reason: &'static str, message: String, field: Option<String>, schema: Option<String>) -> Reject {
+fn reject(stage: &'static str, reason: &'static str, message: &str) -> Reject {
     Reject {
-        stage: "decode",
+        stage,
         reason,
-        message,
-        field,
-        schema,
-    }
-}
-
-/// The dead letter of a refused record: key, value, timestamp and headers as they were, and why.
-#[must_use]
-pub fn dead_letter(record: &Record, reject: &Reject) -> Output {
-    let letter = codec::DeadLetter {
-        topic: &record.topic,
-        partition: record.partition,
-        offset: record.offset,
-        stage: reject.stage,
-        reason: reject.reason,
-        message: &reject.message,
-        field: reject.field.as_deref(),
-        schema: reject.schema.as_deref(),
-        service: concat!("intake/", env!("CARGO_PKG_VERSION")),
-        time: record.timestamp,
-    };
-    Output {
-        topic: Arc::from(format!("{}.dlq", record.topic)),
-        partition: None,
-        timestamp: Some(record.timestamp),
-        key: record.key.clone(),
-        value: record.value.clone(),
-        headers: codec::dead_letter_headers(&letter, &record.headers),
+        message: message.to_owned(),
+        field: None,
+        schema: None,
     }
 }

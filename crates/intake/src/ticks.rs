@@ -46,6 +46,13 @@ impl Progress {
         }
     }
 
+    /// What was read of this partition will be read again: it holds the clock until then.
+    pub fn forget(&mut self, topic: &str, partition: i32) {
+        if let Some(lane) = self.lanes.get_mut(&(topic.to_owned(), partition)) {
+            *lane = Lane::default();
+        }
+    }
+
     /// How many partitions the worker owns.
     #[must_use]
     pub fn owned(&self) -> usize {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use intake::{Intake, Keys, Redactor, Rules, dead_letter};
+use intake::{Clock, Intake, Keys, Redactor, Rules};
 use kafka::{Admin, From, KafkaConfig, KafkaLog, Publisher, Tail};
 use service::worker::{Start, Worker, WorkerConfig};
 use stream::{Millis, Output, Record, Statefulness, TopicPartition};
@@ -25,6 +25,7 @@ fn stage() -> Arc<Intake> {
         rules: Rules::default(),
         redactor: Redactor::default(),
         timeline: Arc::from("journey.timeline"),
+        clock: Clock::Wall,
         raw_prefix: "journey.events.".to_owned(),
     })
 }
@@ -42,7 +43,7 @@ fn config() -> WorkerConfig {
         cached_keys: 20,
         changelog_topic: None,
         start: Start::Earliest,
-        dead_letters: Arc::new(dead_letter),
+        dead_letters: service::dead_letters("intake"),
         open_db: Box::new(move |of: &TopicPartition| Ok(Box::new(disk.open(of, &Fuse::default())))),
         wall: Box::new(|| Millis(NOW)),
     }

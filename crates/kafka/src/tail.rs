@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stream::{LogError, Record, TopicPartition};
+use stream::{LogError, Record, TopicPartition, TopicReader};
 
 use crate::{
     admin::Admin,
@@ -124,5 +124,15 @@ impl Tail {
             self.poll(Duration::from_millis(100), &mut records)?;
         }
         Ok(records)
+    }
+}
+
+impl TopicReader for Tail {
+    fn read(&mut self, wait: Duration, into: &mut Vec<Record>) -> Result<(), LogError> {
+        self.poll(wait, into)
+    }
+
+    fn is_at_end(&self) -> bool {
+        Self::is_at_end(self)
     }
 }

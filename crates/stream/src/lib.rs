@@ -17,7 +17,7 @@ pub use marker::Marker;
 pub use record::{Header, Output, Record, TopicPartition, partition_of};
 pub use seam::{
     Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, Db, Log, LogError, Membership,
-    PartitionEpoch, Row, StoredRow,
+    PartitionEpoch, Row, StoredRow, TopicReader,
 };
 pub use stage::{Corrupt, Cx, Reject, Routed, RowWriter, Rows, Stage, Tick};
 pub use task::{DeadLetters, InHand, Statefulness, Task, TaskConfig, TaskError};

@@ -253,3 +253,15 @@ pub trait Db: Send {
     /// As [`Db::multi_get`].
     fn reset(&mut self) -> Result<(), String>;
 }
+
+/// Reads committed records of whole topics without a group: catalogues, feeds, tools.
+pub trait TopicReader: Send {
+    /// The next records, waiting at most `wait`; in order per partition.
+    ///
+    /// # Errors
+    /// [`LogError`] if reading cannot go on.
+    fn read(&mut self, wait: Duration, into: &mut Vec<Record>) -> Result<(), LogError>;
+
+    /// Whether everything that was committed when the reader was made has been read.
+    fn is_at_end(&self) -> bool;
+}

@@ -1,0 +1,265 @@
+//! What intake adds to the worker's loop: ticks on the timeline, by the wall's clock or by that of the events.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use event::Millis;
+use service::{
+    ticks::{self, tick_event},
+    worker::{Hooks, Observation},
+};
+use stream::{Membership, Output, Record, Routed, Stage, Tick, TopicPartition, partition_of};
+
+use crate::{Head, Intake, Merge, Progress};
+
+/// Counts what happens.
+pub type Observer = Box<dyn FnMut(&Observation<'_>) + Send>;
+
+/// A tick is written into every partition of the timeline this often, in milliseconds.
+const EVERY: i64 = 1000;
+/// The broker counts as heard this long after a commit, in milliseconds.
+const HEARD: i64 = 5000;
+
+/// Where ticks go, and in whose name.
+struct Ticker {
+    timeline: Arc<str>,
+    partitions: i32,
+    /// All raw partitions of all members.
+    inputs: i32,
+    owned: i32,
+    membership: Membership,
+}
+
+impl Ticker {
+    fn new(timeline: Arc<str>, partitions: i32, inputs: i32) -> Self {
+        Self {
+            timeline,
+            partitions,
+            inputs,
+            owned: 0,
+            membership: Membership {
+                generation: -1,
+                index: 0,
+                members: 1,
+            },
+        }
+    }
+
+    fn tick(&self, partition: i32, progress: Option<Millis>, now: Millis) -> Output {
+        let tick = Tick {
+            progress,
+            generation: self.membership.generation,
+            index: self.membership.index,
+            members: self.membership.members,
+            owned: self.owned,
+            partitions: self.inputs,
+        };
+        let mut value = Vec::with_capacity(128);
+        codec::encode_event(&tick_event(&tick, now), &mut value);
+        Output {
+            topic: Arc::clone(&self.timeline),
+            partition: Some(partition),
+            timestamp: Some(now),
+            key: None,
+            value: Some(value),
+            headers: Vec::new(),
+        }
+    }
+
+    fn all(&self, progress: Option<Millis>, now: Millis, outputs: &mut Vec<Output>) {
+        outputs.extend((0..self.partitions).map(|partition| self.tick(partition, progress, now)));
+    }
+}
+
+/// `intake.clock = wall`: about once a second, how far this worker's partitions have been read.
+pub struct WallClock {
+    ticker: Ticker,
+    progress: Progress,
+    ticked: Option<Millis>,
+    heard: Option<Millis>,
+    now: Millis,
+    observer: Observer,
+}
+
+impl WallClock {
+    /// Ticks for a timeline of `partitions`, fed by `inputs` raw partitions in all.
+    #[must_use]
+    pub fn new(timeline: Arc<str>, partitions: i32, inputs: i32, observer: Observer) -> Self {
+        Self {
+            ticker: Ticker::new(timeline, partitions, inputs),
+            progress: Progress::default(),
+            ticked: None,
+            heard: None,
+            now: Millis::MIN,
+            observer,
+        }
+    }
+}
+
+impl Hooks<Intake> for WallClock {
+    fn owns(&mut self, partitions: &[TopicPartition], membership: Membership) {
+        self.progress
+            .own(partitions.iter().map(|of| (of.topic.to_string(), of.partition)));
+        self.ticker.owned = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
+        self.ticker.membership = membership;
+    }
+
+    fn order(&mut self, record: Record, ready: &mut Vec<Record>) {
+        self.progress.read(&record.topic, record.partition, record.timestamp);
+        ready.push(record);
+    }
+
+    fn ended(&mut self, partition: &TopicPartition) {
+        self.progress.at_end(&partition.topic, partition.partition);
+    }
+
+    fn dropped(&mut self, partition: &TopicPartition) {
+        self.progress.forget(&partition.topic, partition.partition);
+    }
+
+    fn turn(&mut self, now: Millis, outputs: &mut Vec<Output>) {
+        self.now = now;
+        if self.ticker.owned == 0 || self.ticked.is_some_and(|before| now.since(before) < EVERY) {
+            return;
+        }
+        self.ticked = Some(now);
+        let heard = self.heard.is_none_or(|at| now.since(at) <= HEARD);
+        let progress = self.progress.at(now, heard);
+        self.ticker.all(progress, now, outputs);
+    }
+
+    fn observe(&mut self, what: &Observation<'_>) {
+        if matches!(what, Observation::Committed { .. }) {
+            self.heard = Some(self.now);
+        }
+        (self.observer)(what);
+    }
+}
+
+/// `intake.clock = events`: the clock is the event being processed, and raw partitions are merged by event time.
+pub struct EventClock {
+    stage: Arc<Intake>,
+    ticker: Ticker,
+    lanes: BTreeMap<TopicPartition, usize>,
+    merge: Merge<(Record, Option<i32>)>,
+    /// What comes next out of the merge, in the order of the records handed on: the time, and the event's own partition.
+    planned: VecDeque<(Head, Option<i32>)>,
+    now: Millis,
+    /// The last whole second told to all partitions.
+    second: Millis,
+    /// A second member was refused: it holds the clock and is named in the log.
+    refused: bool,
+    observer: Observer,
+}
+
+impl EventClock {
+    /// Ticks for a timeline of `partitions`, fed by `inputs` raw partitions in all.
+    #[must_use]
+    pub fn new(stage: Arc<Intake>, partitions: i32, inputs: i32, observer: Observer) -> Self {
+        let timeline = Arc::clone(&stage.timeline);
+        Self {
+            stage,
+            ticker: Ticker::new(timeline, partitions, inputs),
+            lanes: BTreeMap::new(),
+            merge: Merge::new(0),
+            planned: VecDeque::new(),
+            now: Millis::MIN,
+            second: Millis::MIN,
+            refused: false,
+            observer,
+        }
+    }
+
+    fn head(&self, record: &Record) -> (Head, Option<i32>) {
+        if let Some(progress) = ticks::Progress::decode(record.value.as_deref().unwrap_or_default()) {
+            return (Head::Progress(progress.time), None);
+        }
+        match self.stage.decode(record) {
+            Ok(Routed::Event { key, time, .. }) => (Head::At(time), Some(partition_of(&key, self.ticker.partitions))),
+            // What will be refused has no time: it goes first and moves no clock.
+            _ => (Head::At(Millis::MIN), None),
+        }
+    }
+}
+
+impl Hooks<Intake> for EventClock {
+    fn owns(&mut self, partitions: &[TopicPartition], membership: Membership) {
+        self.ticker.owned = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
+        self.ticker.membership = membership;
+        let mut sorted = partitions.to_vec();
+        sorted.sort();
+        let lanes: BTreeMap<TopicPartition, usize> =
+            sorted.into_iter().enumerate().map(|(index, of)| (of, index)).collect();
+        if lanes != self.lanes {
+            let kept: Vec<(usize, usize)> = lanes
+                .iter()
+                .filter_map(|(of, to)| Some((*self.lanes.get(of)?, *to)))
+                .collect();
+            let old = std::mem::replace(&mut self.merge, Merge::new(lanes.len()));
+            self.merge.take_over(old, kept);
+            self.lanes = lanes;
+        }
+        self.refused = membership.members > 1;
+        if self.refused {
+            tracing::error!(
+                members = membership.members,
+                "intake.clock = events allows one intake worker; nothing is read until the others have left"
+            );
+        }
+    }
+
+    fn order(&mut self, record: Record, ready: &mut Vec<Record>) {
+        let of = TopicPartition {
+            topic: Arc::clone(&record.topic),
+            partition: record.partition,
+        };
+        let Some(lane) = self.lanes.get(&of).copied() else {
+            return;
+        };
+        let (head, own) = self.head(&record);
+        self.merge.push(lane, head, (record, own));
+        if self.refused || self.ticker.owned != self.ticker.inputs {
+            return;
+        }
+        while let Some((_, head, (record, own))) = self.merge.pop() {
+            self.planned.push_back((head, own));
+            ready.push(record);
+        }
+    }
+
+    fn before(&mut self, _: &Record, outputs: &mut Vec<Output>) -> Option<Millis> {
+        let Some((head, own)) = self.planned.pop_front() else {
+            return Some(self.now);
+        };
+        let time = head.time();
+        if time == Millis::MIN {
+            return Some(self.now.max(Millis(0)));
+        }
+        self.now = self.now.max(time);
+        let now = self.now;
+        let second = Millis(now.0.div_euclid(EVERY) * EVERY);
+        if second > self.second {
+            self.second = second;
+            self.ticker.all(Some(second), second, outputs);
+        }
+        if let Some(own) = own {
+            outputs.push(self.ticker.tick(own, Some(now), now));
+        }
+        Some(now)
+    }
+
+    fn dropped(&mut self, partition: &TopicPartition) {
+        if let Some(lane) = self.lanes.get(partition) {
+            self.merge.clear(*lane);
+        }
+        self.planned.clear();
+        // Ticks of the dropped epoch were never seen: the seconds are told again.
+        self.second = Millis::MIN;
+    }
+
+    fn observe(&mut self, what: &Observation<'_>) {
+        (self.observer)(what);
+    }
+}

@@ -1,0 +1,10 @@
+//! The timeline in; signals, interventions and profiles out: every customer's journey, matched and decided upon.
+
+mod board;
+mod hooks;
+mod output;
+mod stage;
+
+pub use board::{Board, Reloaded};
+pub use hooks::{CatalogueHooks, Counters, Observer, Told};
+pub use stage::{Monitor, Settings, State};

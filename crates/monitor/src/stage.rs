@@ -1,0 +1,222 @@
+//! The stage: an event or a deadline of one customer, through `journey`, to records.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use event::{Event, Millis};
+use journey::{Counted, Journey, Moment, Rules, Said};
+use pattern::{Limits, Policy};
+use service::{
+    refused,
+    ticks::{TICK, read_tick},
+    topics::Names,
+};
+use stream::{Corrupt, Cx, Record, Reject, Routed, RowWriter, Rows, Stage};
+
+use crate::{Board, hooks::Counters, output::Topics};
+
+/// What an operator chooses for all customers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Caps of runs.
+    pub limits: Limits,
+    /// Timeline entries per customer.
+    pub timeline_events: usize,
+    /// Events per customer and second.
+    pub customer_rate: i64,
+    /// Whether profiles are published.
+    pub publish_profiles: bool,
+    /// The least span between two profiles of one customer, in milliseconds.
+    pub profile_interval: i64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            timeline_events: 512,
+            customer_rate: 200,
+            publish_profiles: true,
+            profile_interval: 30_000,
+        }
+    }
+}
+
+/// The rules of one revision of the catalogue.
+struct InForce {
+    revision: i64,
+    rules: Rules,
+}
+
+/// The stage of the service `monitor`.
+pub struct Monitor {
+    settings: Settings,
+    in_force: ArcSwap<InForce>,
+    topics: Topics,
+    counters: Mutex<Counters>,
+}
+
+/// One customer in memory.
+#[derive(Default)]
+pub struct State {
+    journey: Journey,
+    saved: codec::Saved,
+    /// The revision under which the runs were last checked.
+    revision: i64,
+}
+
+impl Monitor {
+    /// A monitor without patterns, until [`Monitor::load`].
+    #[must_use]
+    pub fn new(names: &Names, settings: Settings) -> Self {
+        let nothing = InForce {
+            revision: 0,
+            rules: rules(settings, Arc::default(), Policy::default()),
+        };
+        Self {
+            settings,
+            in_force: ArcSwap::from_pointee(nothing),
+            topics: Topics::new(names),
+            counters: Mutex::default(),
+        }
+    }
+
+    /// Puts a board in force; between two epochs only.
+    pub fn load(&self, board: &Board) {
+        let catalogue = Arc::new(board.compile(self.settings.limits));
+        self.in_force.store(Arc::new(InForce {
+            revision: board.revision(),
+            rules: rules(self.settings, catalogue, board.policy().clone()),
+        }));
+    }
+
+    /// What was counted since the last call.
+    #[must_use]
+    pub fn take_counters(&self) -> Counters {
+        std::mem::take(&mut *self.counters.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn check(&self, state: &mut State, in_force: &InForce) {
+        if state.revision != in_force.revision {
+            state.revision = in_force.revision;
+            in_force.rules.catalogue.retain(&mut state.journey.runs);
+        }
+    }
+
+    fn tell(&self, said: Vec<Said>, counted: &Counted, customer: &str, cx: &mut Cx<'_>) {
+        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
+        counters.count(counted, &said);
+        drop(counters);
+        for one in said {
+            self.topics.say(one, customer, cx);
+        }
+    }
+}
+
+fn rules(settings: Settings, catalogue: Arc<pattern::Catalogue>, policy: Policy) -> Rules {
+    Rules {
+        catalogue,
+        policy,
+        timeline_events: settings.timeline_events,
+        customer_rate: settings.customer_rate,
+        publish_profiles: settings.publish_profiles,
+        profile_interval: settings.profile_interval,
+    }
+}
+
+impl Stage for Monitor {
+    type Input = Box<Event>;
+    type State = State;
+
+    fn decode(&self, record: &Record) -> Result<Routed<Box<Event>>, Reject> {
+        let Some(value) = record.value.as_deref() else {
+            return Ok(Routed::Ignore);
+        };
+        let event = codec::decode_event(value).map_err(refused)?;
+        if event.kind == TICK {
+            let tick = read_tick(&event).ok_or_else(|| reject("field_missing", "tick lacks a figure"))?;
+            return Ok(Routed::Tick(tick));
+        }
+        let Some(key) = record.key.clone() else {
+            return Err(reject("identifier_missing", "record has no key"));
+        };
+        if std::str::from_utf8(&key).is_err() {
+            return Err(reject("field_invalid", "key is not UTF-8"));
+        }
+        Ok(Routed::Event {
+            key,
+            time: event.time,
+            input: Box::new(event),
+        })
+    }
+
+    fn on_event(&self, state: &mut State, event: Box<Event>, cx: &mut Cx<'_>) {
+        let in_force = self.in_force.load();
+        self.check(state, &in_force);
+        let position = format!("{}/{}/{}", cx.topic, cx.partition, cx.offset);
+        let customer = String::from_utf8_lossy(cx.key).into_owned();
+        let at = moment(cx, &customer, &position);
+        let (mut said, mut counted) = (Vec::new(), Counted::default());
+        journey::on_event(
+            &mut state.journey,
+            &event,
+            &at,
+            &in_force.rules,
+            &mut said,
+            &mut counted,
+        );
+        self.tell(said, &counted, &customer, cx);
+    }
+
+    fn on_time(&self, state: &mut State, cx: &mut Cx<'_>) {
+        let in_force = self.in_force.load();
+        self.check(state, &in_force);
+        let position = format!("{}/{}/{}", cx.topic, cx.partition, cx.offset);
+        let customer = String::from_utf8_lossy(cx.key).into_owned();
+        let at = moment(cx, &customer, &position);
+        let (mut said, mut counted) = (Vec::new(), Counted::default());
+        journey::on_time(&mut state.journey, &at, &in_force.rules, &mut said, &mut counted);
+        self.tell(said, &counted, &customer, cx);
+    }
+
+    fn deadline(&self, state: &State) -> Option<Millis> {
+        journey::deadline(&state.journey, &self.in_force.load().rules)
+    }
+
+    fn load(&self, rows: Rows<'_>) -> Result<State, Corrupt> {
+        let (journey, saved) = codec::load_journey(rows.rows.iter().copied()).map_err(Corrupt)?;
+        Ok(State {
+            journey,
+            saved,
+            // The runs are checked against the catalogue at the first use.
+            revision: -1,
+        })
+    }
+
+    fn save(&self, state: &mut State, rows: &mut RowWriter<'_>) {
+        codec::save_journey(&state.journey, &mut state.saved, &mut |name, value| match value {
+            Some(value) => rows.put(name, value),
+            None => rows.delete(name),
+        });
+    }
+}
+
+fn moment<'a>(cx: &Cx<'_>, customer: &'a str, position: &'a str) -> Moment<'a> {
+    Moment {
+        now: cx.now,
+        clock: cx.clock,
+        customer,
+        position,
+        arrival: cx.timestamp,
+    }
+}
+
+fn reject(reason: &'static str, message: &str) -> Reject {
+    Reject {
+        stage: "validate",
+        reason,
+        message: message.to_owned(),
+        field: None,
+        schema: None,
+    }
+}

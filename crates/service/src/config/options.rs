@@ -1,0 +1,268 @@
+//! The table of options. `docs/CONFIG.md` lists the same; a test compares.
+
+/// What a value must look like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// `true` or `false`.
+    Switch,
+    /// One of these words.
+    Choice(&'static [&'static str]),
+    /// A span: `500ms`, `30s`, `28d`.
+    Span,
+    /// A size: `64MiB`.
+    Bytes,
+    /// A whole number between these, both included.
+    Whole(i64, i64),
+}
+
+/// One option.
+#[derive(Debug, Clone, Copy)]
+pub struct Opt {
+    /// `section.key`.
+    pub key: &'static str,
+    /// The default; `None` where nothing is set.
+    pub default: Option<&'static str>,
+    /// What a value must look like.
+    pub kind: Kind,
+    /// Whether outputs depend on it, so that all instances must agree.
+    pub changes_outputs: bool,
+    /// What it means.
+    pub meaning: &'static str,
+}
+
+const fn option(key: &'static str, default: &'static str, kind: Kind, meaning: &'static str) -> Opt {
+    Opt {
+        key,
+        default: if default.is_empty() { None } else { Some(default) },
+        kind,
+        changes_outputs: false,
+        meaning,
+    }
+}
+
+const fn output(key: &'static str, default: &'static str, kind: Kind, meaning: &'static str) -> Opt {
+    let mut option = option(key, default, kind, meaning);
+    option.changes_outputs = true;
+    option
+}
+
+use Kind::{Bytes, Choice, Span, Switch, Text, Whole};
+
+/// Every option, in the order of the documentation.
+pub const OPTIONS: &[Opt] = &[
+    option(
+        "service.log",
+        "kafka",
+        Choice(&["kafka", "embedded"]),
+        "where records live; `embedded` is one process without a broker",
+    ),
+    option(
+        "service.instance",
+        "",
+        Text,
+        "stable name of this instance; the host's name where none is set",
+    ),
+    option(
+        "service.static_members",
+        "false",
+        Switch,
+        "`true` where the instance's name survives a restart",
+    ),
+    option(
+        "service.workers",
+        "1",
+        Whole(1, 256),
+        "threads per service, each a member of its own",
+    ),
+    option("service.data_dir", "./waymark-data", Text, "state on disk"),
+    option(
+        "service.admin_listen",
+        "127.0.0.1:9600",
+        Text,
+        "health and metrics; port 0 takes a free one",
+    ),
+    option(
+        "kafka.brokers",
+        "",
+        Text,
+        "`host:port`, comma-separated; required with `service.log = kafka`",
+    ),
+    option(
+        "kafka.prefix",
+        "",
+        Text,
+        "before every topic, group and transactional id",
+    ),
+    option(
+        "kafka.session_timeout",
+        "60s",
+        Span,
+        "after this long without a heartbeat the group takes partitions away",
+    ),
+    option(
+        "kafka.transaction_timeout",
+        "10s",
+        Span,
+        "after this long the broker aborts an open transaction",
+    ),
+    option(
+        "topics.partitions",
+        "48",
+        Whole(1, 4096),
+        "partitions of timeline, profiles and changelogs; fixed for life",
+    ),
+    option(
+        "topics.raw_partitions",
+        "24",
+        Whole(1, 4096),
+        "partitions of raw topics",
+    ),
+    option(
+        "topics.output_partitions",
+        "12",
+        Whole(1, 4096),
+        "partitions of all other topics",
+    ),
+    option(
+        "topics.replication",
+        "3",
+        Whole(1, 16),
+        "copies of each partition; one less must be in sync, at least one",
+    ),
+    option(
+        "topics.retention",
+        "28d",
+        Span,
+        "upper bound for all but compacted topics and changelogs; `0` keeps for ever (replays of old files)",
+    ),
+    output(
+        "intake.clock",
+        "wall",
+        Choice(&["wall", "events"]),
+        "`events` for replays and the demo",
+    ),
+    option(
+        "intake.start",
+        "latest",
+        Choice(&["latest", "earliest"]),
+        "where a new group begins",
+    ),
+    output(
+        "intake.strict",
+        "false",
+        Switch,
+        "refuse a listed type that lacks a required attribute",
+    ),
+    output(
+        "intake.keep_text",
+        "redacted",
+        Choice(&["redacted", "full", "none"]),
+        "how much of a text reaches the timeline",
+    ),
+    output(
+        "intake.url_parameters",
+        "",
+        Text,
+        "query parameters that addresses keep, comma-separated",
+    ),
+    output(
+        "identity.placeholders",
+        "",
+        Text,
+        "values that identify nobody, beside the built-in ones, comma-separated",
+    ),
+    option("epoch.interval", "100ms", Span, "how long an epoch stays open at most"),
+    output(
+        "order.window",
+        "500ms",
+        Span,
+        "records are grouped by arrival and sorted by event time inside; 0 turns it off",
+    ),
+    output(
+        "limits.runs_per_pattern",
+        "64",
+        Whole(1, 65535),
+        "open runs per customer and pattern",
+    ),
+    output(
+        "limits.runs_per_customer",
+        "1024",
+        Whole(1, 65535),
+        "open runs per customer",
+    ),
+    output(
+        "limits.timeline_events",
+        "512",
+        Whole(1, 65535),
+        "timeline entries per customer",
+    ),
+    output(
+        "limits.customer_rate",
+        "200",
+        Whole(1, 1_000_000),
+        "events per customer and second; ten times as many at once",
+    ),
+    option(
+        "limits.epoch_bytes",
+        "64MiB",
+        Bytes,
+        "committed rows a worker keeps in memory before it flushes",
+    ),
+    output(
+        "profiles.publish",
+        "true",
+        Switch,
+        "whether `journey.profiles` is written",
+    ),
+    output(
+        "profiles.interval",
+        "30s",
+        Span,
+        "least span between two profiles of one customer",
+    ),
+    option(
+        "state.cached_keys",
+        "100000",
+        Whole(1, 100_000_000),
+        "decoded customers kept in memory per partition",
+    ),
+    option(
+        "state.flush_interval",
+        "30s",
+        Span,
+        "committed rows reach the disk at least this often",
+    ),
+    option("state.rocksdb_bytes", "512MiB", Bytes, "block cache of all partitions"),
+    option(
+        "console.listen",
+        "127.0.0.1:8700",
+        Text,
+        "the console's page; port 0 takes a free one",
+    ),
+    option(
+        "privacy.key_secret_file",
+        "",
+        Text,
+        "file with the secret of customer keys; `demo` makes one",
+    ),
+    option(
+        "telemetry.log",
+        "info",
+        Text,
+        "what is logged, as in `info,stream=debug`",
+    ),
+    option(
+        "telemetry.format",
+        "auto",
+        Choice(&["auto", "text", "json"]),
+        "JSON off a terminal",
+    ),
+];
+
+/// An option by its key.
+#[must_use]
+pub(super) fn find(key: &str) -> Option<&'static Opt> {
+    OPTIONS.iter().find(|option| option.key == key)
+}
