@@ -7,7 +7,7 @@
 //! | record | `lo` ‖ topic ‖ 0 ‖ be32(partition) ‖ be64(offset) | version ‖ timestamp ‖ key ‖ value ‖ headers |
 //! | newest of a key | `co` ‖ topic ‖ 0 ‖ be32(partition) ‖ key | offset |
 //! | position of a group | `of` ‖ group ‖ 0 ‖ topic ‖ 0 ‖ be32(partition) | version ‖ offset ‖ metadata |
-//! | generation of a group | `ge` ‖ group | number |
+//! | generation of all groups | `ge` | how often the log was opened |
 //! | state | `st` ‖ service ‖ 0 ‖ be32(partition) ‖ row | as in `store` |
 
 use stream::{
@@ -18,6 +18,7 @@ use stream::{
 use crate::Kept;
 
 pub(crate) const TOPIC: &[u8] = b"to";
+pub(crate) const GENERATION: &[u8] = b"ge";
 const VERSION: u8 = 1;
 
 pub(crate) fn topic(partitions: i32, kept: Kept) -> Vec<u8> {
@@ -60,10 +61,6 @@ pub(crate) fn newest(of: &TopicPartition, record_key: &[u8]) -> Vec<u8> {
 
 pub(crate) fn position(group: &str, of: &TopicPartition) -> Vec<u8> {
     [b"of", group.as_bytes(), b"\0", &partition(b"", of)].concat()
-}
-
-pub(crate) fn generation(group: &str) -> Vec<u8> {
-    [b"ge", group.as_bytes()].concat()
 }
 
 pub(crate) fn state(service: &str, partition: i32) -> Vec<u8> {

@@ -39,6 +39,8 @@ pub struct Embedded {
 
 pub(crate) struct Shared {
     db: DB,
+    /// Each opening is a new generation of every group.
+    generation: i32,
     ends: Mutex<Ends>,
     grown: Condvar,
     wall: Box<dyn Fn() -> Millis + Send + Sync>,
@@ -63,6 +65,10 @@ impl Embedded {
         options.set_write_buffer_size(32 << 20);
         options.set_compression_type(rocksdb::DBCompressionType::Lz4);
         let db = DB::open(&options, dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        let before = db.get(keys::GENERATION).map_err(|error| error.to_string())?;
+        let generation = 1 + before.map(|bytes| keys::read_i64(&bytes)).transpose()?.unwrap_or(0);
+        db.put(keys::GENERATION, generation.to_be_bytes())
+            .map_err(|error| error.to_string())?;
         let mut ends = Ends::default();
         for row in db.iterator(IteratorMode::From(keys::TOPIC, Direction::Forward)) {
             let (key, value) = row.map_err(|error| error.to_string())?;
@@ -87,6 +93,7 @@ impl Embedded {
         Ok(Self {
             shared: Arc::new(Shared {
                 db,
+                generation: i32::try_from(generation).unwrap_or(i32::MAX),
                 ends: Mutex::new(ends),
                 grown: Condvar::new(),
                 wall: Box::new(wall),
@@ -144,6 +151,32 @@ impl Embedded {
     /// A message if a topic does not exist.
     pub fn reader(&self, topics: &[&str], from_start: bool) -> Result<Reader, String> {
         Reader::open(Arc::clone(&self.shared), topics, from_start)
+    }
+
+    /// How many records of these topics a group has not committed yet.
+    ///
+    /// # Errors
+    /// A message if the disk fails.
+    pub fn lag(&self, group: &str, topics: &[String]) -> Result<i64, String> {
+        let ends: Vec<(TopicPartition, i64)> = {
+            let ends = self.shared.ends();
+            let of = ends
+                .next
+                .iter()
+                .filter(|(of, _)| topics.iter().any(|topic| **topic == *of.topic));
+            of.map(|(of, end)| (of.clone(), *end)).collect()
+        };
+        let mut lag = 0;
+        for (of, end) in ends {
+            let stored = self
+                .shared
+                .db
+                .get(keys::position(group, &of))
+                .map_err(|error| error.to_string())?;
+            let position = stored.map(|bytes| keys::read_position(&bytes)).transpose()?;
+            lag += end - position.map_or(0, |position| position.offset);
+        }
+        Ok(lag)
     }
 
     /// The state of one partition of a service.

@@ -53,25 +53,13 @@ impl EmbeddedLog {
                 );
             }
         }
-        // Each start is a new generation, raised by the first member; the others of one process join it.
-        let key = keys::generation(group);
-        let before = match shared.db.get(&key).map_err(|error| error.to_string())? {
-            Some(bytes) => keys::read_i64(&bytes)?,
-            None => 0,
-        };
-        let generation = if index == 0 { before + 1 } else { before };
-        if index == 0 {
-            shared
-                .db
-                .put(&key, generation.to_be_bytes())
-                .map_err(|error| error.to_string())?;
-        }
+        let generation = shared.generation;
         Ok(Self {
             shared,
             group: group.to_owned(),
             service: service.to_owned(),
             membership: Membership {
-                generation: i32::try_from(generation).unwrap_or(i32::MAX),
+                generation,
                 index,
                 members,
             },

@@ -6,14 +6,16 @@ mod keys;
 mod merge;
 mod prepare;
 mod redact;
+mod run;
 mod stage;
 mod ticks;
 
-pub use hooks::{EventClock, WallClock};
+pub use hooks::{EventClock, Observer, WallClock};
 pub use identify::{Identified, PLACEHOLDERS, identify};
 pub use keys::{Keys, strongest};
 pub use merge::{Head, Merge};
 pub use prepare::{Arrival, Clock, Prepared, Rules, clamp, prepare};
 pub use redact::{KINDS, KeepText, Redactor, strip_url};
+pub use run::{SERVICE, run, stage};
 pub use stage::Intake;
 pub use ticks::Progress;

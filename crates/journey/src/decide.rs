@@ -41,9 +41,8 @@ pub fn is_new_contact(kind: &str, channel: OutChannel) -> bool {
     !NO_NEW_CONTACT.contains(&kind) && !matches!(channel, OutChannel::Desktop | OutChannel::Csm)
 }
 
-/// Decides on a match at the customer's time `now`; `clock` is how far the partition's clock has come. Enters the decision into the
-/// journey.
-pub fn decide(journey: &mut Journey, found: &Match, policy: &Policy, now: Millis, clock: Millis) -> Decision {
+/// Decides on a match at the customer's time `now`, and enters the decision into the journey.
+pub fn decide(journey: &mut Journey, found: &Match, policy: &Policy, now: Millis) -> Decision {
     let pattern = &found.pattern;
     let customer = journey.profile.customer.clone();
     let signal_id = id_of("signal", pattern, &customer, found, "");
@@ -59,7 +58,6 @@ pub fn decide(journey: &mut Journey, found: &Match, policy: &Policy, now: Millis
         pattern,
         policy,
         now,
-        clock,
         matched_at: found.matched_at,
         new_contact,
         reachable: chosen.is_some(),
@@ -225,7 +223,6 @@ struct Facts<'a> {
     pattern: &'a Pattern,
     policy: &'a Policy,
     now: Millis,
-    clock: Millis,
     matched_at: Millis,
     new_contact: bool,
     reachable: bool,
@@ -266,7 +263,7 @@ fn withheld(journey: &Journey, facts: &Facts<'_>) -> Option<Withheld> {
         );
     }
     let valid_until = facts.matched_at.plus(pattern.then.valid_for);
-    if now >= valid_until || facts.clock >= valid_until {
+    if now >= valid_until {
         return because(WithheldReason::Expired, None);
     }
     if facts.new_contact {

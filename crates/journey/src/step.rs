@@ -268,7 +268,7 @@ fn act(
     let any = !stepped.matches.is_empty();
     for found in stepped.matches {
         risk(journey, &found);
-        let decision = decide(journey, &found, &rules.policy, at.now, at.clock);
+        let decision = decide(journey, &found, &rules.policy, at.now);
         out.push(Said::Signal(Box::new(decision.signal)));
         let intervention = Box::new(decision.intervention);
         out.push(match intervention.withheld {

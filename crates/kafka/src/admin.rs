@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rdkafka::{
     TopicPartitionList,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{AdminClient, AdminOptions, AlterConfig, ConfigSource, NewTopic, ResourceSpecifier, TopicReplication},
     client::DefaultClientContext,
     config::ClientConfig,
     error::{KafkaError, RDKafkaErrorCode},
@@ -122,6 +122,45 @@ impl Admin {
             Some(Err((name, code))) => Err(AdminError::Refused(format!("{name}: {code}"))),
             _ => Ok(true),
         }
+    }
+
+    /// A topic's settings that are not the broker's defaults.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub fn settings(&self, topic: &str) -> Result<BTreeMap<String, String>, AdminError> {
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let options = AdminOptions::new().request_timeout(Some(Timeout::After(REQUEST)));
+        let answers = wait(self.client.describe_configs(&asked, &options)).map_err(no_answer)?;
+        let mut settings = BTreeMap::new();
+        for answer in answers {
+            let resource = answer.map_err(|code| AdminError::Refused(format!("{topic}: {code}")))?;
+            let own = resource
+                .entries
+                .into_iter()
+                .filter(|entry| entry.source == ConfigSource::DynamicTopic);
+            settings.extend(own.filter_map(|entry| Some((entry.name, entry.value?))));
+        }
+        Ok(settings)
+    }
+
+    /// Sets a topic's settings beside those that it has of its own.
+    ///
+    /// # Errors
+    /// [`AdminError`].
+    pub fn alter(&self, topic: &str, configs: &BTreeMap<String, String>) -> Result<(), AdminError> {
+        let mut all = self.settings(topic)?;
+        all.extend(configs.clone());
+        let mut change = AlterConfig::new(ResourceSpecifier::Topic(topic));
+        for (key, value) in &all {
+            change = change.set(key, value);
+        }
+        let options = AdminOptions::new().request_timeout(Some(Timeout::After(REQUEST)));
+        let answers = wait(self.client.alter_configs([&change], &options)).map_err(no_answer)?;
+        for answer in answers {
+            answer.map_err(|(_, code)| AdminError::Refused(format!("{topic}: {code}")))?;
+        }
+        Ok(())
     }
 
     /// Deletes a partition's records before an offset.

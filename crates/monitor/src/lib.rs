@@ -3,8 +3,10 @@
 mod board;
 mod hooks;
 mod output;
+mod run;
 mod stage;
 
 pub use board::{Board, Reloaded};
 pub use hooks::{CatalogueHooks, Counters, Observer, Told};
+pub use run::{SERVICE, run, settings};
 pub use stage::{Monitor, Settings, State};

@@ -1,9 +1,12 @@
 //! What every service shares: topic names and settings, dead letters, ticks, and the worker loop.
 
+pub mod backend;
 pub mod config;
 mod letters;
+mod run;
 pub mod ticks;
 pub mod topics;
 pub mod worker;
 
 pub use letters::{dead_letters, refused};
+pub use run::{run_workers, wall, worker_config};

@@ -101,7 +101,7 @@ pub struct Counts {
     pub raw: i32,
     /// All others.
     pub output: i32,
-    /// Upper bound of retention, in milliseconds.
+    /// Upper bound of retention, in milliseconds; 0 keeps for ever.
     pub retention: i64,
 }
 
@@ -125,7 +125,15 @@ pub fn topics(names: &Names, counts: Counts) -> Vec<TopicSpec> {
     let kept = |days: i64| {
         [
             ("cleanup.policy", "delete".to_owned()),
-            ("retention.ms", (days * DAY).min(counts.retention).to_string()),
+            (
+                "retention.ms",
+                if counts.retention == 0 {
+                    -1
+                } else {
+                    (days * DAY).min(counts.retention)
+                }
+                .to_string(),
+            ),
         ]
     };
     let sized = |days: i64, bytes: u32| {

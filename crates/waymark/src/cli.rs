@@ -12,25 +12,42 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     version,
     propagate_version = true,
     after_help = "Start here:
-  waymark pattern test DIR                              run the tests inside pattern files
-  waymark pattern backtest --patterns DIR --events FILE find their matches in a file of events
+  waymark demo                          a shop with generated customers, no broker needed
+  waymark pattern test patterns/        run the tests inside pattern files
+  waymark topics plan                   what would be created on the configured brokers
+  waymark run intake monitor            run services until SIGTERM
 
 Results go to stdout, all else to stderr. Exit codes: 0 done, 1 findings, 2 command line not understood,
-3 invalid pattern or unreadable file."
+3 invalid configuration or pattern, 4 something outside did not answer, 5 refused as unsafe, 6 halted."
 )]
 pub struct Cli {
-    /// How results are written
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
-    pub output: Format,
+    /// What every command takes.
+    #[command(flatten)]
+    pub global: Global,
     /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
+/// Options of every command.
+#[derive(Debug, Args, Clone, Default)]
+pub struct Global {
+    /// The configuration file; `waymark.toml` is read if it exists
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Sets one option, as `--set kafka.brokers=localhost:9092`; wins over file and environment
+    #[arg(long, global = true, value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+    /// How results are written
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub output: Format,
+}
+
 /// How results are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Default)]
 pub enum Format {
     /// For people
+    #[default]
     Text,
     /// One object, or one per line for commands that follow a stream
     Json,
@@ -39,9 +56,179 @@ pub enum Format {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write, check and try patterns; opens no connection
+    /// Run services until SIGTERM or Ctrl-C
+    #[command(after_help = "Example: waymark run intake monitor --config waymark.toml")]
+    Run {
+        /// intake, monitor, console; with `service.log = \"embedded\"` name all of them in one process
+        #[arg(required = true, value_enum, value_name = "SERVICE")]
+        services: Vec<Role>,
+    },
+    /// Run everything in one process on the embedded log, with generated customers
+    Demo(Demo),
+    /// Send a CSV or JSON-lines file in event-time order to the raw topics
+    #[command(after_help = "The services that read must run with intake.clock = \"events\".
+A killed replay goes on where it stood. With --embedded DIR the services run in this process and no broker is needed.")]
+    Replay(Replay),
+    /// Check configuration and patterns without opening a socket
+    Check {
+        /// Pattern files and folders [default: patterns]
+        paths: Vec<PathBuf>,
+        /// Also ask the brokers, five seconds each
+        #[arg(long)]
+        connect: bool,
+    },
+    /// Show the configuration in force
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Write, check, try and publish patterns
     #[command(subcommand)]
     Pattern(PatternCommand),
+    /// Create topics, or see what is missing
+    #[command(subcommand)]
+    Topics(TopicsCommand),
+    /// Print live records of a topic, decoded and redacted
+    Tap(Tap),
+    /// Look at records that were refused
+    #[command(subcommand)]
+    Dlq(DlqCommand),
+}
+
+/// The services of this binary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Role {
+    /// Raw topics in, the timeline out
+    Intake,
+    /// Folds journeys, matches patterns, decides
+    Monitor,
+    /// The page with the live feed
+    Console,
+}
+
+/// `waymark demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// The generator's seed; the same seed gives the same customers
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// Event time passes this many times faster than the clock on the wall
+    #[arg(long, default_value_t = 600.0, value_name = "FACTOR")]
+    pub speed: f64,
+    /// How many customers are generated
+    #[arg(long, default_value_t = 500)]
+    pub customers: u32,
+    /// Patterns to run instead of those that ship
+    #[arg(long, value_name = "DIR")]
+    pub patterns: Option<PathBuf>,
+    /// Keep the log and state here; a second run goes on where it stopped
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+}
+
+/// `waymark replay`.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The file: CSV or JSON lines, plain or gzip
+    #[arg(long, value_name = "FILE")]
+    pub events: PathBuf,
+    /// Which column means what
+    #[arg(long, value_name = "MAPPING.toml")]
+    pub map: PathBuf,
+    /// Patterns to lint, test and publish first
+    #[arg(long, value_name = "DIR")]
+    pub patterns: Option<PathBuf>,
+    /// Run the services here on an embedded log in this folder, to the end of the file
+    #[arg(long, value_name = "DIR")]
+    pub embedded: Option<PathBuf>,
+    /// The sender's name; a second run under it goes on where the first stood [default: the file's name]
+    #[arg(long)]
+    pub sender: Option<String>,
+    /// Rows in one transaction
+    #[arg(long, default_value_t = 1000, value_name = "ROWS")]
+    pub batch: usize,
+    /// Wait this long after each transaction
+    #[arg(long, default_value_t = 0, value_name = "MS")]
+    pub pause: u64,
+}
+
+/// `waymark config`.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the effective values
+    Show {
+        /// Name where each value comes from
+        #[arg(long)]
+        origin: bool,
+        /// Print the built-in defaults, with what they mean
+        #[arg(long)]
+        defaults: bool,
+    },
+}
+
+/// `waymark topics`.
+#[derive(Debug, Subcommand)]
+pub enum TopicsCommand {
+    /// Show what apply would do; exit code 1 if there is anything
+    Plan,
+    /// Create what is missing and set what differs
+    Apply {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Show only
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+/// `waymark tap`.
+#[derive(Debug, Args)]
+pub struct Tap {
+    /// The topic without prefix, as `journey.signals`
+    pub topic: String,
+    /// Only records of this customer key
+    #[arg(long, value_name = "KEY")]
+    pub customer: Option<String>,
+    /// Only records of this pattern
+    #[arg(long, value_name = "ID")]
+    pub pattern: Option<String>,
+    /// Stop after this many records
+    #[arg(long, value_name = "N")]
+    pub max: Option<u64>,
+    /// Begin at the topic's start, and stop at its end
+    #[arg(long)]
+    pub all: bool,
+    /// Show identifiers and texts
+    #[arg(long)]
+    pub reveal: bool,
+}
+
+/// `waymark dlq`.
+#[derive(Debug, Subcommand)]
+pub enum DlqCommand {
+    /// Count refused records by topic and reason
+    List {
+        /// Only this source topic, without prefix
+        #[arg(long)]
+        topic: Option<String>,
+        /// Only this reason code
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Print refused records with their origin and reason
+    Show {
+        /// Only this source topic, without prefix
+        #[arg(long)]
+        topic: Option<String>,
+        /// Only this reason code
+        #[arg(long)]
+        reason: Option<String>,
+        /// At most this many
+        #[arg(long, default_value_t = 10)]
+        max: usize,
+        /// Show the original bytes too
+        #[arg(long)]
+        reveal: bool,
+    },
 }
 
 /// What can be done with patterns.
@@ -71,6 +258,18 @@ A CSV needs the columns id, time, customer and type; further columns are fields,
 are canonical events, or flat objects of the same names. Other files are read through a mapping, as `--map mapping.toml`."
     )]
     Backtest(Backtest),
+    /// Lint, test and publish patterns and policy to `journey.patterns`
+    Apply {
+        /// Pattern files, or folders of them; a file `policy.yaml` is the policy
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Show only
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 /// What else fails a lint.

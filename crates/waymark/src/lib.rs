@@ -1,9 +1,14 @@
-//! The command line: patterns are checked, tested and run over files of events; customers are generated.
+//! The command line: services are run, patterns checked and published, files replayed, topics made and looked at.
 
 pub mod backtest;
+pub mod catalogue;
 pub mod cli;
+pub mod context;
 pub mod demo;
 pub mod files;
+pub mod looking;
 pub mod patterns;
 pub mod replay;
 pub mod report;
+pub mod run;
+pub mod setup;

@@ -5,18 +5,32 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use waymark::{
     cli::{Cli, Command},
-    patterns,
-    report::Exit,
+    looking, patterns, replay,
+    report::{Failure, Report},
+    run, setup,
 };
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let Command::Pattern(command) = &cli.command;
-    match patterns::run(command) {
-        Ok(report) => ExitCode::from(report.print(cli.output)),
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::from(Exit::Invalid as u8)
+    let done: Result<Option<Report>, Failure> = match &cli.command {
+        Command::Run { services } => run::run(&cli.global, services).map(|()| None),
+        Command::Demo(options) => waymark::demo::run(&cli.global, options).map(|()| None),
+        Command::Replay(options) => replay::run(&cli.global, options).map(Some),
+        Command::Check { paths, connect } => setup::check(&cli.global, paths, *connect).map(Some),
+        Command::Config(command) => setup::show_config(&cli.global, command).map(Some),
+        Command::Pattern(command) => patterns::run(command, &cli.global).map(Some),
+        Command::Topics(command) => setup::topics(&cli.global, command).map(Some),
+        Command::Tap(options) => looking::tap(&cli.global, options).map(|()| None),
+        Command::Dlq(command) => looking::dlq(&cli.global, command).map(Some),
+    };
+    match done {
+        Ok(Some(report)) => ExitCode::from(report.print(cli.global.output)),
+        Ok(None) => ExitCode::SUCCESS,
+        Err(failure) => {
+            for line in failure.message.lines() {
+                eprintln!("error: {line}");
+            }
+            ExitCode::from(failure.exit as u8)
         }
     }
 }

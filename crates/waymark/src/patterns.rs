@@ -7,20 +7,22 @@ use serde_json::{Value, json};
 
 use crate::{
     backtest,
-    cli::{Backtest, Deny, PatternCommand},
+    cli::{Backtest, Deny, Global, PatternCommand},
     files::{PatternFile, read_patterns},
-    report::{Exit, Report},
+    report::{Exit, Failure, Report},
+    setup,
 };
 
 /// Runs one command.
 ///
 /// # Errors
 /// A message where a path cannot be read.
-pub fn run(command: &PatternCommand) -> Result<Report, String> {
+pub fn run(command: &PatternCommand, global: &Global) -> Result<Report, Failure> {
     match command {
-        PatternCommand::Lint { paths, deny } => lint_files(paths, *deny),
-        PatternCommand::Test { paths } => test_files(paths),
-        PatternCommand::Backtest(options) => backtest_files(options),
+        PatternCommand::Lint { paths, deny } => Ok(lint_files(paths, *deny)?),
+        PatternCommand::Test { paths } => Ok(test_files(paths)?),
+        PatternCommand::Backtest(options) => Ok(backtest_files(options)?),
+        PatternCommand::Apply { paths, yes, dry_run } => setup::apply_patterns(global, paths, *yes, *dry_run),
     }
 }
 

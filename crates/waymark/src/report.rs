@@ -15,6 +15,72 @@ pub enum Exit {
     Findings = 1,
     /// The configuration or a pattern is invalid.
     Invalid = 3,
+    /// Something outside did not answer in time.
+    NoAnswer = 4,
+    /// It was refused as unsafe.
+    Unsafe = 5,
+    /// A service halted on positions that contradict each other.
+    Halted = 6,
+}
+
+/// Why a command could not do what was asked.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// One line per thing wrong.
+    pub message: String,
+}
+
+impl Failure {
+    /// Something that the user wrote is wrong.
+    #[must_use]
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Invalid,
+            message: message.into(),
+        }
+    }
+
+    /// Something outside did not answer.
+    #[must_use]
+    pub fn no_answer(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::NoAnswer,
+            message: message.into(),
+        }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(message: String) -> Self {
+        Self::invalid(message)
+    }
+}
+
+impl From<stream::LogError> for Failure {
+    fn from(error: stream::LogError) -> Self {
+        Self::no_answer(error.to_string())
+    }
+}
+
+impl From<kafka::AdminError> for Failure {
+    fn from(error: kafka::AdminError) -> Self {
+        Self::no_answer(error.to_string())
+    }
+}
+
+impl From<service::worker::Stop> for Failure {
+    fn from(stop: service::worker::Stop) -> Self {
+        let exit = match stop {
+            service::worker::Stop::Halted(_) => Exit::Halted,
+            _ => Exit::NoAnswer,
+        };
+        Self {
+            exit,
+            message: stop.to_string(),
+        }
+    }
 }
 
 /// What a command prints at its end.

@@ -2,12 +2,174 @@
 
 pub mod mapping;
 pub mod rows;
+pub mod send;
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use event::Event;
-
 use mapping::Mapping;
+use serde_json::json;
+use service::{
+    backend::{Backend, EmbeddedBackend},
+    config::Config,
+};
+
+use crate::{
+    catalogue,
+    cli::{Global, Replay, Role},
+    context,
+    report::{Exit, Failure, Report},
+    run::services,
+};
+
+/// `waymark replay`.
+///
+/// # Errors
+/// [`Failure`] if a file cannot be read, or the log cannot be written.
+pub fn run(global: &Global, options: &Replay) -> Result<Report, Failure> {
+    let map = &options.map;
+    let text = std::fs::read_to_string(map).map_err(|error| format!("{}: cannot be read: {error}", map.display()))?;
+    let events = read(&options.events, &Mapping::parse(&map.display().to_string(), &text)?)?;
+    let patterns = match &options.patterns {
+        Some(dir) => catalogue::read(std::slice::from_ref(dir))?,
+        None => catalogue::Catalogue::new(),
+    };
+    let Some(dir) = &options.embedded else {
+        let config = context::config(global)?;
+        let backend = context::kafka(&config)?;
+        check_retention(&config, &backend, &events)?;
+        return send_file(&backend, &patterns, &events, options);
+    };
+    let mut global = global.clone();
+    let small = [
+        "intake.clock=events",
+        "intake.start=earliest",
+        "topics.partitions=4",
+        "topics.raw_partitions=2",
+        "topics.output_partitions=2",
+    ];
+    global.set.splice(0..0, small.map(ToOwned::to_owned));
+    let secret = context::kept_secret(dir)?;
+    global.set.push(format!("privacy.key_secret_file={}", secret.display()));
+    let config = context::config(&global)?;
+    context::start_logging(&config);
+    let backend = context::embedded(&config, &dir.join("log"))?;
+    let stop = context::stop_switch()?;
+    let ended = Arc::new(AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let roles = [Role::Intake, Role::Monitor];
+        catalogue::publish(&backend, &patterns)?;
+        let services = scope.spawn({
+            let (config, backend, stop) = (&config, &backend, Arc::clone(&stop));
+            move || services(config, backend, &roles, &stop)
+        });
+        let sent = send_file(&backend, &patterns, &events, options);
+        if sent.is_ok() {
+            wait_until_read(&backend, &stop)?;
+        }
+        stop.store(true, Ordering::Relaxed);
+        ended.store(true, Ordering::Relaxed);
+        let served = services
+            .join()
+            .unwrap_or_else(|_| Err(Failure::no_answer("services panicked")));
+        served.and(sent)
+    })
+}
+
+/// Waits until the services have read everything that was sent. The merge keeps the last progress of all lanes but one.
+///
+/// # Errors
+/// [`Failure`] if the disk fails.
+pub fn wait_until_read(backend: &EmbeddedBackend, stop: &AtomicBool) -> Result<(), Failure> {
+    let names = backend.names();
+    let raw = names.all_raw();
+    let mut lanes = 0;
+    for topic in &raw {
+        lanes += i64::from(backend.partitions(topic)?);
+    }
+    let mut quiet = 0;
+    while quiet < 3 && !stop.load(Ordering::Relaxed) {
+        let behind = backend.log().lag(&names.group("intake"), &raw)? > lanes
+            || backend.log().lag(&names.group("monitor"), &[names.timeline()])? > 0;
+        quiet = if behind { 0 } else { quiet + 1 };
+        std::thread::sleep(Duration::from_millis(150));
+    }
+    Ok(())
+}
+
+fn send_file<B: Backend>(
+    backend: &B,
+    patterns: &catalogue::Catalogue,
+    events: &[Event],
+    options: &Replay,
+) -> Result<Report, Failure> {
+    catalogue::publish(backend, patterns)?;
+    let name = options
+        .events
+        .file_name()
+        .map(|name| name.to_string_lossy().into_owned());
+    let sender = options.sender.clone().or(name).unwrap_or_default();
+    let how = send::Sending {
+        sender: &sender,
+        batch: options.batch,
+        pause: Duration::from_millis(options.pause),
+    };
+    let begun = Instant::now();
+    let mut told = Instant::now();
+    let sent = send::send(backend, events, &how, &mut |sent| {
+        if told.elapsed() >= Duration::from_secs(1) {
+            told = Instant::now();
+            eprintln!("{} of {} rows, up to {}", sent.rows, sent.of, codec::time(sent.time));
+        }
+        true
+    })?;
+    Ok(Report {
+        command: "replay",
+        exit: Exit::Done,
+        findings: Vec::new(),
+        data: json!({ "rows": sent.rows, "sender": sender, "until": codec::time(sent.time),
+            "seconds": begun.elapsed().as_secs_f64() }),
+        text: format!("sent {} rows up to {} as {sender}", sent.rows, codec::time(sent.time)),
+    })
+}
+
+/// Retention counts from record timestamps, and a replay's are as old as the file.
+fn check_retention(config: &Config, backend: &service::backend::KafkaBackend, events: &[Event]) -> Result<(), Failure> {
+    let Some(first) = events.first() else { return Ok(()) };
+    let admin = kafka::Admin::connect(&backend.connection())?;
+    let age = service::wall().since(first.time);
+    let _ = config;
+    for topic in backend
+        .names()
+        .all_raw()
+        .into_iter()
+        .chain([backend.names().timeline()])
+    {
+        let settings = admin.settings(&topic)?;
+        let kept: i64 = settings
+            .get("retention.ms")
+            .and_then(|ms| ms.parse().ok())
+            .unwrap_or(7 * 86_400_000);
+        if kept >= 0 && kept < age {
+            return Err(Failure {
+                exit: Exit::Unsafe,
+                message: format!(
+                    "the broker would delete these events at once: topic={topic} retention.ms={kept} oldest={}\n\
+                     keep them: --set topics.retention=0 with `waymark topics apply`, for a cluster of replays",
+                    codec::time(first.time)
+                ),
+            });
+        }
+    }
+    Ok(())
+}
 
 /// Reads a whole file into events, sorted stably by time; rows of equal time keep the file's order.
 ///

@@ -1,0 +1,106 @@
+//! The service: raw topics to the timeline, on either log.
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use service::{
+    backend::{Backend, Member},
+    config::Config,
+    dead_letters, run_workers,
+    worker::{Stop, Worker},
+    worker_config,
+};
+use stream::Statefulness;
+
+use crate::{Clock, EventClock, Intake, KeepText, Keys, Redactor, Rules, WallClock, hooks::Observer};
+
+/// The service's name in groups, ids and metrics.
+pub const SERVICE: &str = "intake";
+
+/// The stage as the configuration wants it; `secret` is the key of customer pseudonyms.
+#[must_use]
+pub fn stage(config: &Config, names: &service::topics::Names, secret: &[u8]) -> Intake {
+    let words = |key: &str| -> Vec<String> {
+        let words = config
+            .text(key)
+            .split(',')
+            .map(str::trim)
+            .filter(|word| !word.is_empty());
+        words.map(ToOwned::to_owned).collect()
+    };
+    let rules = Rules {
+        strict: config.is_on("intake.strict"),
+        keep_text: match config.text("intake.keep_text") {
+            "full" => KeepText::Full,
+            "none" => KeepText::None,
+            _ => KeepText::Redacted,
+        },
+        url_parameters: words("intake.url_parameters"),
+        placeholders: words("identity.placeholders")
+            .iter()
+            .map(|word| word.to_lowercase())
+            .collect(),
+        voice_tone: false,
+    };
+    let clock = if config.text("intake.clock") == "events" {
+        Clock::Events
+    } else {
+        Clock::Wall
+    };
+    Intake {
+        keys: Keys::new(secret),
+        rules,
+        redactor: Redactor::default(),
+        timeline: Arc::from(names.timeline()),
+        clock,
+        raw_prefix: names.topic("journey.events."),
+    }
+}
+
+/// Runs the service until `stop` is set.
+///
+/// # Errors
+/// [`Stop`] if a worker cannot go on.
+pub fn run<B: Backend>(
+    config: &Config,
+    backend: &B,
+    secret: &[u8],
+    stop: &AtomicBool,
+    observer: &(dyn Fn() -> Observer + Sync),
+) -> Result<(), Stop> {
+    let names = backend.names();
+    let raw = names.all_raw();
+    let failed = |error: stream::LogError| Stop::Failed(error.to_string());
+    let timeline = backend.partitions(&names.timeline()).map_err(failed)?;
+    let mut inputs = 0;
+    for topic in &raw {
+        inputs += backend.partitions(topic).map_err(failed)?;
+    }
+    let stage = Arc::new(stage(config, names, secret));
+    // A replay is merged by one worker.
+    let members = if stage.clock == Clock::Events {
+        1
+    } else {
+        usize::try_from(config.number("service.workers")).unwrap_or(1)
+    };
+    run_workers(SERVICE, members, stop, |index| {
+        let member = Member {
+            service: SERVICE,
+            index,
+            members,
+            inputs: raw.clone(),
+            keyed: false,
+        };
+        let log = backend.join(&member).map_err(failed)?;
+        let settings = worker_config(config, backend, SERVICE, Statefulness::None, dead_letters(SERVICE));
+        match stage.clock {
+            Clock::Wall => {
+                let hooks = WallClock::new(Arc::clone(&stage.timeline), timeline, inputs, observer());
+                Worker::new(log, Arc::clone(&stage), hooks, settings).run(stop)
+            }
+            Clock::Events => {
+                let hooks = EventClock::new(Arc::clone(&stage), timeline, inputs, observer());
+                Worker::new(log, Arc::clone(&stage), hooks, settings).run(stop)
+            }
+        }
+    })
+}

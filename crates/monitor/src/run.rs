@@ -1,0 +1,70 @@
+//! The service: the timeline to everything that is said, on either log.
+
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
+
+use pattern::Limits;
+use service::{
+    backend::{Backend, Member},
+    config::Config,
+    dead_letters, run_workers,
+    worker::{Stop, Worker},
+    worker_config,
+};
+use stream::Statefulness;
+
+use crate::{CatalogueHooks, Monitor, Observer, Settings};
+
+/// The service's name in groups, ids and metrics.
+pub const SERVICE: &str = "monitor";
+/// How long the catalogue may take to be read at start.
+const CATALOGUE: Duration = Duration::from_secs(60);
+
+/// What the configuration says for all customers.
+#[must_use]
+pub fn settings(config: &Config) -> Settings {
+    let size = |key: &str| usize::try_from(config.number(key)).unwrap_or(usize::MAX);
+    Settings {
+        limits: Limits {
+            per_pattern: size("limits.runs_per_pattern"),
+            per_customer: size("limits.runs_per_customer"),
+        },
+        timeline_events: size("limits.timeline_events"),
+        customer_rate: config.number("limits.customer_rate"),
+        publish_profiles: config.is_on("profiles.publish"),
+        profile_interval: config.number("profiles.interval"),
+    }
+}
+
+/// Runs the service until `stop` is set.
+///
+/// # Errors
+/// [`Stop`] if a worker cannot go on.
+pub fn run<B: Backend>(
+    config: &Config,
+    backend: &B,
+    stop: &AtomicBool,
+    observer: &(dyn Fn() -> Observer + Sync),
+) -> Result<(), Stop> {
+    let names = backend.names();
+    let failed = |error: stream::LogError| Stop::Failed(error.to_string());
+    let members = usize::try_from(config.number("service.workers")).unwrap_or(1);
+    run_workers(SERVICE, members, stop, |index| {
+        let member = Member {
+            service: SERVICE,
+            index,
+            members,
+            inputs: vec![names.timeline()],
+            keyed: true,
+        };
+        let reader = backend.reader(&[&names.patterns()], true).map_err(failed)?;
+        let hooks = CatalogueHooks::open(reader, CATALOGUE, observer()).map_err(failed)?;
+        let log = backend.join(&member).map_err(failed)?;
+        let state = Statefulness::Keyed;
+        let worker = worker_config(config, backend, SERVICE, state, dead_letters(SERVICE));
+        let stage = Arc::new(Monitor::new(names, settings(config)));
+        Worker::new(log, stage, hooks, worker).run(stop)
+    })
+}

@@ -1,0 +1,107 @@
+//! Running a service: its workers as threads, until told to stop or one of them cannot go on.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use stream::{DeadLetters, Millis, Statefulness};
+
+use crate::{
+    backend::Backend,
+    config::Config,
+    worker::{Start, Stop, WorkerConfig},
+};
+
+/// The clock on the wall. The only one below the command line.
+#[must_use]
+pub fn wall() -> Millis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// What the configuration says to a worker.
+#[must_use]
+pub fn worker_config<B: Backend>(
+    config: &Config,
+    backend: &B,
+    service: &'static str,
+    state: Statefulness,
+    dead_letters: DeadLetters,
+) -> WorkerConfig {
+    let span = |key: &str| Duration::from_millis(config.number(key).unsigned_abs());
+    let size = |key: &str| usize::try_from(config.number(key)).unwrap_or(usize::MAX);
+    // Replays are in order already, and group by arrival means nothing to them.
+    let window = if config.text("intake.clock") == "events" {
+        0
+    } else {
+        config.number("order.window")
+    };
+    WorkerConfig {
+        epoch_interval: span("epoch.interval"),
+        epoch_records: 10_000,
+        poll_records: 4096,
+        flush_bytes: size("limits.epoch_bytes"),
+        flush_interval: span("state.flush_interval"),
+        window,
+        state,
+        cached_keys: size("state.cached_keys"),
+        changelog_topic: (state == Statefulness::Keyed)
+            .then(|| backend.changelog(service))
+            .flatten(),
+        start: match (state, config.text("intake.start")) {
+            // Only intake may leave out what came before it; the timeline is read whole.
+            (Statefulness::None, "latest") => Start::Latest,
+            _ => Start::Earliest,
+        },
+        dead_letters,
+        open_db: backend.open_db(service),
+        wall: Box::new(wall),
+    }
+}
+
+/// Runs `count` workers, each on its own thread, until `stop` is set or one ends by itself; then the others are stopped too.
+///
+/// # Errors
+/// The first reason why a worker could not go on.
+pub fn run_workers(
+    service: &'static str,
+    count: usize,
+    stop: &AtomicBool,
+    worker: impl Fn(usize) -> Result<(), Stop> + Sync,
+) -> Result<(), Stop> {
+    let run = |index: usize| {
+        let done = catch_unwind(AssertUnwindSafe(|| worker(index)));
+        let done = done.unwrap_or_else(|_| Err(Stop::Failed(format!("worker panicked: {service}-{index}"))));
+        if let Err(error) = &done {
+            tracing::error!(service, worker = index, %error, "worker stopped");
+            stop.store(true, Ordering::Relaxed);
+        }
+        done
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..count)
+            .map(|index| {
+                let name = format!("{service}-{index}");
+                let run = &run;
+                std::thread::Builder::new()
+                    .name(name)
+                    .spawn_scoped(scope, move || run(index))
+            })
+            .collect();
+        let mut first = Ok(());
+        for thread in threads {
+            let ended = match thread {
+                Ok(thread) => thread
+                    .join()
+                    .unwrap_or_else(|_| Err(Stop::Failed("worker was lost".to_owned()))),
+                Err(error) => Err(Stop::Failed(format!("thread cannot be started: {error}"))),
+            };
+            if first.is_ok() {
+                first = ended;
+            }
+        }
+        first
+    })
+}

@@ -1,0 +1,79 @@
+//! `waymark run`: services until SIGTERM.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use service::{backend::Backend, config::Config, worker::Stop};
+
+use crate::{
+    cli::{Global, Role},
+    context,
+    report::Failure,
+};
+
+/// Runs services until told to stop.
+///
+/// # Errors
+/// [`Failure`] if the configuration is wrong or a service cannot go on.
+pub fn run(global: &Global, roles: &[Role]) -> Result<(), Failure> {
+    let config = context::config(global)?;
+    context::start_logging(&config);
+    let stop = context::stop_switch()?;
+    if config.text("service.log") == "embedded" {
+        let all = [Role::Intake, Role::Monitor, Role::Console];
+        if !all.iter().all(|role| roles.contains(role)) {
+            return Err(Failure::invalid(
+                "service.log = \"embedded\" is one process: waymark run intake monitor console",
+            ));
+        }
+        let dir = std::path::Path::new(config.text("service.data_dir")).join("log");
+        let backend = context::embedded(&config, &dir)?;
+        return services(&config, &backend, roles, &stop);
+    }
+    let backend = context::kafka(&config)?;
+    services(&config, &backend, roles, &stop)
+}
+
+/// Runs services on an open log, each on threads of its own, until `stop` is set or one of them cannot go on.
+///
+/// # Errors
+/// [`Failure`] of the first service that could not.
+pub fn services<B: Backend>(
+    config: &Config,
+    backend: &B,
+    roles: &[Role],
+    stop: &Arc<AtomicBool>,
+) -> Result<(), Failure> {
+    let secret = if roles.contains(&Role::Intake) {
+        context::secret(config)?
+    } else {
+        Vec::new()
+    };
+    tracing::info!(services = ?roles, config = config.outputs_hash(), "starting");
+    let one = |role: Role| -> Result<(), Stop> {
+        let done = match role {
+            Role::Intake => intake::run(config, backend, &secret, stop, &|| Box::new(|_| {})),
+            Role::Monitor => monitor::run(config, backend, stop, &|| Box::new(|_| {})),
+            Role::Console => Ok(()),
+        };
+        if done.is_err() {
+            stop.store(true, Ordering::Relaxed);
+        }
+        done
+    };
+    let results: Vec<Result<(), Stop>> = std::thread::scope(|scope| {
+        let threads: Vec<_> = roles.iter().map(|role| scope.spawn(move || one(*role))).collect();
+        let lost = || Err(Stop::Failed("service panicked".to_owned()));
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| lost()))
+            .collect()
+    });
+    for result in results {
+        result?;
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
