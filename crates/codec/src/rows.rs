@@ -146,6 +146,9 @@ stored! {
     };
 }
 
+/// Takes a row by name; `None` deletes it.
+pub type PutRow<'a> = &'a mut dyn FnMut(&[u8], Option<Vec<u8>>);
+
 /// What a customer's rows were when they were last written, so that only changes are written again.
 #[derive(Debug, Clone, Default)]
 pub struct Saved {
@@ -157,7 +160,7 @@ pub struct Saved {
 const NAMES: [&[u8; 2]; 6] = [b"hd", b"pf", b"tx", b"ef", b"de", b"ru"];
 
 /// Gives every row that changed to `put`; `None` deletes. The head is always given, as the runtime writes it with each change.
-pub fn save_journey(journey: &Journey, saved: &mut Saved, put: &mut dyn FnMut(&[u8], Option<Vec<u8>>)) {
+pub fn save_journey(journey: &Journey, saved: &mut Saved, put: PutRow<'_>) {
     put(NAMES[0], Some(bytes(&journey.core)));
     one(1, &journey.profile, saved, put);
     one(2, &journey.texts, saved, put);
@@ -185,12 +188,7 @@ pub fn save_journey(journey: &Journey, saved: &mut Saved, put: &mut dyn FnMut(&[
     }
 }
 
-fn one<T: Wire + Default + PartialEq>(
-    which: usize,
-    row: &T,
-    saved: &mut Saved,
-    put: &mut dyn FnMut(&[u8], Option<Vec<u8>>),
-) {
+fn one<T: Wire + Default + PartialEq>(which: usize, row: &T, saved: &mut Saved, put: PutRow<'_>) {
     if *row != T::default() {
         changed(which, bytes(row), saved, put);
     } else if saved.rows[which].take().is_some() {
@@ -198,7 +196,7 @@ fn one<T: Wire + Default + PartialEq>(
     }
 }
 
-fn changed(which: usize, bytes: Vec<u8>, saved: &mut Saved, put: &mut dyn FnMut(&[u8], Option<Vec<u8>>)) {
+fn changed(which: usize, bytes: Vec<u8>, saved: &mut Saved, put: PutRow<'_>) {
     let hash = short(&bytes);
     if saved.rows[which] != Some(hash) {
         saved.rows[which] = Some(hash);

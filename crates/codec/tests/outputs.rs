@@ -338,8 +338,12 @@ fn plain(value: &Avro) -> Value {
         Avro::Union(_, inner) => plain(inner),
         Avro::Array(items) => items.iter().map(plain).collect(),
         Avro::Map(entries) => {
-            let sorted: BTreeMap<&String, Value> = entries.iter().map(|(key, value)| (key, plain(value))).collect();
-            Value::Object(sorted.into_iter().map(|(key, value)| (key.clone(), value)).collect())
+            let sorted: BTreeMap<String, Value> = entries
+                .clone()
+                .into_iter()
+                .map(|(key, value)| (key, plain(&value)))
+                .collect();
+            Value::Object(sorted.into_iter().collect())
         }
         Avro::Record(fields) => {
             let present = fields.iter().map(|(name, value)| (name.clone(), plain(value)));

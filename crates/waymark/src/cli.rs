@@ -12,7 +12,6 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     version,
     propagate_version = true,
     after_help = "Start here:
-  waymark demo                          a shop with generated customers, no broker needed
   waymark pattern test patterns/        run the tests inside pattern files
   waymark topics plan                   what would be created on the configured brokers
   waymark run intake monitor            run services until SIGTERM
@@ -59,12 +58,10 @@ pub enum Command {
     /// Run services until SIGTERM or Ctrl-C
     #[command(after_help = "Example: waymark run intake monitor --config waymark.toml")]
     Run {
-        /// intake, monitor, console; with `service.log = \"embedded\"` name all of them in one process
+        /// intake, monitor; with `service.log = \"embedded\"` name all of them in one process
         #[arg(required = true, value_enum, value_name = "SERVICE")]
         services: Vec<Role>,
     },
-    /// Run everything in one process on the embedded log, with generated customers
-    Demo(Demo),
     /// Send a CSV or JSON-lines file in event-time order to the raw topics
     #[command(after_help = "The services that read must run with intake.clock = \"events\".
 A killed replay goes on where it stood. With --embedded DIR the services run in this process and no broker is needed.")]
@@ -100,28 +97,6 @@ pub enum Role {
     Intake,
     /// Folds journeys, matches patterns, decides
     Monitor,
-    /// The page with the live feed
-    Console,
-}
-
-/// `waymark demo`.
-#[derive(Debug, Args)]
-pub struct Demo {
-    /// The generator's seed; the same seed gives the same customers
-    #[arg(long, default_value_t = 7)]
-    pub seed: u64,
-    /// Event time passes this many times faster than the clock on the wall
-    #[arg(long, default_value_t = 600.0, value_name = "FACTOR")]
-    pub speed: f64,
-    /// How many customers are generated
-    #[arg(long, default_value_t = 500)]
-    pub customers: u32,
-    /// Patterns to run instead of those that ship
-    #[arg(long, value_name = "DIR")]
-    pub patterns: Option<PathBuf>,
-    /// Keep the log and state here; a second run goes on where it stopped
-    #[arg(long, value_name = "DIR")]
-    pub keep: Option<PathBuf>,
 }
 
 /// `waymark replay`.

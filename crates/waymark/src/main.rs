@@ -14,7 +14,6 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done: Result<Option<Report>, Failure> = match &cli.command {
         Command::Run { services } => run::run(&cli.global, services).map(|()| None),
-        Command::Demo(options) => waymark::demo::run(&cli.global, options).map(|()| None),
         Command::Replay(options) => replay::run(&cli.global, options).map(Some),
         Command::Check { paths, connect } => setup::check(&cli.global, paths, *connect).map(Some),
         Command::Config(command) => setup::show_config(&cli.global, command).map(Some),

@@ -22,10 +22,10 @@ pub fn run(global: &Global, roles: &[Role]) -> Result<(), Failure> {
     context::start_logging(&config);
     let stop = context::stop_switch()?;
     if config.text("service.log") == "embedded" {
-        let all = [Role::Intake, Role::Monitor, Role::Console];
+        let all = [Role::Intake, Role::Monitor];
         if !all.iter().all(|role| roles.contains(role)) {
             return Err(Failure::invalid(
-                "service.log = \"embedded\" is one process: waymark run intake monitor console",
+                "service.log = \"embedded\" is one process: waymark run intake monitor",
             ));
         }
         let dir = std::path::Path::new(config.text("service.data_dir")).join("log");
@@ -56,7 +56,6 @@ pub fn services<B: Backend>(
         let done = match role {
             Role::Intake => intake::run(config, backend, &secret, stop, &|| Box::new(|_| {})),
             Role::Monitor => monitor::run(config, backend, stop, &|| Box::new(|_| {})),
-            Role::Console => Ok(()),
         };
         if done.is_err() {
             stop.store(true, Ordering::Relaxed);
