@@ -21,7 +21,8 @@ const SLICE: Duration = Duration::from_millis(5);
 /// A commit or `send_offsets` that took this long may have been retried in secret: a copy could hit a later transaction, so the
 /// producer is replaced before the next begin (KIP-890).
 const SUSPICIOUS: Duration = Duration::from_millis(200);
-const OFFSET_END: i64 = -1;
+/// Positions of partitions that were just given must be known within this time; the group waits for its members meanwhile.
+const ASSIGNING: Duration = Duration::from_secs(30);
 const OFFSET_INVALID: i64 = -1001;
 
 /// How a worker connects.
@@ -149,6 +150,8 @@ pub struct KafkaLog {
     suspicious: bool,
     /// Partitions that flow; records of others are dropped, they were fetched before a pause or seek.
     flowing: BTreeMap<TopicPartition, i64>,
+    /// Where partitions were assigned that have not flowed yet.
+    assigned_at: BTreeMap<TopicPartition, i64>,
     /// The changelog position behind the last part known to be delivered.
     changelog_last: BTreeMap<i32, i64>,
 }
@@ -170,6 +173,7 @@ impl KafkaLog {
             producer: Some(producer),
             suspicious: false,
             flowing: BTreeMap::new(),
+            assigned_at: BTreeMap::new(),
             changelog_last: BTreeMap::new(),
         })
     }
@@ -184,12 +188,44 @@ impl KafkaLog {
         Partitions::of([partition], offset)
     }
 
+    /// Where partitions that were just given most probably go on: at the group's position, else at their start.
+    fn beginnings(&mut self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, LogError> {
+        let begun = Instant::now();
+        let ask = || -> Result<Vec<(TopicPartition, i64)>, LogError> {
+            let committed = self.consumer.committed(&Partitions::of(partitions, OFFSET_INVALID))?;
+            let mut found = Vec::new();
+            for (of, committed) in partitions.iter().zip(committed) {
+                let offset = match committed {
+                    Some((offset, _)) => offset,
+                    None => self.consumer.watermarks(of)?.0,
+                };
+                found.push((of.clone(), offset));
+            }
+            Ok(found)
+        };
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        loop {
+            match ask() {
+                Err(LogError::Retriable(_)) if begun.elapsed() < ASSIGNING => std::thread::sleep(SLICE),
+                Err(LogError::Retriable(text)) => return Err(LogError::Fatal(text)),
+                other => return other,
+            }
+        }
+    }
+
     fn take_changes(&mut self, batch: &mut Batch) -> Result<(), LogError> {
         for change in self.consumer.changes() {
             match &change {
                 Change::Assigned(partitions) => {
-                    // Any position will do: nothing of it is handed on before `resume` has set the real one.
-                    let list = Partitions::of(partitions, OFFSET_END);
+                    // An absolute position: a logical one is looked up in the background, and an answer that comes after
+                    // the seek of `resume` would move the reader to the end, past records that nobody has read.
+                    let mut list = Partitions::new();
+                    for (of, offset) in self.beginnings(partitions)? {
+                        list.add(&of, offset, None);
+                        self.assigned_at.insert(of, offset);
+                    }
                     self.consumer.incremental_assign(&list)?;
                     if !partitions.is_empty() {
                         self.consumer.pause(&list)?;
@@ -246,6 +282,27 @@ impl Log for KafkaLog {
                 break;
             }
         }
+        if let Some(LogError::OutOfRange(text)) = &failed {
+            // The client stops reading that partition. A position that is there was refused in passing, around a rebalance:
+            // set it again. One that is not there is a reason to stop.
+            tracing::warn!(error = text, "position was refused, setting positions again");
+            let flowing: Vec<(TopicPartition, i64)> =
+                self.flowing.iter().map(|(of, next)| (of.clone(), *next)).collect();
+            for (of, next) in flowing {
+                let (start, end) = self.uncommitted.watermarks(&of)?;
+                if next < start || next > end {
+                    return Err(LogError::Fatal(format!(
+                        "input is not in the log any more: topic={} partition={} offset={next} start={start} end={end}",
+                        of.topic, of.partition
+                    )));
+                }
+                let list = Self::list(&of, next);
+                self.consumer.pause(&list)?;
+                self.consumer.seek(&list)?;
+                self.consumer.resume(&list)?;
+            }
+            failed = None;
+        }
         match failed {
             // What was read goes on; a passing error shows again if it lasts.
             Some(error) if batch.records.is_empty() && batch.changes.is_empty() => Err(error),
@@ -276,8 +333,10 @@ impl Log for KafkaLog {
 
     fn resume(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError> {
         let list = Self::list(partition, offset);
-        self.consumer.pause(&list)?;
-        self.consumer.seek(&list)?;
+        if self.assigned_at.remove(partition) != Some(offset) {
+            self.consumer.pause(&list)?;
+            self.consumer.seek(&list)?;
+        }
         self.consumer.resume(&list)?;
         self.flowing.insert(partition.clone(), offset);
         Ok(())
@@ -291,6 +350,7 @@ impl Log for KafkaLog {
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         for partition in partitions {
             self.flowing.remove(partition);
+            self.assigned_at.remove(partition);
         }
         self.consumer
             .incremental_unassign(&Partitions::of(partitions, OFFSET_INVALID))

@@ -1,12 +1,15 @@
-//! The shop's log through the binary's services on the embedded log.
+//! The shop's log through the binary's services: the same signals on the embedded log and on a real Kafka, with two monitor workers,
+//! `kill -9` of every process in the middle, and a deleted state directory.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
+use testkit::broker::Kafka;
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -135,4 +138,114 @@ fn the_embedded_log_finds_what_the_file_contains() {
     check_figures(&first);
     // A second run under the same name sends nothing more.
     assert_eq!(embedded(&data, dir.path()), first);
+}
+
+/// A service that is killed if the test fails.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Running {
+    fn start(set: &[String], service: &str, instance: &str, dir: &Path) -> Self {
+        let mut set = set.to_vec();
+        set.push(format!("service.instance={instance}"));
+        set.push(format!("service.data_dir={}", dir.join(instance).display()));
+        let log = std::fs::File::create(dir.join(format!("{service}-{instance}.log"))).expect("a log");
+        let child = waymark(&set, &["run", service])
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn();
+        Self(child.expect("the binary runs"))
+    }
+
+    fn kill(mut self) {
+        self.0.kill().expect("it can be killed");
+        self.0.wait().expect("it ends");
+    }
+}
+
+#[test]
+fn a_real_kafka_finds_the_same_though_every_process_is_killed() {
+    let Some(data) = data() else { return };
+    let Some(kafka) = Kafka::for_test() else { return };
+    let dir = tempfile::tempdir().expect("a directory");
+    let expected = embedded(&data, &dir.path().join("embedded"));
+
+    let secret = dir.path().join("secret");
+    std::fs::write(&secret, "waymark-demo").expect("written");
+    let set: Vec<String> = [
+        format!("kafka.brokers={}", kafka.address()),
+        format!("privacy.key_secret_file={}", secret.display()),
+        "kafka.session_timeout=6s".to_owned(),
+        "intake.clock=events".to_owned(),
+        "intake.start=earliest".to_owned(),
+        "topics.partitions=4".to_owned(),
+        "topics.raw_partitions=2".to_owned(),
+        "topics.output_partitions=2".to_owned(),
+        "topics.replication=1".to_owned(),
+        "topics.retention=0".to_owned(),
+    ]
+    .to_vec();
+    done(waymark(&set, &["topics", "apply", "--yes"]));
+    done(waymark(&set, &["pattern", "apply", "tests/ecom/patterns", "--yes"]));
+
+    let start = |service: &str, instance: &str| Running::start(&set, service, instance, dir.path());
+    let (intake, one, two) = (start("intake", "a"), start("monitor", "m1"), start("monitor", "m2"));
+    let replay = |pause: &str| {
+        let mut replay = waymark(
+            &set,
+            &[
+                "replay",
+                "--map",
+                "tests/ecom/mapping.toml",
+                "--batch",
+                "500",
+                "--pause",
+                pause,
+            ],
+        );
+        replay.arg("--events").arg(&data);
+        replay
+    };
+    let sending = Running(
+        replay("100")
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the binary runs"),
+    );
+    std::thread::sleep(Duration::from_secs(5));
+    // Every process dies in the middle; one monitor loses its disk too.
+    sending.kill();
+    intake.kill();
+    one.kill();
+    two.kill();
+    std::fs::remove_dir_all(dir.path().join("m1")).expect("its state was there");
+    let _running = (start("intake", "a"), start("monitor", "m1"), start("monitor", "m2"));
+    done(replay("0"));
+
+    let until = Instant::now() + Duration::from_secs(180);
+    let mut found = BTreeMap::new();
+    while Instant::now() < until {
+        std::thread::sleep(Duration::from_secs(2));
+        found = signals(&set);
+        if found.len() >= expected.len() {
+            break;
+        }
+    }
+    if found.len() != expected.len() {
+        for name in ["intake-a", "monitor-m1", "monitor-m2"] {
+            let log = std::fs::read_to_string(dir.path().join(format!("{name}.log"))).unwrap_or_default();
+            let tail: Vec<&str> = log.lines().rev().take(15).collect();
+            eprintln!("{name}:\n{}", tail.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        }
+    }
+    check_figures(&found);
+    assert_eq!(found, expected);
+    check_nothing_is_lost(&set);
 }
