@@ -33,7 +33,7 @@ check-style:
 
 .PHONY: e2e
 e2e: kafka-jars ## Against a real Kafka, from jars
-	WAYMARK_REQUIRE_KAFKA=1 cargo test -p testkit -p kafka -p intake
+	WAYMARK_REQUIRE_KAFKA=1 cargo test -p testkit -p kafka -p intake -p waymark
 
 .PHONY: kafka-jars
 kafka-jars:

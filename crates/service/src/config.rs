@@ -377,4 +377,27 @@ mod tests {
         assert_eq!(hash("service.workers=1"), hash("service.workers=2"));
         assert_ne!(hash("order.window=0"), hash("order.window=1s"));
     }
+
+    #[test]
+    fn the_documentation_lists_every_option() {
+        let mut page = "# Configuration
+
+One TOML file (`--config`, or `waymark.toml` where it exists), overridden by variables (`WAYMARK__SECTION__KEY`), overridden by
+`--set section.key=value`. Unknown keys are errors with the nearest name. Options marked \u{2020} change outputs, so all instances must
+agree on them. `[kafka.properties]` takes any librdkafka key, quoted, except those that carry the promises; secrets only as files.
+
+| option | default | meaning |
+|---|---|---|
+"
+        .to_owned();
+        for option in OPTIONS {
+            let mark = if option.changes_outputs { " \u{2020}" } else { "" };
+            let default = option.default.unwrap_or("\u{2013}");
+            page.push_str(&format!(
+                "| `{}`{mark} | {default} | {} |\n",
+                option.key, option.meaning
+            ));
+        }
+        assert_eq!(page, include_str!("../../../docs/CONFIG.md"));
+    }
 }

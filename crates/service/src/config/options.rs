@@ -78,12 +78,6 @@ pub const OPTIONS: &[Opt] = &[
     ),
     option("service.data_dir", "./waymark-data", Text, "state on disk"),
     option(
-        "service.admin_listen",
-        "127.0.0.1:9600",
-        Text,
-        "health and metrics; port 0 takes a free one",
-    ),
-    option(
         "kafka.brokers",
         "",
         Text,
@@ -235,12 +229,6 @@ pub const OPTIONS: &[Opt] = &[
         "committed rows reach the disk at least this often",
     ),
     option("state.rocksdb_bytes", "512MiB", Bytes, "block cache of all partitions"),
-    option(
-        "console.listen",
-        "127.0.0.1:8700",
-        Text,
-        "the console's page; port 0 takes a free one",
-    ),
     option(
         "privacy.key_secret_file",
         "",
