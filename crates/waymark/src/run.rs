@@ -1,10 +1,11 @@
 //! `waymark run`: services until SIGTERM.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicBool, Ordering},
 };
 
+use monitor::{Counters, Told};
 use service::{backend::Backend, config::Config, worker::Stop};
 
 use crate::{
@@ -52,10 +53,18 @@ pub fn services<B: Backend>(
         Vec::new()
     };
     tracing::info!(services = ?roles, config = config.outputs_hash(), "starting");
+    let totals = Arc::new(Mutex::new(Totals::default()));
     let one = |role: Role| -> Result<(), Stop> {
         let done = match role {
             Role::Intake => intake::run(config, backend, &secret, stop, &|| Box::new(|_| {})),
-            Role::Monitor => monitor::run(config, backend, stop, &|| Box::new(|_| {})),
+            Role::Monitor => monitor::run(config, backend, stop, &|| {
+                let totals = Arc::clone(&totals);
+                Box::new(move |told| {
+                    if let Told::Counted(counted) = told {
+                        totals.lock().unwrap_or_else(PoisonError::into_inner).add(counted);
+                    }
+                })
+            }),
         };
         if done.is_err() {
             stop.store(true, Ordering::Relaxed);
@@ -73,6 +82,34 @@ pub fn services<B: Backend>(
     for result in results {
         result?;
     }
-    tracing::info!("stopped");
+    let totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
+    tracing::info!(
+        matches = totals.matches,
+        interventions = totals.interventions,
+        withheld = totals.withheld,
+        duplicates = totals.duplicates,
+        late = totals.late,
+        "stopped"
+    );
     Ok(())
+}
+
+/// What a process counted while it ran; an epoch that was read again counts again.
+#[derive(Default)]
+struct Totals {
+    matches: u64,
+    interventions: u64,
+    withheld: u64,
+    duplicates: u64,
+    late: u64,
+}
+
+impl Totals {
+    fn add(&mut self, counted: &Counters) {
+        self.matches += counted.matches.values().sum::<u64>();
+        self.interventions += counted.interventions.values().sum::<u64>();
+        self.withheld += counted.withheld.values().sum::<u64>();
+        self.duplicates += counted.duplicates;
+        self.late += counted.late;
+    }
 }

@@ -109,7 +109,8 @@ fn check_nothing_is_lost(set: &[String]) {
     );
 }
 
-fn embedded(data: &Path, dir: &Path) -> BTreeMap<String, Value> {
+/// Replays on the embedded log; returns the signals and the last log line, which holds what was counted.
+fn embedded(data: &Path, dir: &Path) -> (BTreeMap<String, Value>, Value) {
     let mut replay = waymark(
         &[],
         &[
@@ -121,23 +122,31 @@ fn embedded(data: &Path, dir: &Path) -> BTreeMap<String, Value> {
         ],
     );
     replay.arg("--events").arg(data).arg("--embedded").arg(dir);
-    done(replay);
+    let output = done(replay);
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    let last = log.lines().rev().find(|line| line.starts_with('{')).unwrap_or("null");
+    let counted = serde_json::from_str(last).expect("a log line");
     let set = [
         "service.log=embedded".to_owned(),
         format!("service.data_dir={}", dir.display()),
     ];
     check_nothing_is_lost(&set);
-    signals(&set)
+    (signals(&set), counted)
 }
 
 #[test]
 fn the_embedded_log_finds_what_the_file_contains() {
     let Some(data) = data() else { return };
     let dir = tempfile::tempdir().expect("a directory");
-    let first = embedded(&data, dir.path());
+    let (first, counted) = embedded(&data, dir.path());
     check_figures(&first);
+    assert_eq!(
+        (&counted["message"], &counted["duplicates"]),
+        (&Value::from("stopped"), &Value::from(30))
+    );
+    assert_eq!(counted["matches"], 13 + 881);
     // A second run under the same name sends nothing more.
-    assert_eq!(embedded(&data, dir.path()), first);
+    assert_eq!(embedded(&data, dir.path()).0, first);
 }
 
 /// A service that is killed if the test fails.
@@ -174,7 +183,7 @@ fn a_real_kafka_finds_the_same_though_every_process_is_killed() {
     let Some(data) = data() else { return };
     let Some(kafka) = Kafka::for_test() else { return };
     let dir = tempfile::tempdir().expect("a directory");
-    let expected = embedded(&data, &dir.path().join("embedded"));
+    let (expected, _) = embedded(&data, &dir.path().join("embedded"));
 
     let secret = dir.path().join("secret");
     std::fs::write(&secret, "waymark-demo").expect("written");
