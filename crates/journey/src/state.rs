@@ -145,12 +145,6 @@ impl EffortKind {
         Self::CaseReopened,
         Self::WrapUp,
     ];
-
-    /// The kind of a stored number.
-    #[must_use]
-    pub fn from_index(index: usize) -> Option<Self> {
-        Self::ALL.get(index).copied()
-    }
 }
 
 /// One piece of trouble.

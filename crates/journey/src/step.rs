@@ -164,7 +164,6 @@ pub fn on_time(journey: &mut Journey, at: &Moment<'_>, rules: &Rules, out: &mut 
     let mut changed = feedback::expire(journey, at.now);
     changed |= fold::overdue(journey, at.now);
     let mut runs = std::mem::take(&mut journey.runs);
-    rules.catalogue.retain(&mut runs);
     let mut stepped = Stepped::default();
     // One moment at a time, and none that the partition's clock has not reached, however far the customer's own has run ahead.
     if let Some(due) = runs.deadline().filter(|due| *due <= at.clock) {

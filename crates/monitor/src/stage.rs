@@ -96,19 +96,35 @@ impl Monitor {
         std::mem::take(&mut *self.counters.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn check(&self, state: &mut State, in_force: &InForce) {
+    /// Takes one step of a customer's journey under the rules in force, and says and counts what came of it.
+    fn step(
+        &self,
+        state: &mut State,
+        cx: &mut Cx<'_>,
+        take: impl FnOnce(&mut Journey, &Moment<'_>, &Rules, &mut Vec<Said>, &mut Counted),
+    ) {
+        let in_force = self.in_force.load();
         if state.revision != in_force.revision {
             state.revision = in_force.revision;
             in_force.rules.catalogue.retain(&mut state.journey.runs);
         }
-    }
-
-    fn tell(&self, said: Vec<Said>, counted: &Counted, customer: &str, cx: &mut Cx<'_>) {
-        let mut counters = self.counters.lock().unwrap_or_else(PoisonError::into_inner);
-        counters.count(counted, &said);
-        drop(counters);
+        let position = format!("{}/{}/{}", cx.topic, cx.partition, cx.offset);
+        let customer = String::from_utf8_lossy(cx.key).into_owned();
+        let at = Moment {
+            now: cx.now,
+            clock: cx.clock,
+            customer: &customer,
+            position: &position,
+            arrival: cx.timestamp,
+        };
+        let (mut said, mut counted) = (Vec::new(), Counted::default());
+        take(&mut state.journey, &at, &in_force.rules, &mut said, &mut counted);
+        self.counters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .count(&counted, &said);
         for one in said {
-            self.topics.say(one, customer, cx);
+            self.topics.say(one, &customer, cx);
         }
     }
 }
@@ -151,32 +167,13 @@ impl Stage for Monitor {
     }
 
     fn on_event(&self, state: &mut State, event: Box<Event>, cx: &mut Cx<'_>) {
-        let in_force = self.in_force.load();
-        self.check(state, &in_force);
-        let position = format!("{}/{}/{}", cx.topic, cx.partition, cx.offset);
-        let customer = String::from_utf8_lossy(cx.key).into_owned();
-        let at = moment(cx, &customer, &position);
-        let (mut said, mut counted) = (Vec::new(), Counted::default());
-        journey::on_event(
-            &mut state.journey,
-            &event,
-            &at,
-            &in_force.rules,
-            &mut said,
-            &mut counted,
-        );
-        self.tell(said, &counted, &customer, cx);
+        self.step(state, cx, |journey, at, rules, said, counted| {
+            journey::on_event(journey, &event, at, rules, said, counted);
+        });
     }
 
     fn on_time(&self, state: &mut State, cx: &mut Cx<'_>) {
-        let in_force = self.in_force.load();
-        self.check(state, &in_force);
-        let position = format!("{}/{}/{}", cx.topic, cx.partition, cx.offset);
-        let customer = String::from_utf8_lossy(cx.key).into_owned();
-        let at = moment(cx, &customer, &position);
-        let (mut said, mut counted) = (Vec::new(), Counted::default());
-        journey::on_time(&mut state.journey, &at, &in_force.rules, &mut said, &mut counted);
-        self.tell(said, &counted, &customer, cx);
+        self.step(state, cx, journey::on_time);
     }
 
     fn deadline(&self, state: &State) -> Option<Millis> {
@@ -198,16 +195,6 @@ impl Stage for Monitor {
             Some(value) => rows.put(name, value),
             None => rows.delete(name),
         });
-    }
-}
-
-fn moment<'a>(cx: &Cx<'_>, customer: &'a str, position: &'a str) -> Moment<'a> {
-    Moment {
-        now: cx.now,
-        clock: cx.clock,
-        customer,
-        position,
-        arrival: cx.timestamp,
     }
 }
 

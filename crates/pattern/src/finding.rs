@@ -78,6 +78,17 @@ pub(crate) struct Report {
 }
 
 impl Report {
+    /// What was read, or every error of the file, sorted by position.
+    pub fn unless_errors<T>(self, read: Option<T>) -> Result<T, Vec<Finding>> {
+        match read {
+            Some(read) if !self.has_errors() => Ok(read),
+            _ => {
+                let findings = self.finish().into_iter();
+                Err(findings.filter(|finding| finding.severity == Severity::Error).collect())
+            }
+        }
+    }
+
     pub fn new(file: &str) -> Self {
         Self {
             file: file.to_owned(),

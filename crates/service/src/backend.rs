@@ -139,12 +139,17 @@ impl Backend for KafkaBackend {
 
     fn open_db(&self, service: &'static str) -> OpenDb {
         let shared = Arc::clone(&self.shared);
+        let mut counted = None;
         Box::new(move |of: &TopicPartition| {
-            let admin = Admin::connect(&shared.config).map_err(|error| error.to_string())?;
-            let partitions = admin
-                .partitions(&of.topic)
-                .map_err(|error| error.to_string())?
-                .unwrap_or_default();
+            // All partitions of a service are of one topic: the broker is asked once.
+            let partitions = match counted {
+                Some(partitions) => partitions,
+                None => {
+                    let admin = Admin::connect(&shared.config).map_err(|error| error.to_string())?;
+                    let found = admin.partitions(&of.topic).map_err(|error| error.to_string())?;
+                    *counted.insert(found.unwrap_or_default())
+                }
+            };
             let identity = Identity {
                 partitions: u32::try_from(partitions).unwrap_or_default(),
                 origin: format!("{}/{}", shared.names.group(service), of.topic),

@@ -1,32 +1,19 @@
 //! A real web shop's log through the mapping: every row becomes an event, and exact duplicates are seen as such.
 
+mod shop;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
+use shop::data;
 use waymark::{
     backtest,
     files::read_patterns,
     replay::{mapping::Mapping, read},
 };
-
-/// The log lies beside the checkout, never in it.
-fn data() -> Option<PathBuf> {
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/journeys/ecom.csv.gz");
-    let found = std::env::var_os("WAYMARK_ECOM").map_or(beside, PathBuf::from);
-    if found.is_file() {
-        return Some(found);
-    }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "the shop's log is absent: {}",
-        found.display()
-    );
-    eprintln!("skipped: the shop's log is absent: {}", found.display());
-    None
-}
 
 #[test]
 fn the_shops_log_is_read_whole_and_in_order() {

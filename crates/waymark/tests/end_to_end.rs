@@ -1,6 +1,8 @@
 //! The shop's log through the binary's services: the same signals on the embedded log and on a real Kafka, with two monitor workers,
 //! `kill -9` of every process in the middle, and a deleted state directory.
 
+mod shop;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -9,26 +11,11 @@ use std::{
 };
 
 use serde_json::Value;
+use shop::data;
 use testkit::broker::Kafka;
 
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-/// The log lies beside the checkout, never in it.
-fn data() -> Option<PathBuf> {
-    let beside = repository().join("../shared/data/journeys/ecom.csv.gz");
-    let found = std::env::var_os("WAYMARK_ECOM").map_or(beside, PathBuf::from);
-    if found.is_file() {
-        return Some(found);
-    }
-    assert!(
-        std::env::var_os("CI").is_none(),
-        "the shop's log is absent: {}",
-        found.display()
-    );
-    eprintln!("skipped: the shop's log is absent: {}", found.display());
-    None
 }
 
 fn waymark(set: &[String], words: &[&str]) -> Command {

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use event::Millis;
 
 use crate::{
-    finding::{Finding, Mark, Report, Severity},
+    finding::{Finding, Mark, Report},
     yaml,
 };
 pub(crate) use given::{Expected, TestCase};
@@ -94,14 +94,7 @@ impl Pattern {
 pub fn parse(file: &str, text: &str) -> Result<Pattern, Vec<Finding>> {
     let mut report = Report::new(file);
     let pattern = read(text, &mut report);
-    match pattern {
-        Some(pattern) if !report.has_errors() => Ok(pattern),
-        _ => Err(report
-            .finish()
-            .into_iter()
-            .filter(|finding| finding.severity == Severity::Error)
-            .collect()),
-    }
+    report.unless_errors(pattern)
 }
 
 /// Errors and warnings of a file, sorted by position.

@@ -6,7 +6,7 @@ use super::{
     json,
 };
 use crate::{
-    finding::{Finding, Mark, Report, Severity},
+    finding::{Finding, Mark, Report},
     yaml,
 };
 
@@ -54,14 +54,7 @@ impl Default for Policy {
 pub fn parse_policy(file: &str, text: &str) -> Result<Policy, Vec<Finding>> {
     let mut report = Report::new(file);
     let policy = read(text, &mut report);
-    match policy {
-        Some(policy) if !report.has_errors() => Ok(policy),
-        _ => Err(report
-            .finish()
-            .into_iter()
-            .filter(|finding| finding.severity == Severity::Error)
-            .collect()),
-    }
+    report.unless_errors(policy)
 }
 
 fn read(source: &str, report: &mut Report) -> Option<Policy> {

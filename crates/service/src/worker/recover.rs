@@ -2,9 +2,31 @@
 
 use std::time::{Duration, Instant};
 
-use stream::{Commit, Committed, Log, LogError, Marker, Stage, Statefulness, Task, TopicPartition};
+use stream::{Commit, Committed, Db, Log, LogError, Marker, Row, Stage, Statefulness, StoredRow, Task, TopicPartition};
 
 use super::{Hooks, Observation, Start, Stop, Worker};
+
+/// The database of a stage without state: nothing is on a disk, and nothing is written.
+struct NoDb;
+
+impl Db for NoDb {
+    fn multi_get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, String> {
+        Ok(vec![None; keys.len()])
+    }
+
+    fn scan(&self, _: &[u8], _: &[u8], _: usize) -> Result<Vec<StoredRow>, String> {
+        Ok(Vec::new())
+    }
+
+    fn ingest(&mut self, rows: &[Row]) -> Result<(), String> {
+        debug_assert!(rows.is_empty(), "a stage without state wrote rows");
+        Ok(())
+    }
+
+    fn reset(&mut self) -> Result<(), String> {
+        Ok(())
+    }
+}
 
 /// How long a passing error may last before the worker gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -38,7 +60,10 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             .into_iter()
             .next()
             .flatten();
-        let db = (self.config.open_db)(partition).map_err(Stop::Failed)?;
+        let db: Box<dyn Db> = match self.config.state {
+            Statefulness::Keyed => (self.config.open_db)(partition).map_err(Stop::Failed)?,
+            Statefulness::None => Box::new(NoDb),
+        };
         let mut task = Task::open(std::sync::Arc::clone(&self.stage), self.task_config(partition), db)?;
         if self.config.state == Statefulness::Keyed {
             self.restore(partition, &mut task, committed.as_ref())?;

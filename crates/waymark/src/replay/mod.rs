@@ -16,10 +16,7 @@ use std::{
 use event::Event;
 use mapping::Mapping;
 use serde_json::json;
-use service::{
-    backend::{Backend, EmbeddedBackend},
-    config::Config,
-};
+use service::backend::{Backend, EmbeddedBackend};
 
 use crate::{
     catalogue,
@@ -44,8 +41,9 @@ pub fn run(global: &Global, options: &Replay) -> Result<Report, Failure> {
     let Some(dir) = &options.embedded else {
         let config = context::config(global)?;
         let backend = context::kafka(&config)?;
-        check_retention(&config, &backend, &events)?;
-        return send_file(&backend, &patterns, &events, options);
+        check_retention(&backend, &events)?;
+        catalogue::publish(&backend, &patterns)?;
+        return send_file(&backend, &events, options);
     };
     let mut global = global.clone();
     let small = [
@@ -62,7 +60,6 @@ pub fn run(global: &Global, options: &Replay) -> Result<Report, Failure> {
     context::start_logging(&config);
     let backend = context::embedded(&config, &dir.join("log"))?;
     let stop = context::stop_switch()?;
-    let ended = Arc::new(AtomicBool::new(false));
     std::thread::scope(|scope| {
         let roles = [Role::Intake, Role::Monitor];
         catalogue::publish(&backend, &patterns)?;
@@ -70,12 +67,11 @@ pub fn run(global: &Global, options: &Replay) -> Result<Report, Failure> {
             let (config, backend, stop) = (&config, &backend, Arc::clone(&stop));
             move || services(config, backend, &roles, &stop)
         });
-        let sent = send_file(&backend, &patterns, &events, options);
+        let sent = send_file(&backend, &events, options);
         if sent.is_ok() {
             wait_until_read(&backend, &stop)?;
         }
         stop.store(true, Ordering::Relaxed);
-        ended.store(true, Ordering::Relaxed);
         let served = services
             .join()
             .unwrap_or_else(|_| Err(Failure::no_answer("services panicked")));
@@ -104,13 +100,7 @@ pub fn wait_until_read(backend: &EmbeddedBackend, stop: &AtomicBool) -> Result<(
     Ok(())
 }
 
-fn send_file<B: Backend>(
-    backend: &B,
-    patterns: &catalogue::Catalogue,
-    events: &[Event],
-    options: &Replay,
-) -> Result<Report, Failure> {
-    catalogue::publish(backend, patterns)?;
+fn send_file<B: Backend>(backend: &B, events: &[Event], options: &Replay) -> Result<Report, Failure> {
     let name = options
         .events
         .file_name()
@@ -141,11 +131,10 @@ fn send_file<B: Backend>(
 }
 
 /// Retention counts from record timestamps, and a replay's are as old as the file.
-fn check_retention(config: &Config, backend: &service::backend::KafkaBackend, events: &[Event]) -> Result<(), Failure> {
+fn check_retention(backend: &service::backend::KafkaBackend, events: &[Event]) -> Result<(), Failure> {
     let Some(first) = events.first() else { return Ok(()) };
     let admin = kafka::Admin::connect(&backend.connection())?;
     let age = service::wall().since(first.time);
-    let _ = config;
     for topic in backend
         .names()
         .all_raw()
