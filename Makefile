@@ -16,6 +16,13 @@ help: ## Lists the targets
 setup: ## Checks prerequisites and installs what is missing
 	@bash tests/setup/prerequisites.sh
 
+.PHONY: demo
+demo: ## Watch interventions happen: everything in one process, with generated customers; ARGS="--seed 8" goes to `waymark demo`
+	@bash tests/setup/prerequisites.sh build
+	@echo "Building; the first time takes about ten minutes, because RocksDB and librdkafka are compiled from source."
+	@cargo build --bin waymark
+	@exec "$(CARGO_TARGET_DIR)/debug/waymark" demo $(ARGS)
+
 .PHONY: test
 test: setup check-style kafka-jars ## Everything, on a real Kafka; what CI runs
 	WAYMARK_REQUIRE_KAFKA=1 cargo test --workspace

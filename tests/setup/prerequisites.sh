@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Checks what the build and the tests need, and installs what is missing where that is allowed.
+# Checks what the build and the tests need, and installs what is missing where that is allowed. `build` leaves out what only
+# tests need.
 set -euo pipefail
 
 needed=()
@@ -10,10 +11,12 @@ want clang++ clang
 want ccache ccache
 want pkg-config pkg-config
 want make make
-want mvn maven
-# Kafka 4 needs Java 17 or newer.
-java_version=$({ java -version 2>&1 || true; } | sed -nE 's/.*version "([0-9]+).*/\1/p' | head -1)
-[ "${java_version:-0}" -ge 17 ] || needed+=(default-jre-headless)
+if [ "${1:-all}" != build ]; then
+  want mvn maven
+  # Kafka 4 needs Java 17 or newer.
+  java_version=$({ java -version 2>&1 || true; } | sed -nE 's/.*version "([0-9]+).*/\1/p' | head -1)
+  [ "${java_version:-0}" -ge 17 ] || needed+=(default-jre-headless)
+fi
 ldconfig -p 2>/dev/null | grep -q 'libclang' || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null || needed+=(libclang-dev)
 pkg-config --exists openssl 2>/dev/null || needed+=(libssl-dev)
 pkg-config --exists zlib 2>/dev/null || needed+=(zlib1g-dev)

@@ -1,12 +1,15 @@
 //! What the console shows, gathered from Waymark's own output topics. Pure: records in, a snapshot out.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use event::{Intervention, Label, Millis, Sentiment, Signal};
 use serde_json::{Value, json};
 
 /// How many lines the feed keeps.
 pub const LINES: usize = 200;
+
+/// For how long a signal puts a journey at risk, in milliseconds.
+const AT_RISK: i64 = 24 * 3_600_000;
 
 /// One line of the feed.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,21 +43,28 @@ pub struct Feed {
     withheld: BTreeMap<String, u64>,
     sentiment: BTreeMap<&'static str, u64>,
     signals: BTreeMap<String, u64>,
-    at_risk: BTreeSet<String>,
+    at_risk: BTreeMap<String, Millis>,
+    /// Those at risk are looked through when there are more than this.
+    look_at: usize,
 }
 
 impl Feed {
-    /// Counts records of the timeline, ticks aside.
-    pub fn events(&mut self, count: u64, clock: Millis) {
-        self.events += count;
-        self.clock = self.clock.max(clock);
+    /// Counts an event of the timeline.
+    pub fn event(&mut self, time: Millis) {
+        self.events += 1;
+        self.clock = self.clock.max(time);
     }
 
     /// Takes a matched pattern.
     pub fn signal(&mut self, signal: &Signal) {
         *self.signals.entry(signal.pattern.clone()).or_default() += 1;
-        self.at_risk.insert(signal.customer.clone());
         self.clock = self.clock.max(signal.matched_at);
+        self.at_risk.insert(signal.customer.clone(), signal.matched_at);
+        if self.at_risk.len() > self.look_at {
+            let since = self.clock.plus(-AT_RISK);
+            self.at_risk.retain(|_, matched| *matched >= since);
+            self.look_at = 2 * self.at_risk.len().max(1024);
+        }
     }
 
     /// Takes a scored text.
@@ -121,10 +131,11 @@ impl Feed {
         self.events
     }
 
-    /// Customers with a signal whose intervention was not cancelled by a goal reached.
+    /// Customers with a signal in the last 24 hours whose intervention was not cancelled by a goal reached.
     #[must_use]
     pub fn at_risk(&self) -> usize {
-        self.at_risk.len()
+        let since = self.clock.plus(-AT_RISK);
+        self.at_risk.values().filter(|matched| **matched >= since).count()
     }
 
     /// Signals by pattern.
@@ -175,7 +186,7 @@ impl Feed {
             .sum();
         json!({
             "id": self.next_id, "clock": self.clock.0, "events": self.events, "events_per_second": events_per_second,
-            "at_risk": self.at_risk.len(), "signals": self.signals, "interventions": self.interventions,
+            "at_risk": self.at_risk(), "signals": self.signals, "interventions": self.interventions,
             "withheld": self.withheld, "sentiment": self.sentiment, "texts": scored, "lines": lines,
         })
     }

@@ -2,6 +2,8 @@
 
 mod feed;
 mod http;
+mod run;
 
 pub use feed::{Feed, LINES, Line};
 pub use http::{SharedFeed, routes};
+pub use run::{SERVICE, run};

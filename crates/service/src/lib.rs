@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod config;
+pub mod http;
 mod letters;
 mod run;
 pub mod ticks;

@@ -50,10 +50,28 @@ impl Names {
         RAW.into_iter().find(|known| *known == suffix)
     }
 
+    /// The timeline's name without prefix.
+    pub const TIMELINE: &str = "journey.timeline";
+
     /// `journey.timeline`.
     #[must_use]
     pub fn timeline(&self) -> String {
-        self.topic("journey.timeline")
+        self.topic(Self::TIMELINE)
+    }
+
+    /// The topics of interventions, that of those withheld included.
+    #[must_use]
+    pub fn all_interventions(&self) -> Vec<String> {
+        let suffixes = CHANNELS.iter().chain(["withheld"].iter());
+        suffixes
+            .map(|suffix| self.topic(&format!("journey.interventions.{suffix}")))
+            .collect()
+    }
+
+    /// A topic's name without the prefix, if it has it.
+    #[must_use]
+    pub fn without_prefix<'a>(&self, topic: &'a str) -> &'a str {
+        topic.strip_prefix(&self.prefix).unwrap_or(topic)
     }
 
     /// `journey.patterns`.

@@ -12,9 +12,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     version,
     propagate_version = true,
     after_help = "Start here:
+  waymark demo                          everything in one process, with generated customers
   waymark pattern test patterns/        run the tests inside pattern files
   waymark topics plan                   what would be created on the configured brokers
-  waymark run intake monitor            run services until SIGTERM
+  waymark run intake monitor console    run services until SIGTERM
 
 Results go to stdout, all else to stderr. Exit codes: 0 done, 1 findings, 2 command line not understood,
 3 invalid configuration or pattern, 4 something outside did not answer, 5 refused as unsafe, 6 halted."
@@ -58,10 +59,16 @@ pub enum Command {
     /// Run services until SIGTERM or Ctrl-C
     #[command(after_help = "Example: waymark run intake monitor --config waymark.toml")]
     Run {
-        /// intake, monitor; with `service.log = \"embedded\"` name all of them in one process
+        /// intake, monitor, console; with `service.log = \"embedded\"` name intake and monitor in one process
         #[arg(required = true, value_enum, value_name = "SERVICE")]
         services: Vec<Role>,
     },
+    /// Watch interventions happen: all services on an embedded log, with generated customers
+    #[command(
+        after_help = "Event time runs --speed times as fast as yours. At the end, what was found is compared with what the
+generator knows to be true. The same seed gives the same customers and the same interventions."
+    )]
+    Demo(Demo),
     /// Send a CSV or JSON-lines file in event-time order to the raw topics
     #[command(after_help = "The services that read must run with intake.clock = \"events\".
 A killed replay goes on where it stood. With --embedded DIR the services run in this process and no broker is needed.")]
@@ -97,6 +104,28 @@ pub enum Role {
     Intake,
     /// Folds journeys, matches patterns, decides
     Monitor,
+    /// The live page
+    Console,
+}
+
+/// `waymark demo`.
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// The same seed gives the same customers
+    #[arg(long, default_value_t = 7)]
+    pub seed: u64,
+    /// How many times as fast as yours event time runs
+    #[arg(long, default_value_t = 600, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub speed: u32,
+    /// How many customers there are; one comes every minute of event time
+    #[arg(long, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub customers: u32,
+    /// The patterns to watch for
+    #[arg(long, value_name = "DIR", default_value = "patterns")]
+    pub patterns: PathBuf,
+    /// Keep log and state here; a second run goes on where the first stood
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
 }
 
 /// `waymark replay`.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use waymark::{
     cli::{Cli, Command},
-    looking, patterns, replay,
+    demo, looking, patterns, replay,
     report::{Failure, Report},
     run, setup,
 };
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done: Result<Option<Report>, Failure> = match &cli.command {
         Command::Run { services } => run::run(&cli.global, services).map(|()| None),
+        Command::Demo(options) => demo::run(&cli.global, options).map(Some),
         Command::Replay(options) => replay::run(&cli.global, options).map(Some),
         Command::Check { paths, connect } => setup::check(&cli.global, paths, *connect).map(Some),
         Command::Config(command) => setup::show_config(&cli.global, command).map(Some),

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use console::SharedFeed;
 use monitor::{Counters, Told};
 use service::{backend::Backend, config::Config, worker::Stop};
 
@@ -23,8 +24,8 @@ pub fn run(global: &Global, roles: &[Role]) -> Result<(), Failure> {
     context::start_logging(&config);
     let stop = context::stop_switch()?;
     if config.text("service.log") == "embedded" {
-        let all = [Role::Intake, Role::Monitor];
-        if !all.iter().all(|role| roles.contains(role)) {
+        let needed = [Role::Intake, Role::Monitor];
+        if !needed.iter().all(|role| roles.contains(role)) {
             return Err(Failure::invalid(
                 "service.log = \"embedded\" is one process: waymark run intake monitor",
             ));
@@ -54,9 +55,14 @@ pub fn services<B: Backend>(
     };
     tracing::info!(services = ?roles, config = config.outputs_hash(), "starting");
     let totals = Arc::new(Mutex::new(Totals::default()));
-    let one = |role: Role| -> Result<(), Stop> {
-        let done = match role {
+    let serve = |role: Role| -> Result<(), Stop> {
+        match role {
             Role::Intake => intake::run(config, backend, &secret, stop, &|| Box::new(|_| {})),
+            Role::Console => {
+                let address = config.text("console.listen");
+                let listener = service::http::listen("console.listen", address).map_err(Stop::Failed)?;
+                console::run(backend, listener, &SharedFeed::default(), false, stop)
+            }
             Role::Monitor => monitor::run(config, backend, stop, &|| {
                 let totals = Arc::clone(&totals);
                 Box::new(move |told| {
@@ -65,7 +71,10 @@ pub fn services<B: Backend>(
                     }
                 })
             }),
-        };
+        }
+    };
+    let one = |role: Role| -> Result<(), Stop> {
+        let done = serve(role);
         if done.is_err() {
             stop.store(true, Ordering::Relaxed);
         }

@@ -230,6 +230,12 @@ pub const OPTIONS: &[Opt] = &[
     ),
     option("state.rocksdb_bytes", "512MiB", Bytes, "block cache of all partitions"),
     option(
+        "console.listen",
+        "127.0.0.1:8700",
+        Text,
+        "`host:port` of the console's page; it shows no identifiers, and asks nobody who they are",
+    ),
+    option(
         "privacy.key_secret_file",
         "",
         Text,

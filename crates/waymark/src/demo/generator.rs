@@ -36,8 +36,8 @@ const PERSONAS: [Persona; 5] = [
 /// Everything the generator will send, in event-time order.
 #[derive(Debug)]
 pub struct Plan {
-    /// The events, truth included, with the raw topic's suffix: `web`, `voice`, `business` ….
-    pub events: Vec<(&'static str, Event)>,
+    /// The events, truth included.
+    pub events: Vec<Event>,
     /// The time of the last event.
     pub end: Millis,
 }
@@ -88,8 +88,8 @@ pub fn plan(seed: u64, customers: u32, start: Millis) -> Plan {
             &mut dice,
         );
     }
-    events.sort_by_key(|(_, event)| event.time);
-    let end = events.last().map_or(start, |(_, event)| event.time);
+    events.sort_by_key(|event| event.time);
+    let end = events.last().map_or(start, |event| event.time);
     Plan { events, end }
 }
 
@@ -99,7 +99,7 @@ struct Script<'a> {
     lang: &'static str,
     at: Millis,
     sent: u32,
-    events: &'a mut Vec<(&'static str, Event)>,
+    events: &'a mut Vec<Event>,
 }
 
 const PRODUCTS: [(&str, &str, f64); 4] = [
@@ -149,13 +149,23 @@ impl Script<'_> {
         self.ought_to_be_found("checkout-hesitation");
     }
 
+    /// Two of three allow advertising.
+    fn may_allow_marketing(&mut self, dice: &mut Dice) {
+        if dice.between(0, 3) > 0 {
+            let given = [text("purpose", "marketing"), text("status", "granted")];
+            self.web("consent.changed", &given);
+        }
+    }
+
     fn leaves_a_cart(&mut self, product: (&str, &str, f64), dice: &mut Dice) {
+        self.may_allow_marketing(dice);
         self.views(product, 1, dice);
         self.adds_to_cart(product, dice);
         self.ought_to_be_found("cart-abandoned");
     }
 
     fn doubts_the_price(&mut self, product: (&str, &str, f64), dice: &mut Dice) {
+        self.may_allow_marketing(dice);
         self.views(product, 3, dice);
         self.wait(dice.between(5_000, 20_000));
         self.web("cart.product_removed", &[text("product_id", product.0)]);
@@ -255,7 +265,6 @@ impl Script<'_> {
         for _ in 0..2 {
             self.wait(dice.between(600_000, 3_600_000));
             self.on(
-                "business",
                 Channel::Email,
                 "complaint.filed",
                 &[text("reason", "renewal price")],
@@ -278,7 +287,7 @@ impl Script<'_> {
             ("public", Attribute::Bool(true)),
             ("reach", Attribute::Long(1200)),
         ];
-        self.on("social", Channel::Social, "mention.posted", &attributes, |event| {
+        self.on(Channel::Social, "mention.posted", &attributes, |event| {
             event.text = Some(said(body, lang))
         });
         self.ought_to_be_found("public-outburst");
@@ -330,20 +339,18 @@ impl Script<'_> {
 
     fn web(&mut self, kind: &str, attributes: &[(&str, Attribute)]) {
         let session = format!("s-{}", self.customer);
-        self.on("web", Channel::Web, kind, attributes, |event| {
-            event.session = Some(session)
-        });
+        self.on(Channel::Web, kind, attributes, |event| event.session = Some(session));
     }
 
     fn voice(&mut self, kind: &str, call: &str, attributes: &[(&str, Attribute)]) {
-        self.on("voice", Channel::Voice, kind, attributes, |event| {
+        self.on(Channel::Voice, kind, attributes, |event| {
             event.conversation = Some(call.to_owned())
         });
     }
 
     fn chat(&mut self, kind: &str, chat: &str, attributes: &[(&str, Attribute)], body: Option<&str>) {
         let lang = self.lang;
-        self.on("chat", Channel::Chat, kind, attributes, |event| {
+        self.on(Channel::Chat, kind, attributes, |event| {
             event.conversation = Some(chat.to_owned());
             event.text = body.map(|body| said(body, lang));
         });
@@ -351,23 +358,10 @@ impl Script<'_> {
 
     /// States on the business topic that a pattern ought to match this customer, once, from here on.
     fn ought_to_be_found(&mut self, pattern: &str) {
-        self.on(
-            "business",
-            Channel::Business,
-            TRUTH,
-            &[text("pattern", pattern)],
-            |_| {},
-        );
+        self.on(Channel::Business, TRUTH, &[text("pattern", pattern)], |_| {});
     }
 
-    fn on(
-        &mut self,
-        topic: &'static str,
-        channel: Channel,
-        kind: &str,
-        attributes: &[(&str, Attribute)],
-        finish: impl FnOnce(&mut Event),
-    ) {
+    fn on(&mut self, channel: Channel, kind: &str, attributes: &[(&str, Attribute)], finish: impl FnOnce(&mut Event)) {
         self.sent += 1;
         let attributes: Attributes = attributes
             .iter()
@@ -390,7 +384,7 @@ impl Script<'_> {
             ..Event::default()
         };
         finish(&mut event);
-        self.events.push((topic, event));
+        self.events.push(event);
         // A journey never does two things in one millisecond, so its order needs no tie-break across topics.
         self.at = self.at.plus(1);
     }
@@ -423,7 +417,7 @@ mod tests {
         let (one, same, other) = (plan(7, 50, Millis(0)), plan(7, 50, Millis(0)), plan(8, 50, Millis(0)));
         assert_eq!(one.events, same.events);
         assert_ne!(one.events, other.events);
-        assert!(one.events.windows(2).all(|pair| pair[0].1.time <= pair[1].1.time));
+        assert!(one.events.windows(2).all(|pair| pair[0].time <= pair[1].time));
     }
 
     #[test]
@@ -432,8 +426,8 @@ mod tests {
         let mut stated: Vec<&Attribute> = plan
             .events
             .iter()
-            .filter(|(_, event)| event.kind == TRUTH)
-            .map(|(_, event)| &event.attributes["pattern"])
+            .filter(|event| event.kind == TRUTH)
+            .map(|event| &event.attributes["pattern"])
             .collect();
         stated.sort_by_key(|name| format!("{name:?}"));
         stated.dedup();

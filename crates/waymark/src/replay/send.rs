@@ -51,7 +51,7 @@ pub fn raw_suffix(event: &Event) -> &'static str {
 ///
 /// # Errors
 /// [`Failure`] if that cannot be read.
-pub fn sent_before<B: Backend>(backend: &B, sender: &str) -> Result<Option<Progress>, Failure> {
+fn sent_before<B: Backend>(backend: &B, sender: &str) -> Result<Option<Progress>, Failure> {
     // Every raw partition has the same progress, each with a transaction of its own events; agents has the fewest records.
     let mut reader = backend.reader(&[&backend.names().raw("agents")], true)?;
     let (mut records, mut last) = (Vec::new(), None);
@@ -61,7 +61,9 @@ pub fn sent_before<B: Backend>(backend: &B, sender: &str) -> Result<Option<Progr
         for record in records.drain(..) {
             let progress = record.value.as_deref().and_then(Progress::decode);
             if let Some(progress) = progress.filter(|progress| progress.sender == sender) {
-                let newer = last.as_ref().is_none_or(|known: &Progress| known.row < progress.row);
+                let newer = last
+                    .as_ref()
+                    .is_none_or(|known: &Progress| (known.row, known.time) < (progress.row, progress.time));
                 if newer {
                     last = Some(progress);
                 }
@@ -74,7 +76,79 @@ pub fn sent_before<B: Backend>(backend: &B, sender: &str) -> Result<Option<Progr
     Ok(last)
 }
 
-/// Sends what was not sent before. Each transaction holds a batch of events and, behind it, progress for every raw partition.
+/// A sender under a name: it knows how far earlier runs came, and writes events with their progress in one transaction.
+pub struct Sender<'a, B: Backend> {
+    backend: &'a B,
+    transactional: String,
+    lanes: Vec<(Arc<str>, i32)>,
+    at: Progress,
+}
+
+impl<'a, B: Backend> Sender<'a, B> {
+    /// Finds out how far this sender came.
+    ///
+    /// # Errors
+    /// [`Failure`] if that cannot be read.
+    pub fn open(backend: &'a B, name: &str) -> Result<Self, Failure> {
+        let before = sent_before(backend, name)?;
+        let mut lanes = Vec::new();
+        for topic in backend.names().all_raw() {
+            let partitions = backend.partitions(&topic)?;
+            let topic: Arc<str> = Arc::from(topic);
+            lanes.extend((0..partitions).map(|partition| (Arc::clone(&topic), partition)));
+        }
+        let at = before.unwrap_or(Progress {
+            time: Millis(0),
+            sender: name.to_owned(),
+            row: 0,
+        });
+        Ok(Self {
+            backend,
+            transactional: format!("replay-{name}"),
+            lanes,
+            at,
+        })
+    }
+
+    /// Events sent by this and earlier runs.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        usize::try_from(self.at.row).unwrap_or(usize::MAX)
+    }
+
+    /// Up to here everything is sent; zero before the first.
+    #[must_use]
+    pub fn time(&self) -> Millis {
+        self.at.time
+    }
+
+    /// Sends the next events and, behind them, progress up to `time` on every raw partition, together or not at all.
+    ///
+    /// # Errors
+    /// [`Failure`] if the log cannot be written.
+    pub fn send(&mut self, events: &[Event], time: Millis) -> Result<(), Failure> {
+        let progress = Progress {
+            time,
+            sender: self.at.sender.clone(),
+            row: self.at.row + events.len() as u64,
+        };
+        let mut outputs: Vec<Output> = events.iter().map(|event| raw(self.backend, event)).collect();
+        let value = progress.encode();
+        outputs.extend(self.lanes.iter().map(|(topic, partition)| Output {
+            topic: Arc::clone(topic),
+            partition: Some(*partition),
+            timestamp: Some(time),
+            key: None,
+            value: Some(value.clone()),
+            headers: Vec::new(),
+        }));
+        self.backend.publish(&self.transactional, &outputs)?;
+        self.at = progress;
+        Ok(())
+    }
+}
+
+/// Sends what was not sent before, a batch per transaction.
 ///
 /// # Errors
 /// [`Failure`] if the log cannot be written; what was sent stays, and the next run goes on behind it.
@@ -84,10 +158,8 @@ pub fn send<B: Backend>(
     how: &Sending<'_>,
     told: &mut dyn FnMut(&Sent) -> bool,
 ) -> Result<Sent, Failure> {
-    let before = sent_before(backend, how.sender)?;
-    let mut next = before
-        .as_ref()
-        .map_or(0, |progress| usize::try_from(progress.row).unwrap_or(usize::MAX));
+    let mut sender = Sender::open(backend, how.sender)?;
+    let mut next = sender.rows();
     if next > events.len() {
         return Err(Failure::invalid(format!(
             "another file was sent under this name: sender={} rows sent={next} rows here={}",
@@ -95,17 +167,10 @@ pub fn send<B: Backend>(
             events.len()
         )));
     }
-    let mut lanes = Vec::new();
-    for topic in backend.names().all_raw() {
-        let partitions = backend.partitions(&topic)?;
-        let topic: Arc<str> = Arc::from(topic);
-        lanes.extend((0..partitions).map(|partition| (Arc::clone(&topic), partition)));
-    }
-    let name = format!("replay-{}", how.sender);
     let mut sent = Sent {
         rows: next,
         of: events.len(),
-        time: before.map_or(Millis(0), |progress| progress.time),
+        time: sender.time(),
     };
     while next < events.len() {
         let mut end = (next + how.batch.max(1)).min(events.len());
@@ -113,26 +178,10 @@ pub fn send<B: Backend>(
         while end < events.len() && events[end].time == events[end - 1].time {
             end += 1;
         }
-        let time = events[end - 1].time;
-        let mut outputs: Vec<Output> = events[next..end].iter().map(|event| raw(backend, event)).collect();
-        let progress = Progress {
-            time,
-            sender: how.sender.to_owned(),
-            row: end as u64,
-        };
-        let value = progress.encode();
-        outputs.extend(lanes.iter().map(|(topic, partition)| Output {
-            topic: Arc::clone(topic),
-            partition: Some(*partition),
-            timestamp: Some(time),
-            key: None,
-            value: Some(value.clone()),
-            headers: Vec::new(),
-        }));
-        backend.publish(&name, &outputs)?;
+        sender.send(&events[next..end], events[end - 1].time)?;
         next = end;
         sent.rows = next;
-        sent.time = time;
+        sent.time = sender.time();
         if !told(&sent) {
             break;
         }
@@ -144,7 +193,7 @@ pub fn send<B: Backend>(
 }
 
 /// An event as the record of a producer.
-pub fn raw<B: Backend>(backend: &B, event: &Event) -> Output {
+fn raw<B: Backend>(backend: &B, event: &Event) -> Output {
     let mut value = Vec::with_capacity(256);
     codec::encode_event(event, &mut value);
     Output {

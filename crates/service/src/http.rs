@@ -1,0 +1,48 @@
+//! Serving HTTP on a thread that has other things to end for.
+
+use std::{
+    net::TcpListener,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use axum::Router;
+
+/// How often a server looks whether it is to stop.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Opens an address to listen on, `host:port`.
+///
+/// # Errors
+/// A message that names option and address.
+pub fn listen(option: &str, address: &str) -> Result<TcpListener, String> {
+    let listener = TcpListener::bind(address).map_err(|error| format!("{option}: {address}: {error}"))?;
+    listener
+        .set_nonblocking(true)
+        .map_err(|error| format!("{option}: {address}: {error}"))?;
+    Ok(listener)
+}
+
+/// Serves until `stop` is set; open streams are cut then.
+///
+/// # Errors
+/// A message if the runtime or the socket fails.
+pub fn serve(listener: TcpListener, routes: Router, stop: &AtomicBool) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| format!("HTTP server cannot start: {error}"))?;
+    let served = runtime.block_on(async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let stopped = async {
+            while !stop.load(Ordering::Relaxed) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            served = async { axum::serve(listener, routes).await } => served,
+            () = stopped => Ok(()),
+        }
+    });
+    served.map_err(|error: std::io::Error| format!("HTTP server ended: {error}"))
+}
