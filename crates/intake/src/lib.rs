@@ -17,5 +17,5 @@ pub use merge::{Head, Merge};
 pub use prepare::{Arrival, Clock, Prepared, Rules, clamp, prepare};
 pub use redact::{KINDS, KeepText, Redactor, strip_url};
 pub use run::{SERVICE, run, stage};
-pub use stage::Intake;
+pub use stage::{Intake, Texts};
 pub use ticks::Progress;

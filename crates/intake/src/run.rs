@@ -11,7 +11,7 @@ use service::{
 };
 use stream::Statefulness;
 
-use crate::{Clock, EventClock, Intake, KeepText, Keys, Redactor, Rules, WallClock, hooks::Observer};
+use crate::{Clock, EventClock, Intake, KeepText, Keys, Redactor, Rules, Texts, WallClock, hooks::Observer};
 
 /// The service's name in groups, ids and metrics.
 pub const SERVICE: &str = "intake";
@@ -51,6 +51,8 @@ pub fn stage(config: &Config, names: &service::topics::Names, secret: &[u8]) -> 
         rules,
         redactor: Redactor::default(),
         timeline: Arc::from(names.timeline()),
+        sentiment: Arc::from(names.topic("journey.sentiment")),
+        texts: Texts::default(),
         clock,
         raw_prefix: names.topic("journey.events."),
     }

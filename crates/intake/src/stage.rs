@@ -1,8 +1,10 @@
 //! One raw record to one record of the timeline.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use event::Millis;
+use codec::Published as _;
+use event::{Event, EventRef, EventSentiment, Millis, Modality, Role, Score, Sentiment};
+use sentiment::{Input, Scorer, Scratch};
 use stream::{Corrupt, Cx, Output, Record, Reject, Routed, RowWriter, Rows, Stage};
 
 use service::{refused, ticks::Progress};
@@ -19,6 +21,10 @@ pub struct Intake {
     pub redactor: Redactor,
     /// `journey.timeline`, with its prefix.
     pub timeline: Arc<str>,
+    /// `journey.sentiment`, with its prefix.
+    pub sentiment: Arc<str>,
+    /// What reads texts.
+    pub texts: Texts,
     /// Whether events arrive as they happen, or are replayed.
     pub clock: Clock,
     /// What stands before the suffix of a raw topic, as `journey.events.`.
@@ -83,6 +89,14 @@ impl Stage for Intake {
 
     fn on_event(&self, (): &mut (), mut prepared: Box<Prepared>, cx: &mut Cx<'_>) {
         clamp(&mut prepared.event, cx.now);
+        let score = self.texts.score(&prepared);
+        prepared.event.sentiment = score.as_ref().map(|score| EventSentiment {
+            label: score.label,
+            score: score.score,
+            confidence: score.confidence,
+            lang: score.lang.clone(),
+            signals: score.signals.clone(),
+        });
         let mut value = Vec::with_capacity(256);
         codec::encode_event(&prepared.event, &mut value);
         let index = cx.outputs.len();
@@ -102,6 +116,9 @@ impl Stage for Intake {
             value: Some(value),
             headers,
         });
+        if let Some(score) = score {
+            self.publish_score(score, &prepared.event, cx);
+        }
     }
 
     fn on_time(&self, (): &mut (), _: &mut Cx<'_>) {}
@@ -115,6 +132,63 @@ impl Stage for Intake {
     }
 
     fn save(&self, (): &mut (), _: &mut RowWriter<'_>) {}
+}
+
+impl Intake {
+    fn publish_score(&self, score: Score, event: &Event, cx: &mut Cx<'_>) {
+        let text = event.text.as_ref();
+        let sentiment = Sentiment {
+            tenant: event.tenant.clone(),
+            customer: String::from_utf8_lossy(cx.key).into_owned(),
+            text_ref: EventRef {
+                id: event.id.clone(),
+                source: event.source.clone(),
+                kind: event.kind.clone(),
+                time: event.time,
+                position: format!("{}/{}/{}", cx.topic, cx.partition, cx.offset),
+            },
+            channel: event.channel,
+            session: event.session.clone(),
+            conversation: event.conversation.clone(),
+            role: text.map_or(Role::Unknown, |text| text.role),
+            modality: text.map_or(Modality::Unknown, |text| text.modality),
+            score,
+        };
+        cx.outputs.push(Output {
+            topic: self.sentiment.clone(),
+            partition: None,
+            timestamp: Some(cx.now),
+            key: Some(cx.key.to_vec()),
+            value: Some(sentiment.encode()),
+            headers: Vec::new(),
+        });
+    }
+}
+
+/// The scorer, with buffers for as many workers as use it at once.
+#[derive(Default)]
+pub struct Texts {
+    scorer: Scorer,
+    buffers: Mutex<Vec<Scratch>>,
+}
+
+impl Texts {
+    /// Scores the text that the event arrived with, before anything was taken out of it.
+    fn score(&self, prepared: &Prepared) -> Option<Score> {
+        let (text, body) = (prepared.event.text.as_ref()?, prepared.unredacted.as_deref()?);
+        let buffers = || self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut scratch = buffers().pop().unwrap_or_default();
+        let input = Input {
+            body,
+            lang: text.lang.as_deref(),
+            role: text.role,
+            modality: text.modality,
+            asr_confidence: text.asr_confidence,
+        };
+        let score = self.scorer.score(&input, &mut scratch);
+        buffers().push(scratch);
+        score
+    }
 }
 
 fn reject(stage: &'static str, reason: &'static str, message: &str) -> Reject {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use intake::{Clock, Intake, Keys, Redactor, Rules};
+use intake::{Clock, Intake, Keys, Redactor, Rules, Texts};
 use kafka::{Admin, From, KafkaConfig, KafkaLog, Publisher, Tail};
 use service::worker::{Start, Worker, WorkerConfig};
 use stream::{Millis, Output, Record, Statefulness, TopicPartition};
@@ -25,6 +25,8 @@ fn stage() -> Arc<Intake> {
         rules: Rules::default(),
         redactor: Redactor::default(),
         timeline: Arc::from("journey.timeline"),
+        sentiment: Arc::from("journey.sentiment"),
+        texts: Texts::default(),
         clock: Clock::Wall,
         raw_prefix: "journey.events.".to_owned(),
     })

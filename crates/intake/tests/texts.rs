@@ -1,0 +1,105 @@
+//! A customer's text: scored as it came, stored redacted.
+
+use std::sync::Arc;
+
+use codec::Published as _;
+use event::{Label, LangSource, Sentiment};
+use intake::{Clock, Intake, Keys, Redactor, Rules, Texts};
+use stream::{Cx, Millis, Output, Record, Routed, Stage as _};
+
+const AT: Millis = Millis(1_795_266_602_000);
+
+fn outputs(event: &str) -> Vec<Output> {
+    let stage = Intake {
+        keys: Keys::new(b"waymark-demo"),
+        rules: Rules::default(),
+        redactor: Redactor::default(),
+        timeline: Arc::from("journey.timeline"),
+        sentiment: Arc::from("journey.sentiment"),
+        texts: Texts::default(),
+        clock: Clock::Wall,
+        raw_prefix: "journey.events.".to_owned(),
+    };
+    let topic: Arc<str> = Arc::from("journey.events.chat");
+    let record = Record {
+        topic: Arc::clone(&topic),
+        partition: 3,
+        offset: 41,
+        timestamp: AT,
+        key: None,
+        value: Some(event.as_bytes().to_vec()),
+        headers: Vec::new(),
+    };
+    let Ok(Routed::Event { key, input, .. }) = stage.decode(&record) else {
+        panic!("a good record is an event");
+    };
+    let mut outputs = Vec::new();
+    let mut cx = Cx {
+        now: AT,
+        clock: AT,
+        key: &key,
+        topic: &topic,
+        partition: 3,
+        offset: 41,
+        timestamp: AT,
+        revision: 0,
+        late: false,
+        outputs: &mut outputs,
+    };
+    stage.on_event(&mut (), input, &mut cx);
+    outputs
+}
+
+fn message(role: &str) -> String {
+    format!(
+        r#"{{"id":"m-1","source":"shop/chat","type":"message.received","time":"2026-11-21T13:10:00Z","channel":"chat",
+        "identifiers":[{{"kind":"email","value":"anna@example.com"}}],"conversation":"c-9",
+        "text":{{"body":"Mail anna@example.com: het werkt nog steeds niet","lang":"nl","role":"{role}","modality":"text"}}}}"#
+    )
+}
+
+#[test]
+fn a_text_is_scored_before_it_is_redacted() {
+    let outputs = outputs(&message("customer"));
+    let [timeline, scored] = &outputs[..] else {
+        panic!("one event and one score: {outputs:?}");
+    };
+    assert_eq!(
+        (&*timeline.topic, &*scored.topic),
+        ("journey.timeline", "journey.sentiment")
+    );
+    assert_eq!(timeline.key, scored.key, "both under the customer");
+    let event = codec::decode_event(timeline.value.as_deref().expect("a value")).expect("an event");
+    let body = event.text.expect("a text").body;
+    assert!(!body.contains("anna@"), "{body}");
+    let sentiment = Sentiment::decode(scored.value.as_deref().expect("a value")).expect("a score");
+    assert_eq!(sentiment.text_ref.position, "journey.events.chat/3/41");
+    assert_eq!(
+        (sentiment.text_ref.id.as_str(), sentiment.conversation.as_deref()),
+        ("m-1", Some("c-9"))
+    );
+    assert_eq!(
+        (sentiment.score.label, sentiment.score.lang_source),
+        (Label::Negative, LangSource::Hint)
+    );
+    let hit = sentiment.score.evidence.first().expect("evidence");
+    let original = "Mail anna@example.com: het werkt nog steeds niet";
+    assert_eq!(
+        &original[hit.start as usize..hit.end as usize],
+        "werkt",
+        "offsets are those of the original"
+    );
+    let on_event = event.sentiment.expect("the score travels on the event");
+    assert_eq!(
+        (on_event.label, on_event.score),
+        (sentiment.score.label, sentiment.score.score)
+    );
+}
+
+#[test]
+fn an_agents_text_is_not_scored() {
+    let outputs = outputs(&message("agent"));
+    assert_eq!(outputs.len(), 1);
+    let event = codec::decode_event(outputs[0].value.as_deref().expect("a value")).expect("an event");
+    assert_eq!(event.sentiment, None);
+}
