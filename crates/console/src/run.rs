@@ -8,7 +8,13 @@ use std::{
 
 use codec::Published as _;
 use event::{Intervention, Sentiment, Signal};
-use service::{backend::Backend, topics::Names, worker::Stop};
+use service::{
+    backend::Backend,
+    telemetry::{Probe, Telemetry},
+    topics::Names,
+    until_answered,
+    worker::Stop,
+};
 use stream::{LogError, Record};
 
 use crate::{Feed, SharedFeed, routes};
@@ -51,20 +57,28 @@ fn take(feed: &mut Feed, topic: &str, record: &Record) {
 }
 
 /// Follows the topics from now on, or from their start.
-fn follow<B: Backend>(backend: &B, feed: &SharedFeed, from_start: bool, stop: &AtomicBool) -> Result<(), LogError> {
+fn follow<B: Backend>(
+    backend: &B,
+    feed: &SharedFeed,
+    from_start: bool,
+    stop: &AtomicBool,
+    probe: &Probe,
+) -> Result<(), Stop> {
     let names = backend.names();
     let topics = inputs(names);
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-    let mut reader = backend.reader(&topics, from_start)?;
+    let mut reader = until_answered("reading topics", probe, stop, || backend.reader(&topics, from_start))?;
+    probe.started();
     let mut records = Vec::new();
     while !stop.load(Ordering::Relaxed) {
+        probe.beat();
         match reader.read(WAIT, &mut records) {
             Ok(()) => {}
             Err(LogError::Retriable(message)) => {
                 tracing::warn!(message, "topics cannot be read now");
                 std::thread::sleep(WAIT);
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(Stop::Failed(error.to_string())),
         }
         feed.with(|feed| {
             for record in records.drain(..) {
@@ -85,17 +99,22 @@ pub fn run<B: Backend>(
     feed: &SharedFeed,
     from_start: bool,
     stop: &AtomicBool,
+    telemetry: &Telemetry,
 ) -> Result<(), Stop> {
+    let probe = telemetry.probe(SERVICE, 0);
+    let page = service::http::measured(routes(feed.clone()), telemetry.clone(), SERVICE);
     if let Ok(address) = listener.local_addr() {
         tracing::info!(service = SERVICE, address = %address, "page is served");
     }
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let server = scope.spawn(|| service::http::serve(listener, routes(feed.clone()), &ended));
-        let followed = follow(backend, feed, from_start, stop);
+        let server = scope.spawn(|| service::http::serve(listener, page, &ended));
+        let followed = follow(backend, feed, from_start, stop, &probe);
         ended.store(true, Ordering::Relaxed);
         let served = server.join().unwrap_or_else(|_| Err("HTTP server panicked".to_owned()));
-        followed.map_err(|error| Stop::Failed(error.to_string()))?;
+        if followed != Err(Stop::Asked) {
+            followed?;
+        }
         served.map_err(Stop::Failed)
     })
 }

@@ -7,15 +7,13 @@ use std::{
 
 use event::Millis;
 use service::{
+    telemetry::Probe,
     ticks::{self, tick_event},
     worker::{Hooks, Observation},
 };
 use stream::{Membership, Output, Record, Routed, Stage, Tick, TopicPartition, partition_of};
 
-use crate::{Head, Intake, Merge, Progress};
-
-/// Counts what happens.
-pub type Observer = Box<dyn FnMut(&Observation<'_>) + Send>;
+use crate::{Head, Intake, KINDS, Merge, Progress, stage::Counters};
 
 /// A tick is written into every partition of the timeline this often, in milliseconds.
 const EVERY: i64 = 1000;
@@ -80,20 +78,20 @@ pub struct WallClock {
     ticked: Option<Millis>,
     heard: Option<Millis>,
     now: Millis,
-    observer: Observer,
+    probe: Probe,
 }
 
 impl WallClock {
     /// Ticks for a timeline of `partitions`, fed by `inputs` raw partitions in all.
     #[must_use]
-    pub fn new(timeline: Arc<str>, partitions: i32, inputs: i32, observer: Observer) -> Self {
+    pub fn new(timeline: Arc<str>, partitions: i32, inputs: i32, probe: Probe) -> Self {
         Self {
             ticker: Ticker::new(timeline, partitions, inputs),
             progress: Progress::default(),
             ticked: None,
             heard: None,
             now: Millis::MIN,
-            observer,
+            probe,
         }
     }
 }
@@ -134,7 +132,12 @@ impl Hooks<Intake> for WallClock {
         if matches!(what, Observation::Committed { .. }) {
             self.heard = Some(self.now);
         }
-        (self.observer)(what);
+        self.probe.observe(what);
+    }
+
+    fn between_epochs(&mut self, stage: &Intake) -> Option<i64> {
+        tell(&mut stage.take_counters(), &self.probe);
+        None
     }
 }
 
@@ -151,13 +154,13 @@ pub struct EventClock {
     second: Millis,
     /// A second member was refused: it holds the clock and is named in the log.
     refused: bool,
-    observer: Observer,
+    probe: Probe,
 }
 
 impl EventClock {
     /// Ticks for a timeline of `partitions`, fed by `inputs` raw partitions in all.
     #[must_use]
-    pub fn new(stage: Arc<Intake>, partitions: i32, inputs: i32, observer: Observer) -> Self {
+    pub fn new(stage: Arc<Intake>, partitions: i32, inputs: i32, probe: Probe) -> Self {
         let timeline = Arc::clone(&stage.timeline);
         Self {
             stage,
@@ -168,7 +171,7 @@ impl EventClock {
             now: Millis::MIN,
             second: Millis::MIN,
             refused: false,
-            observer,
+            probe,
         }
     }
 
@@ -260,6 +263,26 @@ impl Hooks<Intake> for EventClock {
     }
 
     fn observe(&mut self, what: &Observation<'_>) {
-        (self.observer)(what);
+        self.probe.observe(what);
+    }
+
+    fn between_epochs(&mut self, stage: &Intake) -> Option<i64> {
+        tell(&mut stage.take_counters(), &self.probe);
+        None
+    }
+}
+
+fn tell(counters: &mut Counters, probe: &Probe) {
+    for ((channel, flag), events) in &counters.flagged {
+        probe.count("waymark_flagged_events_total", &[channel, flag], *events);
+    }
+    for (kind, redactions) in KINDS.iter().zip(counters.redactions) {
+        probe.count("waymark_redactions_total", &[kind], redactions);
+    }
+    for ((language, tier, label), texts) in &counters.scored {
+        probe.count("waymark_sentiment_scored_total", &[language, tier, label], *texts);
+    }
+    for (language, tier, score) in counters.scores.drain(..) {
+        probe.record("waymark_sentiment_score", &[language, tier], score);
     }
 }

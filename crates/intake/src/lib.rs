@@ -10,12 +10,12 @@ mod run;
 mod stage;
 mod ticks;
 
-pub use hooks::{EventClock, Observer, WallClock};
+pub use hooks::{EventClock, WallClock};
 pub use identify::{Identified, PLACEHOLDERS, identify};
 pub use keys::{Keys, strongest};
 pub use merge::{Head, Merge};
 pub use prepare::{Arrival, Clock, Prepared, Rules, clamp, prepare};
 pub use redact::{KINDS, KeepText, Redactor, strip_url};
 pub use run::{SERVICE, run, stage};
-pub use stage::{Intake, Texts};
+pub use stage::{Counters, Intake, Texts};
 pub use ticks::Progress;

@@ -1,17 +1,20 @@
 //! The service: raw topics to the timeline, on either log.
 
-use std::sync::{Arc, atomic::AtomicBool};
+use std::sync::{Arc, Mutex, atomic::AtomicBool};
 
+use sentiment::LANGUAGES;
 use service::{
     backend::{Backend, Member},
     config::Config,
     dead_letters, run_workers,
+    telemetry::Telemetry,
+    until_answered,
     worker::{Stop, Worker},
     worker_config,
 };
 use stream::Statefulness;
 
-use crate::{Clock, EventClock, Intake, KeepText, Keys, Redactor, Rules, Texts, WallClock, hooks::Observer};
+use crate::{Clock, EventClock, Intake, KeepText, Keys, Redactor, Rules, Texts, WallClock};
 
 /// The service's name in groups, ids and metrics.
 pub const SERVICE: &str = "intake";
@@ -53,6 +56,7 @@ pub fn stage(config: &Config, names: &service::topics::Names, secret: &[u8]) -> 
         timeline: Arc::from(names.timeline()),
         sentiment: Arc::from(names.topic("journey.sentiment")),
         texts: Texts::default(),
+        counters: Mutex::default(),
         clock,
         raw_prefix: names.topic("journey.events."),
     }
@@ -67,16 +71,10 @@ pub fn run<B: Backend>(
     backend: &B,
     secret: &[u8],
     stop: &AtomicBool,
-    observer: &(dyn Fn() -> Observer + Sync),
+    telemetry: &Telemetry,
 ) -> Result<(), Stop> {
     let names = backend.names();
     let raw = names.all_raw();
-    let failed = |error: stream::LogError| Stop::Failed(error.to_string());
-    let timeline = backend.partitions(&names.timeline()).map_err(failed)?;
-    let mut inputs = 0;
-    for topic in &raw {
-        inputs += backend.partitions(topic).map_err(failed)?;
-    }
     let stage = Arc::new(stage(config, names, secret));
     // A replay is merged by one worker.
     let members = if stage.clock == Clock::Events {
@@ -84,7 +82,21 @@ pub fn run<B: Backend>(
     } else {
         usize::try_from(config.number("service.workers")).unwrap_or(1)
     };
-    run_workers(SERVICE, members, stop, |index| {
+    run_workers(SERVICE, members, stop, telemetry, |index, probe| {
+        for lang in LANGUAGES {
+            let tier = event::Tier::Lexicon.as_str();
+            probe.set(
+                "waymark_sentiment_model_info",
+                &[lang, tier, stage.model_version()],
+                1.0,
+            );
+        }
+        let count = |topic: &str| until_answered(topic, &probe, stop, || backend.partitions(topic));
+        let timeline = count(&names.timeline())?;
+        let mut inputs = 0;
+        for topic in &raw {
+            inputs += count(topic)?;
+        }
         let member = Member {
             service: SERVICE,
             index,
@@ -92,15 +104,15 @@ pub fn run<B: Backend>(
             inputs: raw.clone(),
             keyed: false,
         };
-        let log = backend.join(&member).map_err(failed)?;
+        let log = until_answered("joining the group", &probe, stop, || backend.join(&member))?;
         let settings = worker_config(config, backend, SERVICE, Statefulness::None, dead_letters(SERVICE));
         match stage.clock {
             Clock::Wall => {
-                let hooks = WallClock::new(Arc::clone(&stage.timeline), timeline, inputs, observer());
+                let hooks = WallClock::new(Arc::clone(&stage.timeline), timeline, inputs, probe);
                 Worker::new(log, Arc::clone(&stage), hooks, settings).run(stop)
             }
             Clock::Events => {
-                let hooks = EventClock::new(Arc::clone(&stage), timeline, inputs, observer());
+                let hooks = EventClock::new(Arc::clone(&stage), timeline, inputs, probe);
                 Worker::new(log, Arc::clone(&stage), hooks, settings).run(stop)
             }
         }

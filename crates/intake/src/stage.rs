@@ -1,10 +1,13 @@
 //! One raw record to one record of the timeline.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use codec::Published as _;
 use event::{Event, EventRef, EventSentiment, Millis, Modality, Role, Score, Sentiment};
-use sentiment::{Input, Scorer, Scratch};
+use sentiment::{Input, LANGUAGES, Scorer, Scratch};
 use stream::{Corrupt, Cx, Output, Record, Reject, Routed, RowWriter, Rows, Stage};
 
 use service::{refused, ticks::Progress};
@@ -29,6 +32,40 @@ pub struct Intake {
     pub clock: Clock,
     /// What stands before the suffix of a raw topic, as `journey.events.`.
     pub raw_prefix: String,
+    /// What was counted since it was last asked.
+    pub counters: Mutex<Counters>,
+}
+
+/// What intake counts of events.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Counters {
+    /// Flagged events by channel and flag.
+    pub flagged: BTreeMap<(&'static str, String), u64>,
+    /// Redactions, in the order of [`crate::KINDS`].
+    pub redactions: [u64; 4],
+    /// Texts by language, tier and label.
+    pub scored: BTreeMap<(&'static str, &'static str, &'static str), u64>,
+    /// Scores with language and tier.
+    pub scores: Vec<(&'static str, &'static str, f64)>,
+}
+
+impl Counters {
+    fn count(&mut self, event: &Event, redactions: [u32; 4], score: Option<&Score>) {
+        for flag in &event.flags {
+            *self.flagged.entry((event.channel.as_str(), flag.clone())).or_default() += 1;
+        }
+        for (sum, more) in self.redactions.iter_mut().zip(redactions) {
+            *sum += u64::from(more);
+        }
+        let Some(score) = score else { return };
+        let language = match score.lang.as_deref() {
+            None => "und",
+            Some(lang) => LANGUAGES.into_iter().find(|known| *known == lang).unwrap_or("other"),
+        };
+        let tier = score.tier.as_str();
+        *self.scored.entry((language, tier, score.label.as_str())).or_default() += 1;
+        self.scores.extend(score.score.map(|score| (language, tier, score)));
+    }
 }
 
 /// A first byte of Avro single-object encoding.
@@ -116,6 +153,11 @@ impl Stage for Intake {
             value: Some(value),
             headers,
         });
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner).count(
+            &prepared.event,
+            prepared.redactions,
+            score.as_ref(),
+        );
         if let Some(score) = score {
             self.publish_score(score, &prepared.event, cx);
         }
@@ -135,6 +177,18 @@ impl Stage for Intake {
 }
 
 impl Intake {
+    /// What was counted since the last call.
+    #[must_use]
+    pub fn take_counters(&self) -> Counters {
+        std::mem::take(&mut *self.counters.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Name and version of what scores texts.
+    #[must_use]
+    pub fn model_version(&self) -> &str {
+        self.texts.scorer.version()
+    }
+
     fn publish_score(&self, score: Score, event: &Event, cx: &mut Cx<'_>) {
         let text = event.text.as_ref();
         let sentiment = Sentiment {

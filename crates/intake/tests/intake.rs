@@ -27,6 +27,7 @@ fn stage() -> Arc<Intake> {
         timeline: Arc::from("journey.timeline"),
         sentiment: Arc::from("journey.sentiment"),
         texts: Texts::default(),
+        counters: Default::default(),
         clock: Clock::Wall,
         raw_prefix: "journey.events.".to_owned(),
     })

@@ -17,6 +17,7 @@ fn outputs(event: &str) -> Vec<Output> {
         timeline: Arc::from("journey.timeline"),
         sentiment: Arc::from("journey.sentiment"),
         texts: Texts::default(),
+        counters: Default::default(),
         clock: Clock::Wall,
         raw_prefix: "journey.events.".to_owned(),
     };

@@ -2,8 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use event::Millis;
 use journey::{Counted, Said};
-use service::worker::{Hooks, Observation};
+use service::{
+    telemetry::Probe,
+    wall,
+    worker::{Hooks, Observation},
+};
 use stream::{LogError, TopicReader};
 
 use crate::{Board, Monitor, Reloaded};
@@ -15,8 +20,12 @@ pub struct Counters {
     pub duplicates: u64,
     /// Excess handled by a cap's rule, by cap.
     pub capped: BTreeMap<&'static str, u64>,
-    /// Events behind their customer's clock.
-    pub late: u64,
+    /// Events behind their customer's clock, by channel.
+    pub late: BTreeMap<&'static str, u64>,
+    /// When the raw records of these events reached the broker; at wall clock only.
+    pub arrived: Vec<Millis>,
+    /// When these timers were due; at wall clock only.
+    pub due: Vec<Millis>,
     /// Predicates that failed, by pattern.
     pub pattern_errors: BTreeMap<String, u64>,
     /// Matches by pattern and version.
@@ -32,7 +41,6 @@ pub struct Counters {
 impl Counters {
     pub(crate) fn count(&mut self, counted: &Counted, said: &[Said]) {
         self.duplicates += u64::from(counted.duplicates);
-        self.late += u64::from(counted.late);
         let caps = [
             ("runs", counted.capped_runs),
             ("timeline", counted.capped_timeline),
@@ -66,22 +74,11 @@ impl Counters {
     }
 }
 
-/// What an observer is told.
-pub enum Told<'a> {
-    /// By the runtime.
-    Runtime(&'a Observation<'a>),
-    /// By the stage, about once an epoch.
-    Counted(&'a Counters),
-}
-
-/// Counts what happens.
-pub type Observer = Box<dyn FnMut(Told<'_>) + Send>;
-
 /// Follows `journey.patterns`.
 pub struct CatalogueHooks {
     reader: Box<dyn TopicReader>,
     board: Board,
-    observer: Observer,
+    probe: Probe,
     loaded: Option<i64>,
     reloads: BTreeMap<&'static str, u64>,
 }
@@ -91,7 +88,7 @@ impl CatalogueHooks {
     ///
     /// # Errors
     /// [`LogError`] if that cannot be done within `budget`.
-    pub fn open(mut reader: Box<dyn TopicReader>, budget: Duration, observer: Observer) -> Result<Self, LogError> {
+    pub fn open(mut reader: Box<dyn TopicReader>, budget: Duration, probe: Probe) -> Result<Self, LogError> {
         let mut board = Board::default();
         let mut reloads = BTreeMap::new();
         let begun = std::time::Instant::now();
@@ -113,7 +110,7 @@ impl CatalogueHooks {
         Ok(Self {
             reader,
             board,
-            observer,
+            probe,
             loaded: None,
             reloads,
         })
@@ -161,13 +158,49 @@ impl Hooks<Monitor> for CatalogueHooks {
         }
         let mut counters = stage.take_counters();
         counters.reloads = std::mem::take(&mut self.reloads);
-        if counters != Counters::default() {
-            (self.observer)(Told::Counted(&counters));
-        }
+        tell(&counters, &self.probe, wall());
         Some(self.board.revision())
     }
 
     fn observe(&mut self, what: &Observation<'_>) {
-        (self.observer)(Told::Runtime(what));
+        self.probe.observe(what);
+    }
+}
+
+/// Tells what was counted up to a commit at `now`.
+fn tell(counters: &Counters, probe: &Probe, now: Millis) {
+    probe.count("waymark_discarded_events_total", &["duplicate"], counters.duplicates);
+    for (cap, excess) in &counters.capped {
+        probe.count("waymark_capped_total", &[cap], *excess);
+    }
+    for (channel, events) in &counters.late {
+        probe.count("waymark_late_events_total", &[channel], *events);
+    }
+    for (pattern, errors) in &counters.pattern_errors {
+        probe.count("waymark_pattern_errors_total", &[pattern], *errors);
+    }
+    for ((pattern, version), matches) in &counters.matches {
+        probe.count(
+            "waymark_pattern_matches_total",
+            &[pattern, &version.to_string()],
+            *matches,
+        );
+    }
+    for ((pattern, channel), sent) in &counters.interventions {
+        probe.count("waymark_interventions_total", &[pattern, channel], *sent);
+    }
+    for ((pattern, reason), kept) in &counters.withheld {
+        probe.count("waymark_interventions_withheld_total", &[pattern, reason], *kept);
+    }
+    for (result, records) in &counters.reloads {
+        probe.count("waymark_pattern_reloads_total", &[result], *records);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "spans")]
+    let seconds = |since: &Millis| now.since(*since).max(0) as f64 / 1000.0;
+    for arrived in &counters.arrived {
+        probe.record("waymark_decision_seconds", &[], seconds(arrived));
+    }
+    for due in &counters.due {
+        probe.record("waymark_timer_lateness_seconds", &[], seconds(due));
     }
 }

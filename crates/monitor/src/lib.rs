@@ -7,6 +7,6 @@ mod run;
 mod stage;
 
 pub use board::{Board, Reloaded};
-pub use hooks::{CatalogueHooks, Counters, Observer, Told};
+pub use hooks::{CatalogueHooks, Counters};
 pub use run::{SERVICE, run, settings};
 pub use stage::{Monitor, Settings, State};

@@ -10,12 +10,14 @@ use service::{
     backend::{Backend, Member},
     config::Config,
     dead_letters, run_workers,
+    telemetry::Telemetry,
+    until_answered,
     worker::{Stop, Worker},
     worker_config,
 };
 use stream::Statefulness;
 
-use crate::{CatalogueHooks, Monitor, Observer, Settings};
+use crate::{CatalogueHooks, Monitor, Settings};
 
 /// The service's name in groups, ids and metrics.
 pub const SERVICE: &str = "monitor";
@@ -35,6 +37,7 @@ pub fn settings(config: &Config) -> Settings {
         customer_rate: config.number("limits.customer_rate"),
         publish_profiles: config.is_on("profiles.publish"),
         profile_interval: config.number("profiles.interval"),
+        is_live: config.text("intake.clock") == "wall",
     }
 }
 
@@ -42,16 +45,10 @@ pub fn settings(config: &Config) -> Settings {
 ///
 /// # Errors
 /// [`Stop`] if a worker cannot go on.
-pub fn run<B: Backend>(
-    config: &Config,
-    backend: &B,
-    stop: &AtomicBool,
-    observer: &(dyn Fn() -> Observer + Sync),
-) -> Result<(), Stop> {
+pub fn run<B: Backend>(config: &Config, backend: &B, stop: &AtomicBool, telemetry: &Telemetry) -> Result<(), Stop> {
     let names = backend.names();
-    let failed = |error: stream::LogError| Stop::Failed(error.to_string());
     let members = usize::try_from(config.number("service.workers")).unwrap_or(1);
-    run_workers(SERVICE, members, stop, |index| {
+    run_workers(SERVICE, members, stop, telemetry, |index, probe| {
         let member = Member {
             service: SERVICE,
             index,
@@ -59,9 +56,10 @@ pub fn run<B: Backend>(
             inputs: vec![names.timeline()],
             keyed: true,
         };
-        let reader = backend.reader(&[&names.patterns()], true).map_err(failed)?;
-        let hooks = CatalogueHooks::open(reader, CATALOGUE, observer()).map_err(failed)?;
-        let log = backend.join(&member).map_err(failed)?;
+        let patterns = names.patterns();
+        let reader = until_answered("reading patterns", &probe, stop, || backend.reader(&[&patterns], true))?;
+        let log = until_answered("joining the group", &probe, stop, || backend.join(&member))?;
+        let hooks = CatalogueHooks::open(reader, CATALOGUE, probe).map_err(|error| Stop::Failed(error.to_string()))?;
         let state = Statefulness::Keyed;
         let worker = worker_config(config, backend, SERVICE, state, dead_letters(SERVICE));
         let stage = Arc::new(Monitor::new(names, settings(config)));

@@ -1,6 +1,6 @@
 //! The stage: an event or a deadline of one customer, through `journey`, to records.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use event::{Event, Millis};
@@ -28,6 +28,8 @@ pub struct Settings {
     pub publish_profiles: bool,
     /// The least span between two profiles of one customer, in milliseconds.
     pub profile_interval: i64,
+    /// Whether events arrive as they happen, so that delays mean something.
+    pub is_live: bool,
 }
 
 impl Default for Settings {
@@ -38,6 +40,7 @@ impl Default for Settings {
             customer_rate: 200,
             publish_profiles: true,
             profile_interval: 30_000,
+            is_live: true,
         }
     }
 }
@@ -93,7 +96,11 @@ impl Monitor {
     /// What was counted since the last call.
     #[must_use]
     pub fn take_counters(&self) -> Counters {
-        std::mem::take(&mut *self.counters.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(&mut *self.counters())
+    }
+
+    fn counters(&self) -> MutexGuard<'_, Counters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes one step of a customer's journey under the rules in force, and says and counts what came of it.
@@ -102,7 +109,7 @@ impl Monitor {
         state: &mut State,
         cx: &mut Cx<'_>,
         take: impl FnOnce(&mut Journey, &Moment<'_>, &Rules, &mut Vec<Said>, &mut Counted),
-    ) {
+    ) -> Counted {
         let in_force = self.in_force.load();
         if state.revision != in_force.revision {
             state.revision = in_force.revision;
@@ -119,13 +126,11 @@ impl Monitor {
         };
         let (mut said, mut counted) = (Vec::new(), Counted::default());
         take(&mut state.journey, &at, &in_force.rules, &mut said, &mut counted);
-        self.counters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .count(&counted, &said);
+        self.counters().count(&counted, &said);
         for one in said {
             self.topics.say(one, &customer, cx);
         }
+        counted
     }
 }
 
@@ -167,13 +172,23 @@ impl Stage for Monitor {
     }
 
     fn on_event(&self, state: &mut State, event: Box<Event>, cx: &mut Cx<'_>) {
-        self.step(state, cx, |journey, at, rules, said, counted| {
+        let counted = self.step(state, cx, |journey, at, rules, said, counted| {
             journey::on_event(journey, &event, at, rules, said, counted);
         });
+        let mut counters = self.counters();
+        if counted.late > 0 {
+            *counters.late.entry(event.channel.as_str()).or_default() += u64::from(counted.late);
+        }
+        if self.settings.is_live {
+            counters.arrived.extend(event.received);
+        }
     }
 
     fn on_time(&self, state: &mut State, cx: &mut Cx<'_>) {
         self.step(state, cx, journey::on_time);
+        if self.settings.is_live {
+            self.counters().due.push(cx.now);
+        }
     }
 
     fn deadline(&self, state: &State) -> Option<Millis> {

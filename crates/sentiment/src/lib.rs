@@ -59,6 +59,9 @@ impl Default for Scorer {
     }
 }
 
+/// The languages that have a lexicon.
+pub const LANGUAGES: [&str; 3] = ["en", "nl", "it"];
+
 const SOURCES: [(&str, &str); 3] = [
     ("en", include_str!("../lexicons/en.tsv")),
     ("nl", include_str!("../lexicons/nl.tsv")),

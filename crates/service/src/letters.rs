@@ -33,6 +33,15 @@ pub fn dead_letters(service: &str) -> DeadLetters {
     })
 }
 
+/// Source topic and reason code of a dead letter; `None` for any other output.
+#[must_use]
+pub(crate) fn source_and_reason(output: &Output) -> Option<(String, String)> {
+    let source = output.topic.strip_suffix(".dlq")?;
+    let reason = output.headers.iter().find(|(name, _)| name == "waymark-dlq-reason");
+    let reason = reason.and_then(|(_, value)| value.as_deref()).unwrap_or_default();
+    Some((source.to_owned(), String::from_utf8_lossy(reason).into_owned()))
+}
+
 /// A record that cannot be read, as the runtime wants it.
 #[must_use]
 pub fn refused(refusal: Refusal) -> Reject {

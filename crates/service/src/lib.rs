@@ -1,13 +1,15 @@
 //! What every service shares: topic names and settings, dead letters, ticks, and the worker loop.
 
+pub mod admin;
 pub mod backend;
 pub mod config;
 pub mod http;
 mod letters;
 mod run;
+pub mod telemetry;
 pub mod ticks;
 pub mod topics;
 pub mod worker;
 
 pub use letters::{dead_letters, refused};
-pub use run::{run_workers, wall, worker_config};
+pub use run::{run_workers, until_answered, wall, worker_config};

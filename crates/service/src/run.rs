@@ -6,11 +6,12 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use stream::{DeadLetters, Millis, Statefulness};
+use stream::{DeadLetters, LogError, Millis, Statefulness};
 
 use crate::{
     backend::Backend,
     config::Config,
+    telemetry::{Probe, Telemetry},
     worker::{Start, Stop, WorkerConfig},
 };
 
@@ -61,6 +62,34 @@ pub fn worker_config<B: Backend>(
     }
 }
 
+/// How long a start waits before it asks a log again that did not answer.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Asks a log until it answers, or `stop` is set. A broker that is not there yet is no reason to end.
+///
+/// # Errors
+/// [`Stop`] for any error that waiting does not mend, and if told to stop.
+pub fn until_answered<T>(
+    what: &str,
+    probe: &Probe,
+    stop: &AtomicBool,
+    mut ask: impl FnMut() -> Result<T, LogError>,
+) -> Result<T, Stop> {
+    while !stop.load(Ordering::Relaxed) {
+        probe.beat();
+        match ask() {
+            Ok(answer) => return Ok(answer),
+            Err(LogError::Retriable(message)) => {
+                tracing::warn!(error = message, what, "log does not answer, trying again");
+                std::thread::sleep(AGAIN);
+            }
+            Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
+            Err(error) => return Err(Stop::Failed(format!("{what}: {error}"))),
+        }
+    }
+    Err(Stop::Asked)
+}
+
 /// Runs `count` workers, each on its own thread, until `stop` is set or one ends by itself; then the others are stopped too.
 ///
 /// # Errors
@@ -69,12 +98,21 @@ pub fn run_workers(
     service: &'static str,
     count: usize,
     stop: &AtomicBool,
-    worker: impl Fn(usize) -> Result<(), Stop> + Sync,
+    telemetry: &Telemetry,
+    worker: impl Fn(usize, Probe) -> Result<(), Stop> + Sync,
 ) -> Result<(), Stop> {
     let run = |index: usize| {
-        let done = catch_unwind(AssertUnwindSafe(|| worker(index)));
+        let span = tracing::info_span!("worker", service, worker = index);
+        let _entered = span.enter();
+        let probe = telemetry.probe(service, index);
+        let ended = probe.ending();
+        let done = catch_unwind(AssertUnwindSafe(|| worker(index, probe)));
         let done = done.unwrap_or_else(|_| Err(Stop::Failed(format!("worker panicked: {service}-{index}"))));
+        if done == Err(Stop::Asked) {
+            return Ok(());
+        }
         if let Err(error) = &done {
+            ended(error);
             tracing::error!(service, worker = index, %error, "worker stopped");
             stop.store(true, Ordering::Relaxed);
         }

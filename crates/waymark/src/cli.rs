@@ -108,6 +108,18 @@ pub enum Role {
     Console,
 }
 
+impl Role {
+    /// The service's name in groups, ids and metrics.
+    #[must_use]
+    pub fn service(self) -> &'static str {
+        match self {
+            Self::Intake => intake::SERVICE,
+            Self::Monitor => monitor::SERVICE,
+            Self::Console => console::SERVICE,
+        }
+    }
+}
+
 /// `waymark demo`.
 #[derive(Debug, Args)]
 pub struct Demo {

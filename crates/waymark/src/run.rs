@@ -1,18 +1,17 @@
 //! `waymark run`: services until SIGTERM.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc,
     atomic::{AtomicBool, Ordering},
 };
 
 use console::SharedFeed;
-use monitor::{Counters, Told};
-use service::{backend::Backend, config::Config, worker::Stop};
+use service::{backend::Backend, config::Config, telemetry::Telemetry, worker::Stop};
 
 use crate::{
     cli::{Global, Role},
     context,
-    report::Failure,
+    report::{Exit, Failure},
 };
 
 /// Runs services until told to stop.
@@ -32,10 +31,68 @@ pub fn run(global: &Global, roles: &[Role]) -> Result<(), Failure> {
         }
         let dir = std::path::Path::new(config.text("service.data_dir")).join("log");
         let backend = context::embedded(&config, &dir)?;
-        return services(&config, &backend, roles, &stop);
+        return watched(&config, &backend, roles, &stop);
     }
     let backend = context::kafka(&config)?;
-    services(&config, &backend, roles, &stop)
+    watched(&config, &backend, roles, &stop)
+}
+
+/// Runs services beside the listener of metrics and health. A service that halted keeps the process, live and not ready, until
+/// it is told to stop: nothing may restart it before somebody has looked.
+fn watched<B: Backend>(config: &Config, backend: &B, roles: &[Role], stop: &Arc<AtomicBool>) -> Result<(), Failure> {
+    let telemetry = telemetry(config, roles);
+    let address = config.text("service.admin_listen");
+    if address == "off" {
+        return services(config, backend, roles, stop, &telemetry);
+    }
+    let listener = service::http::listen("service.admin_listen", address)?;
+    if let Ok(address) = listener.local_addr() {
+        tracing::info!(address = %address, "metrics and health are served");
+    }
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let routes = service::admin::routes(telemetry.clone());
+        let server = scope.spawn(|| service::http::serve(listener, routes, &ended));
+        let working = Arc::new(AtomicBool::new(false));
+        let served = std::thread::scope(|scope| {
+            let services = scope.spawn({
+                let working = Arc::clone(&working);
+                let telemetry = &telemetry;
+                move || services(config, backend, roles, &working, telemetry)
+            });
+            while !stop.load(Ordering::Relaxed) && !services.is_finished() {
+                std::thread::sleep(LOOK);
+            }
+            working.store(true, Ordering::Relaxed);
+            services
+                .join()
+                .unwrap_or_else(|_| Err(Failure::no_answer("services panicked")))
+        });
+        if let Err(failure) = &served
+            && failure.exit == Exit::Halted
+        {
+            tracing::error!(
+                reason = failure.message,
+                "halted; keep the disk, and stop this process once somebody has looked"
+            );
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(LOOK);
+            }
+        }
+        ended.store(true, Ordering::Relaxed);
+        let listened = server.join().unwrap_or_else(|_| Err("HTTP server panicked".to_owned()));
+        served.and(listened.map_err(Failure::no_answer))
+    })
+}
+
+/// How often a waiting thread looks whether it is to stop.
+const LOOK: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Metrics and health of these services.
+#[must_use]
+pub fn telemetry(config: &Config, roles: &[Role]) -> Telemetry {
+    let services: Vec<&'static str> = roles.iter().map(|role| role.service()).collect();
+    Telemetry::new(&services, &config.outputs_hash())
 }
 
 /// Runs services on an open log, each on threads of its own, until `stop` is set or one of them cannot go on.
@@ -47,6 +104,7 @@ pub fn services<B: Backend>(
     backend: &B,
     roles: &[Role],
     stop: &Arc<AtomicBool>,
+    telemetry: &Telemetry,
 ) -> Result<(), Failure> {
     let secret = if roles.contains(&Role::Intake) {
         context::secret(config)?
@@ -54,23 +112,15 @@ pub fn services<B: Backend>(
         Vec::new()
     };
     tracing::info!(services = ?roles, config = config.outputs_hash(), "starting");
-    let totals = Arc::new(Mutex::new(Totals::default()));
     let serve = |role: Role| -> Result<(), Stop> {
         match role {
-            Role::Intake => intake::run(config, backend, &secret, stop, &|| Box::new(|_| {})),
+            Role::Intake => intake::run(config, backend, &secret, stop, telemetry),
             Role::Console => {
                 let address = config.text("console.listen");
                 let listener = service::http::listen("console.listen", address).map_err(Stop::Failed)?;
-                console::run(backend, listener, &SharedFeed::default(), false, stop)
+                console::run(backend, listener, &SharedFeed::default(), false, stop, telemetry)
             }
-            Role::Monitor => monitor::run(config, backend, stop, &|| {
-                let totals = Arc::clone(&totals);
-                Box::new(move |told| {
-                    if let Told::Counted(counted) = told {
-                        totals.lock().unwrap_or_else(PoisonError::into_inner).add(counted);
-                    }
-                })
-            }),
+            Role::Monitor => monitor::run(config, backend, stop, telemetry),
         }
     };
     let one = |role: Role| -> Result<(), Stop> {
@@ -91,34 +141,13 @@ pub fn services<B: Backend>(
     for result in results {
         result?;
     }
-    let totals = totals.lock().unwrap_or_else(PoisonError::into_inner);
     tracing::info!(
-        matches = totals.matches,
-        interventions = totals.interventions,
-        withheld = totals.withheld,
-        duplicates = totals.duplicates,
-        late = totals.late,
+        matches = telemetry.total("waymark_pattern_matches_total"),
+        interventions = telemetry.total("waymark_interventions_total"),
+        withheld = telemetry.total("waymark_interventions_withheld_total"),
+        duplicates = telemetry.total("waymark_discarded_events_total"),
+        late = telemetry.total("waymark_late_events_total"),
         "stopped"
     );
     Ok(())
-}
-
-/// What a process counted while it ran; an epoch that was read again counts again.
-#[derive(Default)]
-struct Totals {
-    matches: u64,
-    interventions: u64,
-    withheld: u64,
-    duplicates: u64,
-    late: u64,
-}
-
-impl Totals {
-    fn add(&mut self, counted: &Counters) {
-        self.matches += counted.matches.values().sum::<u64>();
-        self.interventions += counted.interventions.values().sum::<u64>();
-        self.withheld += counted.withheld.values().sum::<u64>();
-        self.duplicates += counted.duplicates;
-        self.late += counted.late;
-    }
 }

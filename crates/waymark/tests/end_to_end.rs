@@ -1,50 +1,20 @@
 //! The shop's log through the binary's services: the same signals on the embedded log and on a real Kafka, with two monitor workers,
 //! `kill -9` of every process in the middle, and a deleted state directory.
 
+mod binary;
 mod shop;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    path::Path,
+    process::Stdio,
     time::{Duration, Instant},
 };
 
+use binary::{Running, done, tap, waymark};
 use serde_json::Value;
 use shop::data;
 use testkit::broker::Kafka;
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn waymark(set: &[String], words: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_waymark"));
-    command.current_dir(repository()).args(words);
-    for set in set {
-        command.arg("--set").arg(set);
-    }
-    command
-}
-
-fn done(mut command: Command) -> Output {
-    let output = command.output().expect("the binary runs");
-    assert!(
-        output.status.success(),
-        "{command:?}\n{}\n{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    output
-}
-
-fn tap(set: &[String], topic: &str) -> Vec<Value> {
-    let output = done(waymark(set, &["tap", topic, "--all", "--reveal"]));
-    let text = String::from_utf8(output.stdout).expect("JSON lines");
-    text.lines()
-        .map(|line| serde_json::from_str(line).expect("a JSON line"))
-        .collect()
-}
 
 /// Without what depends on where records happened to stand.
 fn without_positions(value: &Value) -> Value {
@@ -136,35 +106,6 @@ fn the_embedded_log_finds_what_the_file_contains() {
     assert_eq!(embedded(&data, dir.path()).0, first);
 }
 
-/// A service that is killed if the test fails.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Running {
-    fn start(set: &[String], service: &str, instance: &str, dir: &Path) -> Self {
-        let mut set = set.to_vec();
-        set.push(format!("service.instance={instance}"));
-        set.push(format!("service.data_dir={}", dir.join(instance).display()));
-        let log = std::fs::File::create(dir.join(format!("{service}-{instance}.log"))).expect("a log");
-        let child = waymark(&set, &["run", service])
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn();
-        Self(child.expect("the binary runs"))
-    }
-
-    fn kill(mut self) {
-        self.0.kill().expect("it can be killed");
-        self.0.wait().expect("it ends");
-    }
-}
-
 #[test]
 fn a_real_kafka_finds_the_same_though_every_process_is_killed() {
     let Some(data) = data() else { return };
@@ -190,7 +131,7 @@ fn a_real_kafka_finds_the_same_though_every_process_is_killed() {
     done(waymark(&set, &["topics", "apply", "--yes"]));
     done(waymark(&set, &["pattern", "apply", "tests/ecom/patterns", "--yes"]));
 
-    let start = |service: &str, instance: &str| Running::start(&set, service, instance, dir.path());
+    let start = |service: &str, instance: &str| Running::start(&set, &[service], instance, dir.path());
     let (intake, one, two) = (start("intake", "a"), start("monitor", "m1"), start("monitor", "m2"));
     let replay = |pause: &str| {
         let mut replay = waymark(
@@ -208,7 +149,7 @@ fn a_real_kafka_finds_the_same_though_every_process_is_killed() {
         replay.arg("--events").arg(&data);
         replay
     };
-    let sending = Running(
+    let sending = Running::of(
         replay("100")
             .stderr(Stdio::null())
             .stdout(Stdio::null())

@@ -76,6 +76,12 @@ pub const OPTIONS: &[Opt] = &[
         Whole(1, 256),
         "threads per service, each a member of its own",
     ),
+    option(
+        "service.admin_listen",
+        "127.0.0.1:9600",
+        Text,
+        "`host:port` of metrics and health; `off` for none",
+    ),
     option("service.data_dir", "./waymark-data", Text, "state on disk"),
     option(
         "kafka.brokers",

@@ -20,6 +20,8 @@ use stream::{
     Statefulness, Task, TaskConfig, TaskError, TopicPartition,
 };
 
+use crate::letters;
+
 /// Opens the database of an input partition.
 pub type OpenDb = Box<dyn FnMut(&TopicPartition) -> Result<Box<dyn Db>, String> + Send>;
 
@@ -101,6 +103,8 @@ impl<S: Stage> Hooks<S> for () {}
 /// What a worker tells its service, to be counted.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Observation<'a> {
+    /// The loop goes round, or waits for a log that does not answer.
+    Turned,
     /// Records were read from a topic.
     Read {
         /// The topic.
@@ -112,6 +116,8 @@ pub enum Observation<'a> {
     Committed {
         /// Committed outputs by topic.
         written: &'a BTreeMap<Arc<str>, u64>,
+        /// Dead letters by source topic and reason code.
+        dead: &'a BTreeMap<(String, String), u64>,
         /// From its first record to the call of commit.
         process: Duration,
         /// The commit itself.
@@ -121,8 +127,21 @@ pub enum Observation<'a> {
     Aborted,
     /// The outcome of an epoch was unknown.
     Unknown,
-    /// The assignment changed: partitions now owned.
+    /// The producer was replaced: `begin`, `abort` or `unknown` was the cause.
+    Recycled(&'static str),
+    /// The group moved partitions: `assigned`, `revoked` or `lost`.
+    Rebalanced(&'static str),
+    /// Everything assigned is restored: partitions now owned.
     Assigned(usize),
+    /// State is being restored from the changelog.
+    Restoring {
+        /// The input partition.
+        partition: i32,
+        /// Records of the changelog still to be read.
+        remaining: u64,
+    },
+    /// A partition was given back.
+    Given(i32),
     /// The state of one partition after an epoch.
     Partition {
         /// The input partition.
@@ -134,6 +153,8 @@ pub enum Observation<'a> {
         /// Committed bytes in memory alone.
         overlay_bytes: usize,
     },
+    /// All partitions have been told.
+    Seen,
 }
 
 /// Why a worker ended by itself.
@@ -145,6 +166,8 @@ pub enum Stop {
     Fenced(String),
     /// Log or disk refused.
     Failed(String),
+    /// It was told to before it had begun.
+    Asked,
 }
 
 impl std::fmt::Display for Stop {
@@ -153,6 +176,7 @@ impl std::fmt::Display for Stop {
             Self::Halted(message) => write!(f, "halted: {message}"),
             Self::Fenced(message) => write!(f, "another process has this instance name: {message}"),
             Self::Failed(message) => f.write_str(message),
+            Self::Asked => f.write_str("told to stop"),
         }
     }
 }
@@ -178,6 +202,7 @@ pub struct Worker<L: Log, S: Stage, H: Hooks<S>> {
     /// When the open transaction began; `None` while there is none.
     begun: Option<Instant>,
     written: BTreeMap<Arc<str>, u64>,
+    dead: BTreeMap<(String, String), u64>,
     flushed: Instant,
     batch: Batch,
     outputs: Vec<Output>,
@@ -194,6 +219,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             tasks: BTreeMap::new(),
             begun: None,
             written: BTreeMap::new(),
+            dead: BTreeMap::new(),
             flushed: Instant::now(),
             batch: Batch::default(),
             outputs: Vec::new(),
@@ -238,6 +264,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     /// # Errors
     /// See [`Worker::run`].
     pub fn turn(&mut self) -> Result<(), Stop> {
+        self.hooks.observe(&Observation::Turned);
         let wait = match self.begun {
             Some(begun) => self.config.epoch_interval.saturating_sub(begun.elapsed()),
             None => self.config.epoch_interval,
@@ -282,11 +309,13 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
 
     fn process(&mut self, batch: &mut Batch) -> Result<(), Stop> {
         let mut ready = Vec::new();
-        for record in batch.records.drain(..) {
+        for of_topic in batch.records.chunk_by(|one, next| one.topic == next.topic) {
             self.hooks.observe(&Observation::Read {
-                topic: &record.topic,
-                records: 1,
+                topic: &of_topic[0].topic,
+                records: of_topic.len() as u64,
             });
+        }
+        for record in batch.records.drain(..) {
             self.hooks.order(record, &mut ready);
         }
         for (partition, _) in &batch.ends {
@@ -347,8 +376,14 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         self.begin()?;
         for output in outputs.drain(..) {
             let topic = Arc::clone(&output.topic);
+            let letter = letters::source_and_reason(&output);
             match self.log.send(output) {
-                Ok(()) => *self.written.entry(topic).or_default() += 1,
+                Ok(()) => {
+                    *self.written.entry(topic).or_default() += 1;
+                    if let Some(letter) = letter {
+                        *self.dead.entry(letter).or_default() += 1;
+                    }
+                }
                 Err(LogError::Unknown(message)) => {
                     self.unknown(&Commit::default(), &message)?;
                     return Ok(false);
@@ -375,7 +410,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 Err(LogError::Fatal(message)) => return Err(Stop::Failed(message)),
                 Err(error) => {
                     tracing::warn!(%error, "transaction could not begin, replacing the producer");
-                    self.recycle()?;
+                    self.recycle("begin")?;
                 }
             }
         }
@@ -438,8 +473,10 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
         self.begun = None;
         let written = std::mem::take(&mut self.written);
+        let dead = std::mem::take(&mut self.dead);
         self.hooks.observe(&Observation::Committed {
             written: &written,
+            dead: &dead,
             process,
             commit,
         });
@@ -451,6 +488,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 overlay_bytes: task.overlay_bytes(),
             });
         }
+        self.hooks.observe(&Observation::Seen);
         if let Some(revision) = self.hooks.between_epochs(&self.stage) {
             self.tasks.values_mut().for_each(|task| task.set_revision(revision));
         }
@@ -477,15 +515,18 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     fn change(&mut self, change: Change) -> Result<(), Stop> {
         match change {
             Change::Assigned(partitions) => {
+                self.hooks.observe(&Observation::Rebalanced("assigned"));
                 for partition in &partitions {
                     self.assign(partition)?;
                 }
             }
             Change::Revoked(partitions) => {
+                self.hooks.observe(&Observation::Rebalanced("revoked"));
                 self.commit()?;
                 self.close(&partitions)?;
             }
             Change::Lost(partitions) => {
+                self.hooks.observe(&Observation::Rebalanced("lost"));
                 self.abort("partitions were lost")?;
                 self.close(&partitions)?;
             }
@@ -500,6 +541,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     fn close(&mut self, partitions: &[TopicPartition]) -> Result<(), Stop> {
         for partition in partitions {
             self.hooks.dropped(partition);
+            self.hooks.observe(&Observation::Given(partition.partition));
             if let Some(mut task) = self.tasks.remove(partition) {
                 task.aborted();
                 task.flush()?;

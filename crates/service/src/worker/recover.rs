@@ -44,6 +44,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 Ok(value) => return Ok(value),
                 Err(LogError::Retriable(message)) if begun.elapsed() < PATIENCE => {
                     tracing::warn!(error = message, what, "log did not answer, trying again");
+                    self.hooks.observe(&Observation::Turned);
                     std::thread::sleep(Duration::from_millis(200));
                 }
                 Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
@@ -135,6 +136,10 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         let mut records = Vec::new();
         let mut position = from;
         while position < bounds.end {
+            self.hooks.observe(&Observation::Restoring {
+                partition: partition.partition,
+                remaining: (bounds.end - position).unsigned_abs(),
+            });
             records.clear();
             position = reader
                 .read(Duration::from_millis(100), &mut records)
@@ -150,6 +155,19 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 )));
             }
         }
+        self.hooks.observe(&Observation::Restoring {
+            partition: partition.partition,
+            remaining: 0,
+        });
+        if position > from {
+            let (records, millis) = (position - from, begun.elapsed().as_millis());
+            tracing::info!(
+                partition = partition.partition,
+                records,
+                millis,
+                "state restored from the changelog"
+            );
+        }
         agrees(partition, task.marker(), committed)
     }
 
@@ -164,7 +182,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
                 Err(error) => {
                     tracing::warn!(%error, "abort failed, replacing the producer");
-                    self.recycle()?;
+                    self.recycle("abort")?;
                 }
             }
         }
@@ -174,6 +192,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
 
     fn rewind(&mut self) -> Result<(), Stop> {
         self.written.clear();
+        self.dead.clear();
         self.outputs.clear();
         let mut positions = Vec::new();
         for (partition, task) in &mut self.tasks {
@@ -187,9 +206,11 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     }
 
     /// Replaces the producer, however long its coordinator is away.
-    pub(super) fn recycle(&mut self) -> Result<(), Stop> {
+    pub(super) fn recycle(&mut self, cause: &'static str) -> Result<(), Stop> {
         self.begun = None;
+        self.hooks.observe(&Observation::Recycled(cause));
         loop {
+            self.hooks.observe(&Observation::Turned);
             match self.log.recycle() {
                 Ok(()) => return Ok(()),
                 Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
@@ -206,7 +227,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     pub(super) fn unknown(&mut self, epoch: &Commit, why: &str) -> Result<(), Stop> {
         tracing::warn!(why, "outcome of the transaction is unknown, comparing positions");
         self.hooks.observe(&Observation::Unknown);
-        self.recycle()?;
+        self.recycle("unknown")?;
         let partitions: Vec<TopicPartition> = epoch.partitions.iter().map(|part| part.input.clone()).collect();
         let found = self.patiently("committed offsets", |log| log.committed(&partitions))?;
         let mut came_through = 0;

@@ -32,7 +32,7 @@ use crate::{
     context,
     replay::{send::Sender, wait_until_read},
     report::{Exit, Failure, Report},
-    run::services,
+    run::{services, telemetry},
 };
 
 /// Monday 5 January 2026, 09:00 UTC: outside quiet hours, and the same for every run.
@@ -75,6 +75,7 @@ pub fn run(global: &Global, options: &Demo) -> Result<Report, Failure> {
     let stop = context::stop_switch()?;
     let ended = Arc::new(AtomicBool::new(false));
     let feed = SharedFeed::default();
+    let telemetry = telemetry(&config, &[Role::Intake, Role::Monitor, Role::Console]);
     let place = match (global.output, std::io::stdout().is_terminal()) {
         (Format::Json, _) => Place::Stderr,
         (Format::Text, true) => Place::Terminal,
@@ -87,12 +88,12 @@ pub fn run(global: &Global, options: &Demo) -> Result<Report, Failure> {
     );
     let played = std::thread::scope(|scope| {
         let served = scope.spawn({
-            let (config, backend, ended) = (&config, &backend, Arc::clone(&ended));
-            move || services(config, backend, &[Role::Intake, Role::Monitor], &ended)
+            let (config, backend, telemetry, ended) = (&config, &backend, &telemetry, Arc::clone(&ended));
+            move || services(config, backend, &[Role::Intake, Role::Monitor], &ended, telemetry)
         });
         let shown = scope.spawn({
-            let (backend, feed, ended) = (&backend, &feed, &ended);
-            move || console::run(backend, listener, feed, true, ended)
+            let (backend, feed, ended, telemetry) = (&backend, &feed, &ended, &telemetry);
+            move || console::run(backend, listener, feed, true, ended, telemetry)
         });
         let stopped = || stop.load(Ordering::Relaxed) || ended.load(Ordering::Relaxed);
         let played = play(&backend, &plan, options.speed, &stopped, &mut |rows| {

@@ -23,7 +23,7 @@ use crate::{
     cli::{Global, Replay, Role},
     context,
     report::{Exit, Failure, Report},
-    run::services,
+    run::{services, telemetry},
 };
 
 /// `waymark replay`.
@@ -65,7 +65,7 @@ pub fn run(global: &Global, options: &Replay) -> Result<Report, Failure> {
         catalogue::publish(&backend, &patterns)?;
         let services = scope.spawn({
             let (config, backend, stop) = (&config, &backend, Arc::clone(&stop));
-            move || services(config, backend, &roles, &stop)
+            move || services(config, backend, &roles, &stop, &telemetry(config, &roles))
         });
         let sent = send_file(&backend, &events, options);
         if sent.is_ok() {

@@ -1,0 +1,139 @@
+//! The binary as a user runs it.
+
+#![allow(dead_code, reason = "each test uses its part")]
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+pub fn waymark(set: &[String], words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_waymark"));
+    command.current_dir(repository()).args(words);
+    for set in set {
+        command.arg("--set").arg(set);
+    }
+    command
+}
+
+pub fn done(mut command: Command) -> Output {
+    let output = command.output().expect("the binary runs");
+    assert!(
+        output.status.success(),
+        "{command:?}\n{}\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+pub fn tap(set: &[String], topic: &str) -> Vec<Value> {
+    let output = done(waymark(set, &["tap", topic, "--all", "--reveal"]));
+    let text = String::from_utf8(output.stdout).expect("JSON lines");
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("a JSON line"))
+        .collect()
+}
+
+/// A service that is killed if the test fails.
+pub struct Running {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Running {
+    /// Watches over a process.
+    pub fn of(child: Child) -> Self {
+        let log = PathBuf::new();
+        Self { child, log }
+    }
+
+    /// Starts services in one process, with a disk and a log of their own.
+    pub fn start(set: &[String], services: &[&str], instance: &str, dir: &Path) -> Self {
+        let mut set = set.to_vec();
+        set.push(format!("service.instance={instance}"));
+        set.push(format!("service.data_dir={}", dir.join(instance).display()));
+        set.push("service.admin_listen=127.0.0.1:0".to_owned());
+        set.push("console.listen=127.0.0.1:0".to_owned());
+        let log = dir.join(format!("{}-{instance}.log", services.join("-")));
+        let file = std::fs::File::create(&log).expect("a log");
+        let words: Vec<&str> = std::iter::once("run").chain(services.iter().copied()).collect();
+        let child = waymark(&set, &words).stdout(Stdio::null()).stderr(file).spawn();
+        let child = child.expect("the binary runs");
+        Self { child, log }
+    }
+
+    /// Ends it at once.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Asks it to end; returns its exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        let pid = i32::try_from(self.child.id()).expect("a process id");
+        // SAFETY: the process is our own child and not yet waited for.
+        assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+        self.child.wait().expect("it ends").code()
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The address in the log line with this message; waits for it.
+    pub fn address(&self, message: &str) -> String {
+        let until = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < until {
+            for line in self.log().lines() {
+                let line: Value = serde_json::from_str(line).unwrap_or_default();
+                if line["message"] == message {
+                    return line["address"].as_str().expect("an address").to_owned();
+                }
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("no line {message:?} in:\n{}", self.log());
+    }
+}
+
+/// Status and body of a page.
+pub fn get(address: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("somebody listens");
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+    )
+    .expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    let status = answer.get(9..12).and_then(|status| status.parse().ok());
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    (status.expect("a status"), body.to_owned())
+}
+
+/// Waits until something holds.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(90);
+    while !holds() {
+        assert!(Instant::now() < until, "not in time: {what}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
