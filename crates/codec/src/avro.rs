@@ -105,6 +105,17 @@ pub fn decode_event(value: &[u8]) -> Result<Event, Refusal> {
     Ok(event)
 }
 
+/// Reads an event without mark and fingerprint, as a registry's framing carries it.
+///
+/// # Errors
+/// As [`decode_event`].
+pub(crate) fn decode_datum(datum: &[u8]) -> Result<Event, Refusal> {
+    let mut reader = Reader::new(datum, 0);
+    let event = read_event(&mut reader)?;
+    reader.end()?;
+    Ok(event)
+}
+
 /// Appends mark and fingerprint.
 pub(crate) fn head(out: &mut Vec<u8>, fingerprint: u64) {
     out.extend_from_slice(&MARK);

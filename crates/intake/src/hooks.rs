@@ -73,6 +73,9 @@ impl Ticker {
 
 /// `intake.clock = wall`: about once a second, how far this worker's partitions have been read.
 pub struct WallClock {
+    stage: Arc<Intake>,
+    /// Told to stop before a schema could be had: nothing more is processed, so that nothing is refused for its lack.
+    waits: bool,
     ticker: Ticker,
     progress: Progress,
     ticked: Option<Millis>,
@@ -84,8 +87,11 @@ pub struct WallClock {
 impl WallClock {
     /// Ticks for a timeline of `partitions`, fed by `inputs` raw partitions in all.
     #[must_use]
-    pub fn new(timeline: Arc<str>, partitions: i32, inputs: i32, probe: Probe) -> Self {
+    pub fn new(stage: Arc<Intake>, partitions: i32, inputs: i32, probe: Probe) -> Self {
+        let timeline = Arc::clone(&stage.timeline);
         Self {
+            stage,
+            waits: false,
             ticker: Ticker::new(timeline, partitions, inputs),
             progress: Progress::default(),
             ticked: None,
@@ -105,6 +111,10 @@ impl Hooks<Intake> for WallClock {
     }
 
     fn order(&mut self, record: Record, ready: &mut Vec<Record>) {
+        self.waits |= !fetched(&self.stage, &record, &self.probe);
+        if self.waits {
+            return;
+        }
         self.progress.read(&record.topic, record.partition, record.timestamp);
         ready.push(record);
     }
@@ -119,7 +129,8 @@ impl Hooks<Intake> for WallClock {
 
     fn turn(&mut self, now: Millis, outputs: &mut Vec<Output>) {
         self.now = now;
-        if self.ticker.owned == 0 || self.ticked.is_some_and(|before| now.since(before) < EVERY) {
+        // A tick would say that what waits has been read.
+        if self.waits || self.ticker.owned == 0 || self.ticked.is_some_and(|before| now.since(before) < EVERY) {
             return;
         }
         self.ticked = Some(now);
@@ -152,6 +163,8 @@ pub struct EventClock {
     now: Millis,
     /// The last whole second told to all partitions.
     second: Millis,
+    /// As [`WallClock`]'s.
+    waits: bool,
     /// A second member was refused: it holds the clock and is named in the log.
     refused: bool,
     probe: Probe,
@@ -170,6 +183,7 @@ impl EventClock {
             planned: VecDeque::new(),
             now: Millis::MIN,
             second: Millis::MIN,
+            waits: false,
             refused: false,
             probe,
         }
@@ -214,6 +228,10 @@ impl Hooks<Intake> for EventClock {
     }
 
     fn order(&mut self, record: Record, ready: &mut Vec<Record>) {
+        self.waits |= !fetched(&self.stage, &record, &self.probe);
+        if self.waits {
+            return;
+        }
         let of = TopicPartition {
             topic: Arc::clone(&record.topic),
             partition: record.partition,
@@ -270,6 +288,12 @@ impl Hooks<Intake> for EventClock {
         tell(&mut stage.take_counters(), &self.probe);
         None
     }
+}
+
+/// Has the schema that the record needs, if it needs one.
+fn fetched(stage: &Intake, record: &Record, probe: &Probe) -> bool {
+    let registry = stage.registry.as_ref();
+    registry.is_none_or(|registry| registry.prefetch(record, probe))
 }
 
 fn tell(counters: &mut Counters, probe: &Probe) {

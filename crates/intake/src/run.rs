@@ -8,20 +8,21 @@ use service::{
     config::Config,
     dead_letters, run_workers,
     telemetry::Telemetry,
+    topics::Names,
     until_answered,
     worker::{Stop, Worker},
     worker_config,
 };
 use stream::Statefulness;
 
-use crate::{Clock, EventClock, Intake, KeepText, Keys, Redactor, Rules, Texts, WallClock};
+use crate::{Clock, EventClock, Intake, KeepText, Keys, Redactor, Registry, Rules, Texts, WallClock};
 
 /// The service's name in groups, ids and metrics.
 pub const SERVICE: &str = "intake";
 
 /// The stage as the configuration wants it; `secret` is the key of customer pseudonyms.
 #[must_use]
-pub fn stage(config: &Config, names: &service::topics::Names, secret: &[u8]) -> Intake {
+pub fn stage(config: &Config, names: &Names, secret: &[u8], registry: Option<Registry>) -> Intake {
     let words = |key: &str| -> Vec<String> {
         let words = config
             .text(key)
@@ -56,6 +57,12 @@ pub fn stage(config: &Config, names: &service::topics::Names, secret: &[u8]) -> 
         timeline: Arc::from(names.timeline()),
         sentiment: Arc::from(names.topic("journey.sentiment")),
         texts: Texts::default(),
+        types: words("intake.types")
+            .iter()
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(theirs, ours)| (theirs.trim().to_owned(), ours.trim().to_owned()))
+            .collect(),
+        registry: registry.map(Arc::new),
         counters: Mutex::default(),
         clock,
         raw_prefix: names.topic("journey.events."),
@@ -70,12 +77,13 @@ pub fn run<B: Backend>(
     config: &Config,
     backend: &B,
     secret: &[u8],
-    stop: &AtomicBool,
+    stop: &Arc<AtomicBool>,
     telemetry: &Telemetry,
 ) -> Result<(), Stop> {
     let names = backend.names();
     let raw = names.all_raw();
-    let stage = Arc::new(stage(config, names, secret));
+    let registry = Registry::of(config, stop).map_err(Stop::Failed)?;
+    let stage = Arc::new(stage(config, names, secret, registry));
     // A replay is merged by one worker.
     let members = if stage.clock == Clock::Events {
         1
@@ -108,7 +116,7 @@ pub fn run<B: Backend>(
         let settings = worker_config(config, backend, SERVICE, Statefulness::None, dead_letters(SERVICE));
         match stage.clock {
             Clock::Wall => {
-                let hooks = WallClock::new(Arc::clone(&stage.timeline), timeline, inputs, probe);
+                let hooks = WallClock::new(Arc::clone(&stage), timeline, inputs, probe);
                 Worker::new(log, Arc::clone(&stage), hooks, settings).run(stop)
             }
             Clock::Events => {

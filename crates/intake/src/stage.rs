@@ -1,20 +1,20 @@
-//! One raw record to one record of the timeline.
+//! One raw record to the events of the timeline that it holds, most often one.
 
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
-use codec::Published as _;
+use codec::{NoRegistry, Published as _, Raw, Reading, Schemas, read_raw};
 use event::{Event, EventRef, EventSentiment, Millis, Modality, Role, Score, Sentiment};
 use sentiment::{Input, LANGUAGES, Scorer, Scratch};
 use stream::{Corrupt, Cx, Output, Record, Reject, Routed, RowWriter, Rows, Stage};
 
 use service::{refused, ticks::Progress};
 
-use crate::{Arrival, Clock, Keys, Prepared, Redactor, Rules, clamp, prepare, strongest};
+use crate::{Arrival, Clock, Keys, Prepared, Redactor, Registry, Rules, clamp, prepare, strongest};
 
-/// The stage: reads canonical JSON and Avro single-object encoding, validates, normalises, and chooses the key. Has no state.
+/// The stage: reads every accepted format, validates, normalises, scores, and chooses the key. Has no state.
 pub struct Intake {
     /// The secret of customer keys.
     pub keys: Keys,
@@ -32,8 +32,21 @@ pub struct Intake {
     pub clock: Clock,
     /// What stands before the suffix of a raw topic, as `journey.events.`.
     pub raw_prefix: String,
+    /// Names of foreign types in the vocabulary.
+    pub types: BTreeMap<String, String>,
+    /// Where the schemas of framed records come from.
+    pub registry: Option<Arc<Registry>>,
     /// What was counted since it was last asked.
     pub counters: Mutex<Counters>,
+}
+
+/// An event of a raw record, and the customer key it goes to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Keyed {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The event, ready for the timeline but for its score.
+    pub prepared: Prepared,
 }
 
 /// What intake counts of events.
@@ -68,14 +81,11 @@ impl Counters {
     }
 }
 
-/// A first byte of Avro single-object encoding.
-const AVRO: u8 = 0xc3;
-
 impl Stage for Intake {
-    type Input = Box<Prepared>;
+    type Input = Vec<Keyed>;
     type State = ();
 
-    fn decode(&self, record: &Record) -> Result<Routed<Box<Prepared>>, Reject> {
+    fn decode(&self, record: &Record) -> Result<Routed<Vec<Keyed>>, Reject> {
         let value = record.value.as_deref().unwrap_or_default();
         if let Some(progress) = Progress::decode(value) {
             return match self.clock {
@@ -90,76 +100,53 @@ impl Stage for Intake {
                 )),
             };
         }
-        let read = match value.iter().find(|byte| !byte.is_ascii_whitespace()) {
-            Some(&AVRO) => codec::decode_event(value),
-            Some(b'{' | 0xef) | None => codec::read_event(value),
-            Some(_) => {
-                return Err(reject("decode", "format_unknown", "neither JSON nor Avro"));
-            }
+        let raw = Raw {
+            value,
+            headers: &record.headers,
+            arrived: record.timestamp,
         };
-        let event = read.map_err(refused)?;
+        let schemas: &dyn Schemas = match &self.registry {
+            Some(registry) => &**registry,
+            None => &NoRegistry,
+        };
+        let readings = read_raw(&raw, &self.types, schemas).map_err(refused)?;
         let position = format!("{}/{}/{}", record.topic, record.partition, record.offset);
         let topic = record
             .topic
             .strip_prefix(self.raw_prefix.as_str())
             .unwrap_or(&record.topic);
-        let arrival = Arrival {
-            topic,
-            position: &position,
-            index: 0,
-            timestamp: record.timestamp,
-            // Times are clamped when the record is processed, by the clock of that moment.
-            now: Millis(i64::MAX),
-        };
-        let time = Some(event.time);
-        let prepared = prepare(event, time, &arrival, &self.rules, &self.redactor)?;
-        let Some(identifier) = strongest(&prepared.event.identifiers) else {
-            return Err(reject("validate", "identifier_missing", "no identifier is left"));
-        };
-        let key = self.keys.key(&prepared.event.tenant, identifier).into_bytes();
-        Ok(Routed::Event {
-            key,
-            time: prepared.event.time,
-            input: Box::new(prepared),
-        })
+        let mut events = Vec::with_capacity(readings.len());
+        for (index, Reading { event, has_time }) in readings.into_iter().enumerate() {
+            let arrival = Arrival {
+                topic,
+                position: &position,
+                index,
+                timestamp: record.timestamp,
+                // Times are clamped when the record is processed, by the clock of that moment.
+                now: Millis(i64::MAX),
+            };
+            let time = has_time.then_some(event.time);
+            let prepared = prepare(event, time, &arrival, &self.rules, &self.redactor)?;
+            let Some(identifier) = strongest(&prepared.event.identifiers) else {
+                return Err(reject("validate", "identifier_missing", "no identifier is left"));
+            };
+            let key = self.keys.key(&prepared.event.tenant, identifier).into_bytes();
+            events.push(Keyed { key, prepared });
+        }
+        match events.first() {
+            Some(first) => Ok(Routed::Event {
+                key: first.key.clone(),
+                time: first.prepared.event.time,
+                input: events,
+            }),
+            // A batch of no calls says nothing.
+            None => Ok(Routed::Ignore),
+        }
     }
 
-    fn on_event(&self, (): &mut (), mut prepared: Box<Prepared>, cx: &mut Cx<'_>) {
-        clamp(&mut prepared.event, cx.now);
-        let score = self.texts.score(&prepared);
-        prepared.event.sentiment = score.as_ref().map(|score| EventSentiment {
-            label: score.label,
-            score: score.score,
-            confidence: score.confidence,
-            lang: score.lang.clone(),
-            signals: score.signals.clone(),
-        });
-        let mut value = Vec::with_capacity(256);
-        codec::encode_event(&prepared.event, &mut value);
-        let index = cx.outputs.len();
-        let source = format!("{}/{}/{}/{index}", cx.topic, cx.partition, cx.offset);
-        let mut headers = vec![("waymark-source".to_owned(), Some(source.into_bytes()))];
-        if let Some(trace) = &prepared.event.trace {
-            headers.push(("traceparent".to_owned(), Some(trace.traceparent.clone().into_bytes())));
-            if let Some(state) = &trace.tracestate {
-                headers.push(("tracestate".to_owned(), Some(state.clone().into_bytes())));
-            }
-        }
-        cx.outputs.push(Output {
-            topic: self.timeline.clone(),
-            partition: None,
-            timestamp: Some(cx.now),
-            key: Some(cx.key.to_vec()),
-            value: Some(value),
-            headers,
-        });
-        self.counters.lock().unwrap_or_else(PoisonError::into_inner).count(
-            &prepared.event,
-            prepared.redactions,
-            score.as_ref(),
-        );
-        if let Some(score) = score {
-            self.publish_score(score, &prepared.event, cx);
+    fn on_event(&self, (): &mut (), events: Vec<Keyed>, cx: &mut Cx<'_>) {
+        for (index, event) in events.into_iter().enumerate() {
+            self.publish(event, index, cx);
         }
     }
 
@@ -177,6 +164,45 @@ impl Stage for Intake {
 }
 
 impl Intake {
+    fn publish(&self, event: Keyed, index: usize, cx: &mut Cx<'_>) {
+        let Keyed { key, mut prepared } = event;
+        clamp(&mut prepared.event, cx.now);
+        let score = self.texts.score(&prepared);
+        prepared.event.sentiment = score.as_ref().map(|score| EventSentiment {
+            label: score.label,
+            score: score.score,
+            confidence: score.confidence,
+            lang: score.lang.clone(),
+            signals: score.signals.clone(),
+        });
+        let mut value = Vec::with_capacity(256);
+        codec::encode_event(&prepared.event, &mut value);
+        let source = format!("{}/{}/{}/{index}", cx.topic, cx.partition, cx.offset);
+        let mut headers = vec![("waymark-source".to_owned(), Some(source.into_bytes()))];
+        if let Some(trace) = &prepared.event.trace {
+            headers.push(("traceparent".to_owned(), Some(trace.traceparent.clone().into_bytes())));
+            if let Some(state) = &trace.tracestate {
+                headers.push(("tracestate".to_owned(), Some(state.clone().into_bytes())));
+            }
+        }
+        cx.outputs.push(Output {
+            topic: self.timeline.clone(),
+            partition: None,
+            timestamp: Some(cx.now),
+            key: Some(key.clone()),
+            value: Some(value),
+            headers,
+        });
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner).count(
+            &prepared.event,
+            prepared.redactions,
+            score.as_ref(),
+        );
+        if let Some(score) = score {
+            self.publish_score(score, &prepared.event, key, cx);
+        }
+    }
+
     /// What was counted since the last call.
     #[must_use]
     pub fn take_counters(&self) -> Counters {
@@ -189,11 +215,11 @@ impl Intake {
         self.texts.scorer.version()
     }
 
-    fn publish_score(&self, score: Score, event: &Event, cx: &mut Cx<'_>) {
+    fn publish_score(&self, score: Score, event: &Event, key: Vec<u8>, cx: &mut Cx<'_>) {
         let text = event.text.as_ref();
         let sentiment = Sentiment {
             tenant: event.tenant.clone(),
-            customer: String::from_utf8_lossy(cx.key).into_owned(),
+            customer: String::from_utf8_lossy(&key).into_owned(),
             text_ref: EventRef {
                 id: event.id.clone(),
                 source: event.source.clone(),
@@ -212,7 +238,7 @@ impl Intake {
             topic: self.sentiment.clone(),
             partition: None,
             timestamp: Some(cx.now),
-            key: Some(cx.key.to_vec()),
+            key: Some(key),
             value: Some(sentiment.encode()),
             headers: Vec::new(),
         });

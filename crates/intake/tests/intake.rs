@@ -27,6 +27,8 @@ fn stage() -> Arc<Intake> {
         timeline: Arc::from("journey.timeline"),
         sentiment: Arc::from("journey.sentiment"),
         texts: Texts::default(),
+        types: Default::default(),
+        registry: None,
         counters: Default::default(),
         clock: Clock::Wall,
         raw_prefix: "journey.events.".to_owned(),

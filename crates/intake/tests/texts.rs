@@ -17,6 +17,8 @@ fn outputs(event: &str) -> Vec<Output> {
         timeline: Arc::from("journey.timeline"),
         sentiment: Arc::from("journey.sentiment"),
         texts: Texts::default(),
+        types: Default::default(),
+        registry: None,
         counters: Default::default(),
         clock: Clock::Wall,
         raw_prefix: "journey.events.".to_owned(),
@@ -103,4 +105,26 @@ fn an_agents_text_is_not_scored() {
     assert_eq!(outputs.len(), 1);
     let event = codec::decode_event(outputs[0].value.as_deref().expect("a value")).expect("an event");
     assert_eq!(event.sentiment, None);
+}
+
+#[test]
+fn a_batch_of_calls_becomes_events_under_their_own_keys() {
+    let batch = r#"{"sentAt":"2026-11-21T13:10:00Z","batch":[
+        {"type":"track","event":"Cart Viewed","messageId":"1","userId":"u","originalTimestamp":"2026-11-21T13:09:59Z","properties":{"cart_id":"k"}},
+        {"type":"page","anonymousId":"d","originalTimestamp":"2026-11-21T13:09:58Z","properties":{"url":"https://x/y"}}]}"#;
+    let outputs = outputs(batch);
+    let events: Vec<event::Event> = outputs
+        .iter()
+        .map(|output| codec::decode_event(output.value.as_deref().expect("a value")).expect("an event"))
+        .collect();
+    let ids: Vec<&str> = events.iter().map(|event| event.id.as_str()).collect();
+    assert_eq!(
+        ids,
+        ["1", "journey.events.chat/3/41#1"],
+        "a call without an id gets one from its place"
+    );
+    assert_eq!(events[1].kind, "page.viewed");
+    let keys: Vec<&[u8]> = outputs.iter().filter_map(|output| output.key.as_deref()).collect();
+    assert!(keys[0].starts_with(b"c.") && keys[1].starts_with(b"d."), "{keys:?}");
+    assert_eq!(events[0].time, AT.plus(-1000), "the sender's clock is set right");
 }

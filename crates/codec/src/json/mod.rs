@@ -4,4 +4,5 @@ mod read;
 mod write;
 
 pub use read::read_event;
+pub(crate) use read::{NO_TIME, event_of, object};
 pub use write::{event_json, time};

@@ -17,6 +17,21 @@ const MAX_DEPTH: usize = 16;
 /// `empty`, `too_large`, `too_deep`, `not_utf8`, `json_malformed` with line and column, `field_missing`, `field_invalid` or
 /// `time_invalid` with the field.
 pub fn read_event(value: &[u8]) -> Result<Event, Refusal> {
+    let event = event_of(&object(value)?)?;
+    if event.time == NO_TIME {
+        return Err(missing("time"));
+    }
+    Ok(event)
+}
+
+/// Stands for a time that the sender left out.
+pub(crate) const NO_TIME: Millis = Millis::MIN;
+
+/// Reads one JSON object.
+///
+/// # Errors
+/// `empty`, `too_large`, `too_deep`, `not_utf8`, `json_malformed` with line and column, or `format_unknown`.
+pub(crate) fn object(value: &[u8]) -> Result<Map<String, Value>, Refusal> {
     if value.is_empty() {
         return Err(Refusal::new("empty", "the record has no value"));
     }
@@ -39,9 +54,14 @@ pub fn read_event(value: &[u8]) -> Result<Event, Refusal> {
         let message = format!("not JSON: line={} column={}", error.line(), error.column());
         Refusal::new("json_malformed", message)
     })?;
-    let Value::Object(root) = &root else {
-        return Err(Refusal::new("format_unknown", "not a JSON object"));
-    };
+    match root {
+        Value::Object(root) => Ok(root),
+        _ => Err(Refusal::new("format_unknown", "not a JSON object")),
+    }
+}
+
+/// Reads the members of a canonical event; [`NO_TIME`] where there is none.
+pub(crate) fn event_of(root: &Map<String, Value>) -> Result<Event, Refusal> {
     let at = At { path: "", map: root };
     let (mut identifiers, mut items) = (Vec::new(), Vec::new());
     for one in at.maps("identifiers")? {
@@ -62,7 +82,7 @@ pub fn read_event(value: &[u8]) -> Result<Event, Refusal> {
         id: at.needed("id")?,
         source: at.needed("source")?,
         kind: at.needed("type")?,
-        time: at.time("time")?.ok_or_else(|| missing("time"))?,
+        time: at.time("time")?.unwrap_or(NO_TIME),
         received: at.time("received")?,
         original_time: None,
         tenant: at.text("tenant")?.unwrap_or_default(),

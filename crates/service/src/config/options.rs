@@ -168,6 +168,26 @@ pub const OPTIONS: &[Opt] = &[
         "query parameters that addresses keep, comma-separated",
     ),
     output(
+        "intake.types",
+        "",
+        Text,
+        "names of foreign types in the vocabulary, as `com.shop.order.v1=order.completed`, comma-separated",
+    ),
+    option(
+        "registry.url",
+        "",
+        Text,
+        "schema registry, for records in Confluent's framings",
+    ),
+    option("registry.username", "", Text, "its user"),
+    option("registry.password_file", "", Text, "file with the user's password"),
+    option(
+        "registry.ca_file",
+        "",
+        Text,
+        "PEM file with the authority to trust, where it is a private one",
+    ),
+    output(
         "identity.placeholders",
         "",
         Text,

@@ -297,6 +297,14 @@ pub const METRICS: &[Metric] = &[
         "1 for each model in use",
     ),
     metric(
+        "waymark_schema_fetches_total",
+        Counter,
+        &["result"],
+        INTAKE,
+        &[&["fetched"], &["failed"], &["unknown"], &["unusable"]],
+        "questions to the registry: fetched, failed, unknown, unusable; **WaymarkRegistryDown**: failures, none fetched, 5 min",
+    ),
+    metric(
         "waymark_http_request_seconds",
         Seconds,
         &["route", "status"],
