@@ -24,7 +24,7 @@ demo: ## Watch interventions happen: everything in one process, with generated c
 	@exec "$(CARGO_TARGET_DIR)/debug/waymark" demo $(ARGS)
 
 .PHONY: test
-test: setup check-style kafka-jars ## Everything, on a real Kafka; what CI runs
+test: setup check-style kafka-jars examples-venv ## Everything, on a real Kafka; what CI runs
 	WAYMARK_REQUIRE_KAFKA=1 cargo test --workspace
 	@bash tests/setup/budgets.sh
 
@@ -39,8 +39,14 @@ check-style:
 	cargo clippy --workspace --all-targets -- -D warnings
 
 .PHONY: e2e
-e2e: kafka-jars ## Against a real Kafka, from jars
-	WAYMARK_REQUIRE_KAFKA=1 cargo test -p testkit -p kafka -p intake -p waymark
+e2e: kafka-jars examples-venv ## Against a real Kafka, from jars
+	WAYMARK_REQUIRE_KAFKA=1 cargo test -p testkit -p kafka -p intake -p waymark -p chat-service
+
+.PHONY: examples-venv
+examples-venv:
+	@target/venv-examples/bin/python -c 'import confluent_kafka, fastavro' 2>/dev/null || { \
+	  echo "Fetching the Python example's packages."; \
+	  python3 -m venv target/venv-examples && target/venv-examples/bin/pip install -q --disable-pip-version-check -r examples/chat-python/requirements.txt; }
 
 .PHONY: kafka-jars
 kafka-jars:

@@ -13,6 +13,8 @@ want pkg-config pkg-config
 want make make
 if [ "${1:-all}" != build ]; then
   want mvn maven
+  want python3 python3
+  python3 -c 'import ensurepip, venv' 2>/dev/null || needed+=(python3-venv)
   # Kafka 4 needs Java 17 or newer.
   java_version=$({ java -version 2>&1 || true; } | sed -nE 's/.*version "([0-9]+).*/\1/p' | head -1)
   [ "${java_version:-0}" -ge 17 ] || needed+=(default-jre-headless)

@@ -3,12 +3,10 @@
 
 mod binary;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use binary::{Running, done, eventually, get, tap, waymark};
-use kafka::{KafkaConfig, Publisher};
+use binary::{Producer, Running, done, eventually, get, tap, waymark};
 use serde_json::{Value, json};
-use stream::Output;
 use testkit::broker::Kafka;
 
 const PATTERN: &str = r#"
@@ -54,27 +52,6 @@ fn event(customer: &str, kind: &str) -> Vec<u8> {
         "identifiers": [{ "kind": "customer", "value": customer }], "attributes": attributes,
     });
     event.to_string().into_bytes()
-}
-
-struct Producer(Publisher);
-
-impl Producer {
-    fn open(brokers: &str) -> Self {
-        Self(Publisher::open(&KafkaConfig::new(brokers, "", "live-producer")).expect("a producer"))
-    }
-
-    /// Without a key, as many senders do.
-    fn send(&mut self, value: Vec<u8>) {
-        let output = Output {
-            topic: Arc::from("journey.events.web"),
-            partition: None,
-            timestamp: None,
-            key: None,
-            value: Some(value),
-            headers: Vec::new(),
-        };
-        self.0.publish(&[output]).expect("sent");
-    }
 }
 
 fn metric(admin: &str, series: &str) -> Option<f64> {
@@ -134,11 +111,11 @@ fn what_does_not_happen_is_noticed_with_no_further_event() {
     assert_eq!(get(&admin, "/startupz").0, 200);
 
     let mut producer = Producer::open(kafka.address());
-    producer.send(event("anna", "checkout.started"));
-    producer.send(b"hello".to_vec());
-    producer.send(event("bert", "checkout.started"));
+    producer.send("web", event("anna", "checkout.started"));
+    producer.send("web", b"hello".to_vec());
+    producer.send("web", event("bert", "checkout.started"));
     std::thread::sleep(Duration::from_secs(1));
-    producer.send(event("bert", "order.completed"));
+    producer.send("web", event("bert", "order.completed"));
 
     let matches = "waymark_pattern_matches_total{pattern=\"live-hesitation\",service=\"monitor\",version=\"1\"}";
     eventually("the absence fires", || metric(&admin, matches) == Some(1.0));

@@ -6,11 +6,14 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
-    process::{Child, Command, Output, Stdio},
+    process::{self, Child, Command, Stdio},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use kafka::{KafkaConfig, Publisher};
 use serde_json::Value;
+use stream::Output;
 
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -25,7 +28,7 @@ pub fn waymark(set: &[String], words: &[&str]) -> Command {
     command
 }
 
-pub fn done(mut command: Command) -> Output {
+pub fn done(mut command: Command) -> process::Output {
     let output = command.output().expect("the binary runs");
     assert!(
         output.status.success(),
@@ -135,5 +138,33 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     while !holds() {
         assert!(Instant::now() < until, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// A live producer.
+pub struct Producer(Publisher);
+
+impl Producer {
+    /// Connects.
+    pub fn open(brokers: &str) -> Self {
+        Self(Publisher::open(&KafkaConfig::new(brokers, "", "live-producer")).expect("a producer"))
+    }
+
+    /// Sends to a raw topic, without a key, as many senders do.
+    pub fn send(&mut self, channel: &str, value: Vec<u8>) {
+        self.publish(&format!("journey.events.{channel}"), value, Vec::new());
+    }
+
+    /// Sends to any topic.
+    pub fn publish(&mut self, topic: &str, value: Vec<u8>, headers: Vec<stream::Header>) {
+        let output = Output {
+            topic: Arc::from(topic),
+            partition: None,
+            timestamp: None,
+            key: None,
+            value: Some(value),
+            headers,
+        };
+        self.0.publish(&[output]).expect("sent");
     }
 }
