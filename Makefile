@@ -24,7 +24,7 @@ demo: ## Watch interventions happen: everything in one process, with generated c
 	@exec "$(CARGO_TARGET_DIR)/debug/waymark" demo $(ARGS)
 
 .PHONY: test
-test: setup check-style kafka-jars examples-venv ## Everything, on a real Kafka; what CI runs
+test: setup check-style check-deploy kafka-jars examples-venv ## Everything, on a real Kafka; what CI runs
 	WAYMARK_REQUIRE_KAFKA=1 cargo test --workspace
 	@bash tests/setup/budgets.sh
 
@@ -37,6 +37,12 @@ check: check-style ## The quick loop, no broker: format, clippy, unit, golden, p
 check-style:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+
+.PHONY: check-deploy
+check-deploy: ## Validates compose file, alerts and their tests, as far as that goes without a Docker daemon
+	docker-compose --profile obs config -q
+	promtool check config deploy/prometheus/prometheus.yml >/dev/null
+	promtool test rules deploy/prometheus/waymark.rules.test.yml
 
 .PHONY: e2e
 e2e: kafka-jars examples-venv ## Against a real Kafka, from jars

@@ -13,6 +13,8 @@ want pkg-config pkg-config
 want make make
 if [ "${1:-all}" != build ]; then
   want mvn maven
+  want promtool prometheus
+  want docker-compose docker-compose
   want python3 python3
   python3 -c 'import ensurepip, venv' 2>/dev/null || needed+=(python3-venv)
   # Kafka 4 needs Java 17 or newer.

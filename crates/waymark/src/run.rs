@@ -118,6 +118,12 @@ pub fn services<B: Backend>(
             Role::Console => {
                 let address = config.text("console.listen");
                 let listener = service::http::listen("console.listen", address).map_err(Stop::Failed)?;
+                let is_inside = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
+                if !is_inside && !config.is_on("http.tls_upstream") {
+                    return Err(Stop::Failed(format!(
+                        "console.listen: {address}: not a loopback address; put a proxy with TLS in front and set http.tls_upstream = true"
+                    )));
+                }
                 console::run(backend, listener, &SharedFeed::default(), false, stop, telemetry)
             }
             Role::Monitor => monitor::run(config, backend, stop, telemetry),

@@ -262,6 +262,12 @@ pub const OPTIONS: &[Opt] = &[
         "`host:port` of the console's page; it shows no identifiers, and asks nobody who they are",
     ),
     option(
+        "http.tls_upstream",
+        "false",
+        Switch,
+        "a proxy in front ends TLS and asks who is there; without it the page listens on loopback addresses alone",
+    ),
+    option(
         "privacy.key_secret_file",
         "",
         Text,
