@@ -9,7 +9,7 @@ use std::{
 use intake::{Clock, Intake, Keys, Redactor, Rules, Texts};
 use kafka::{Admin, From, KafkaConfig, KafkaLog, Publisher, Tail};
 use service::worker::{Start, Worker, WorkerConfig};
-use stream::{Millis, Output, Record, Statefulness, TopicPartition};
+use stream::{Millis, Output, Record, SnapshotRule, Statefulness, TopicPartition};
 use testkit::{
     broker::Kafka,
     memory::{Broker, Disk, Fuse, MemoryLog},
@@ -47,6 +47,10 @@ fn config() -> WorkerConfig {
         state: Statefulness::None,
         cached_keys: 20,
         changelog_topic: None,
+        snapshots: SnapshotRule {
+            after: 1 << 25,
+            chunk: 1 << 20,
+        },
         start: Start::Earliest,
         dead_letters: service::dead_letters("intake"),
         open_db: Box::new(move |of: &TopicPartition| Ok(Box::new(disk.open(of, &Fuse::default())))),

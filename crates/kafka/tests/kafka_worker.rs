@@ -9,7 +9,7 @@ use std::{
 
 use kafka::{Admin, From, KafkaConfig, KafkaLog, Publisher, Tail};
 use service::worker::{Start, Worker, WorkerConfig};
-use stream::{Log, LogError, Millis, Output, Record, Statefulness, TopicPartition};
+use stream::{Log, LogError, Millis, Output, Record, SnapshotRule, Statefulness, TopicPartition};
 use testkit::{
     broker::Kafka,
     memory::{Broker, Disk, Fuse, MemoryLog},
@@ -30,6 +30,10 @@ fn worker_config(disk: Disk, start: Start) -> WorkerConfig {
         state: Statefulness::Keyed,
         cached_keys: 20,
         changelog_topic: Some(Arc::from("log")),
+        snapshots: SnapshotRule {
+            after: 3000,
+            chunk: 400,
+        },
         start,
         dead_letters: Arc::new(dead_letter),
         open_db: Box::new(move |of: &TopicPartition| Ok(Box::new(disk.open(of, &Fuse::default())))),

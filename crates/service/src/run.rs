@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use stream::{DeadLetters, LogError, Millis, Statefulness};
+use stream::{DeadLetters, LogError, Millis, SnapshotRule, Statefulness};
 
 use crate::{
     backend::Backend,
@@ -51,6 +51,10 @@ pub fn worker_config<B: Backend>(
         changelog_topic: (state == Statefulness::Keyed)
             .then(|| backend.changelog(service))
             .flatten(),
+        snapshots: SnapshotRule {
+            after: config.number("state.snapshot_bytes").unsigned_abs(),
+            chunk: 1 << 20,
+        },
         start: match (state, config.text("intake.start")) {
             // Only intake may leave out what came before it; the timeline is read whole.
             (Statefulness::None, "latest") => Start::Latest,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 use service::worker::{Start, Stop, Worker, WorkerConfig};
-use stream::{Millis, Output, Statefulness, TopicPartition};
+use stream::{Log as _, Millis, Output, SnapshotRule, Statefulness, TopicPartition};
 use testkit::{
     memory::{Broker, Disk, Fuse, MemoryLog},
     waiting::{Waiting, dead_letter},
@@ -24,6 +24,7 @@ fn worker(broker: &Broker, fuse: &Fuse, disk: &Disk, window: i64) -> TestWorker 
         state: Statefulness::Keyed,
         cached_keys: 2,
         changelog_topic: Some(Arc::from("log")),
+        snapshots: SnapshotRule { after: 150, chunk: 40 },
         start: Start::Earliest,
         dead_letters: Arc::new(dead_letter),
         open_db: Box::new(move |of: &TopicPartition| Ok(Box::new(disk.open(of, &disk_fuse)))),
@@ -64,6 +65,7 @@ fn outputs(broker: &Broker) -> Vec<(i32, String, String)> {
         .collect()
 }
 
+/// Some are long enough for snapshots and trims.
 fn history() -> impl Strategy<Value = Vec<(String, i64)>> {
     let step = (0..10u8, 0..3u8, 0..30i64, 0..40i64);
     proptest::collection::vec(step, 1..25).prop_map(|steps| {
@@ -155,6 +157,97 @@ fn a_second_member_takes_over_and_nothing_is_said_twice() {
             "y: late after 1 at 51"
         ]
     );
+}
+
+/// Events of ten customers, and ticks between.
+fn long_history(events: i64) -> Vec<(String, i64)> {
+    let mut history = vec![("tick - 0".to_owned(), 0)];
+    for number in 0..events {
+        let at = number * 10;
+        let kind = if number % 7 == 0 { "b" } else { "a" };
+        history.push((format!("{kind} k{} {at}", number % 10), at));
+        if number % 5 == 4 {
+            history.push((format!("tick - {at}"), at));
+        }
+    }
+    history
+}
+
+/// First offset still there, and records from there on.
+fn changelog(broker: &Broker) -> (i64, usize) {
+    let mut log = MemoryLog::join(broker, &Fuse::default(), "other", &[], Some("log"));
+    let of = TopicPartition {
+        topic: Arc::from("log"),
+        partition: 0,
+    };
+    let start = log.bounds(&of).expect("it is there").start;
+    let left = broker
+        .read("log")
+        .iter()
+        .filter(|record| record.offset >= start)
+        .count();
+    (start, left)
+}
+
+#[test]
+fn a_changelog_stays_short_and_restores_from_its_snapshot() {
+    let (short, long) = (long_history(120), long_history(400));
+    let mut lengths = Vec::new();
+    for history in [&short, &long] {
+        let broker = broker(history);
+        let turns = history.len() + 5;
+        drain(&mut worker(&broker, &Fuse::default(), &Disk::default(), 0), turns).expect("no faults");
+        let (start, left) = changelog(&broker);
+        assert!(start > 0, "it was trimmed");
+        lengths.push(left);
+    }
+    assert!(
+        lengths[1] < lengths[0] * 2,
+        "more than three times the events, and no longer: {lengths:?}"
+    );
+
+    let halves = broker(&long);
+    let turns = long.len() + 5;
+    // The disk is lost twice: what the snapshot and the epochs behind it hold must be everything.
+    for turns in [40, 60, turns] {
+        drain(&mut worker(&halves, &Fuse::default(), &Disk::default(), 0), turns).expect("no faults");
+    }
+    assert_eq!(outputs(&halves), undisturbed(&long));
+}
+
+#[test]
+fn an_old_disk_begins_again_and_a_deleted_beginning_halts() {
+    let history = long_history(300);
+    let broker = broker(&history);
+    let (old, new) = (Disk::default(), Disk::default());
+    drain(&mut worker(&broker, &Fuse::default(), &old, 0), 10).expect("no faults");
+    drain(&mut worker(&broker, &Fuse::default(), &new, 0), 60).expect("no faults");
+    // The first disk comes back after the log has been trimmed past it.
+    drain(&mut worker(&broker, &Fuse::default(), &old, 0), history.len() + 5).expect("it starts from the snapshot");
+    assert_eq!(outputs(&broker), undisturbed(&history));
+
+    let mut log = MemoryLog::join(&broker, &Fuse::default(), "other", &[], Some("log"));
+    let of = TopicPartition {
+        topic: Arc::from("log"),
+        partition: 0,
+    };
+    let end = log.bounds(&of).expect("it is there").end;
+    log.trim(0, end).expect("somebody may");
+    let halted = drain(&mut worker(&broker, &Fuse::default(), &Disk::default(), 0), 5);
+    assert!(
+        matches!(&halted, Err(Stop::Halted(why)) if why.contains("somebody deleted the beginning")),
+        "{halted:?}"
+    );
+}
+
+fn undisturbed(history: &[(String, i64)]) -> Vec<(i32, String, String)> {
+    let broker = broker(history);
+    drain(
+        &mut worker(&broker, &Fuse::default(), &Disk::default(), 0),
+        history.len() + 5,
+    )
+    .expect("no faults");
+    outputs(&broker)
 }
 
 proptest! {

@@ -13,7 +13,7 @@ const VERSION: u8 = 1;
 /// A part holds about this many bytes of rows, unpacked.
 pub const PART_BYTES: usize = 512 * 1024;
 
-/// Packs an epoch. Rows are in key order, each key once.
+/// Packs an epoch: the chunk of a snapshot under way, if there is one, then what the epoch changed, each in key order.
 #[must_use]
 pub fn pack(marker: &Marker, rows: &[&Row]) -> Vec<Vec<u8>> {
     let mut chunks: Vec<&[&Row]> = Vec::new();
@@ -63,7 +63,7 @@ fn pack_part(marker: &Marker, index: usize, last: bool, rows: &[&Row]) -> Vec<u8
 pub struct Epoch {
     /// The marker.
     pub marker: Marker,
-    /// The rows in key order.
+    /// The rows, to be applied in this order: a chunk's may come again among those that the epoch changed.
     pub rows: Vec<Row>,
 }
 
@@ -176,7 +176,10 @@ mod tests {
             ..Marker::default()
         };
         let parts = pack(&marker, &rows.iter().collect::<Vec<_>>());
-        let golden = include_bytes!("../testdata/changelog.v1.bin");
+        let golden = include_bytes!("../testdata/changelog.v1.marker.v2.bin");
         assert_eq!(parts, vec![golden.to_vec()]);
+        let old = include_bytes!("../testdata/changelog.v1.bin").to_vec();
+        let epoch = read(&[old]).expect("a part from before snapshots is read");
+        assert_eq!((epoch.marker, epoch.rows), (marker, rows.to_vec()));
     }
 }

@@ -9,6 +9,7 @@ mod marker;
 mod record;
 pub mod rows;
 mod seam;
+mod snapshot;
 mod stage;
 mod task;
 
@@ -19,5 +20,6 @@ pub use seam::{
     Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, Db, Log, LogError, Membership,
     PartitionEpoch, Row, StoredRow, TopicReader,
 };
+pub use snapshot::{OpenSnapshot, SnapshotRule, Snapshots};
 pub use stage::{Corrupt, Cx, Reject, Routed, RowWriter, Rows, Stage, Tick};
 pub use task::{DeadLetters, InHand, Statefulness, Task, TaskConfig, TaskError};

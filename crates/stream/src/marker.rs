@@ -4,9 +4,12 @@ use crate::{
     Corrupt, Millis,
     bytes::{Reader, Writer},
     clock::{Clock, Generation},
+    snapshot::Snapshots,
 };
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Without snapshots: the log's bytes alone.
+const BEFORE_SNAPSHOTS: u8 = 1;
 
 /// Where a partition stood when an epoch ended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,21 +26,35 @@ pub struct Marker {
     pub clock: Clock,
     /// How many outputs the epoch sent, by topic.
     pub outputs: Vec<(String, u64)>,
-    /// Changelog bytes since the log's beginning.
-    pub log_bytes: u64,
+    /// The changelog's snapshots.
+    pub snapshots: Snapshots,
 }
 
 impl Marker {
-    /// What stands beside the committed offset: the epoch's number.
+    /// What stands beside the committed offset: the epoch's number, and where the last whole snapshot begins: its place in the
+    /// changelog and its first epoch.
     #[must_use]
     pub fn metadata(&self) -> String {
-        format!("1:{}", self.epoch)
+        format!("2:{}:{}:{}", self.epoch, self.snapshots.begin, self.snapshots.first)
+    }
+
+    /// Reads where a restore from nothing begins out of what stands beside a committed offset.
+    #[must_use]
+    pub fn begin_of(metadata: &str) -> (i64, u64) {
+        let read = || {
+            let (_, begin) = metadata.strip_prefix("2:")?.split_once(':')?;
+            let (begin, first) = begin.split_once(':')?;
+            Some((begin.parse().ok()?, first.parse().ok()?))
+        };
+        read().unwrap_or((0, 1))
     }
 
     /// Reads the epoch's number out of what stands beside a committed offset.
     #[must_use]
     pub fn epoch_of(metadata: &str) -> Option<u64> {
-        metadata.strip_prefix("1:")?.parse().ok()
+        let (version, rest) = metadata.split_once(':')?;
+        matches!(version, "1" | "2").then_some(())?;
+        rest.split(':').next()?.parse().ok()
     }
 
     /// Writes the newest version.
@@ -66,7 +83,7 @@ impl Marker {
             out.bytes(topic.as_bytes());
             out.u64(*count);
         }
-        out.u64(self.log_bytes);
+        self.snapshots.encode(&mut out);
         out.done()
     }
 
@@ -75,7 +92,11 @@ impl Marker {
     /// # Errors
     /// [`Corrupt`] if it is cut short, too long, or of an unknown version.
     pub fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
-        let mut input = Reader::new("marker", bytes, VERSION)?;
+        let version = match bytes.first() {
+            Some(&BEFORE_SNAPSHOTS) => BEFORE_SNAPSHOTS,
+            _ => VERSION,
+        };
+        let mut input = Reader::new("marker", bytes, version)?;
         let offset = input.i64()?;
         let epoch = input.u64()?;
         let revision = input.i64()?;
@@ -100,7 +121,14 @@ impl Marker {
                 .map_err(|_| Corrupt("marker names a topic that is not UTF-8".to_owned()))?;
             outputs.push((topic, input.u64()?));
         }
-        let log_bytes = input.u64()?;
+        let snapshots = if version == BEFORE_SNAPSHOTS {
+            Snapshots {
+                log_bytes: input.u64()?,
+                ..Snapshots::default()
+            }
+        } else {
+            Snapshots::decode(&mut input)?
+        };
         input.end()?;
         let clock = Clock::restored(now, high, complete, forming);
         Ok(Self {
@@ -110,7 +138,7 @@ impl Marker {
             bucket,
             clock,
             outputs,
-            log_bytes,
+            snapshots,
         })
     }
 }
@@ -118,7 +146,7 @@ impl Marker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Tick;
+    use crate::{Tick, snapshot::OpenSnapshot};
 
     fn marker() -> Marker {
         let mut clock = Clock::default();
@@ -146,13 +174,25 @@ mod tests {
             bucket: 2,
             clock,
             outputs: vec![("t".to_owned(), 3)],
-            log_bytes: 4,
+            snapshots: Snapshots {
+                begin: 4,
+                first: 3,
+                bytes: 2,
+                log_bytes: 9,
+                open: Some(OpenSnapshot {
+                    begin: None,
+                    first: 7,
+                    bytes: 1,
+                    log_bytes: 5,
+                    next: b"stx".to_vec(),
+                }),
+            },
         }
     }
 
     #[test]
     fn the_bytes_of_a_marker_never_change() {
-        let golden = include_bytes!("../testdata/marker.v1.bin");
+        let golden = include_bytes!("../testdata/marker.v2.bin");
         assert_eq!(marker().encode(), golden);
         assert_eq!(Marker::decode(golden), Ok(marker()));
         for cut in 0..golden.len() {
@@ -161,8 +201,25 @@ mod tests {
     }
 
     #[test]
-    fn metadata_carries_the_epoch() {
-        assert_eq!(Marker::epoch_of(&marker().metadata()), Some(7));
-        assert_eq!(Marker::epoch_of("2:7"), None);
+    fn a_marker_from_before_snapshots_is_read() {
+        let old = Marker::decode(include_bytes!("../testdata/marker.v1.bin")).expect("read");
+        let expected = Marker {
+            snapshots: Snapshots {
+                log_bytes: 4,
+                ..Snapshots::default()
+            },
+            ..marker()
+        };
+        assert_eq!(old, expected);
+    }
+
+    #[test]
+    fn metadata_carries_the_epoch_and_the_begin() {
+        assert_eq!(marker().metadata(), "2:7:4:3");
+        assert_eq!(Marker::epoch_of("2:7:4:3"), Some(7));
+        assert_eq!(Marker::begin_of("2:7:4:3"), (4, 3));
+        assert_eq!(Marker::epoch_of("1:7"), Some(7));
+        assert_eq!(Marker::begin_of("1:7"), (0, 1));
+        assert_eq!(Marker::epoch_of("3:7"), None);
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     changelog::{Assembler, pack},
     clock::Clock,
     rows::{HEAD, Head, Key16, MARKER, POSITION, key16, read_timer, state_key, state_range, timer_key},
+    snapshot::{ROWS, SnapshotRule},
 };
 
 /// Makes the dead letter of a refused record.
@@ -32,6 +33,8 @@ pub struct TaskConfig {
     pub cached_keys: usize,
     /// Makes dead letters.
     pub dead_letters: DeadLetters,
+    /// When the changelog gets snapshots; `None` where the log is its own database and keeps no changelog.
+    pub snapshots: Option<SnapshotRule>,
 }
 
 /// Whether a stage keeps state.
@@ -105,6 +108,12 @@ pub struct Task<S: Stage> {
     skip: BTreeSet<i64>,
     in_hand: Option<InHand>,
     last_read: Option<i64>,
+    /// The next epoch begins a snapshot.
+    begins_snapshot: bool,
+    /// The changelog may be trimmed to here, once what is committed is flushed.
+    trim: Option<i64>,
+    /// The first epoch that a restore from nothing accepts.
+    first: u64,
 }
 
 /// What the open epoch has changed so far, beside cache entries.
@@ -194,6 +203,9 @@ impl<S: Stage> Task<S> {
             skip: BTreeSet::new(),
             in_hand: None,
             last_read: None,
+            begins_snapshot: false,
+            trim: None,
+            first: 1,
         })
     }
 
@@ -230,7 +242,14 @@ impl<S: Stage> Task<S> {
         self.changelog_next = 0;
         self.bucket.clear();
         self.open = Open::behind(&self.committed);
+        (self.begins_snapshot, self.trim, self.first) = (false, None, 1);
         Ok(())
+    }
+
+    /// A restore from nothing begins at this place of the changelog, with this epoch.
+    pub fn restore_from(&mut self, begin: i64, first: u64) {
+        self.changelog_next = begin;
+        self.first = first;
     }
 
     /// Takes the next committed changelog record while restoring; `next` is the position behind it.
@@ -241,7 +260,11 @@ impl<S: Stage> Task<S> {
         let Some(epoch) = self.assembler.push(value)? else {
             return Ok(());
         };
-        let (found, expected) = (epoch.marker.epoch, self.committed.epoch + 1);
+        let expected = match self.committed.epoch {
+            0 => self.first,
+            last => last + 1,
+        };
+        let found = epoch.marker.epoch;
         if found != expected {
             return Err(TaskError::Corrupt(format!(
                 "gap in the changelog: found epoch={found} expected={expected}"
@@ -259,11 +282,65 @@ impl<S: Stage> Task<S> {
             }
             self.keep(key, value);
         }
-        self.keep(MARKER.to_vec(), Some(epoch.marker.encode()));
         self.committed = epoch.marker;
+        self.committed.snapshots.placed(self.changelog_next);
+        self.keep(MARKER.to_vec(), Some(self.committed.encode()));
         self.changelog_next = next;
         self.open = Open::behind(&self.committed);
         Ok(())
+    }
+
+    /// Whether a snapshot should begin, and none is under way.
+    #[must_use]
+    pub fn wants_snapshot(&self) -> bool {
+        let due = |rule| self.committed.snapshots.is_due(rule);
+        !self.begins_snapshot && self.config.snapshots.is_some_and(due)
+    }
+
+    /// Whether a snapshot is under way.
+    #[must_use]
+    pub fn is_in_snapshot(&self) -> bool {
+        self.begins_snapshot || self.committed.snapshots.open.is_some()
+    }
+
+    /// The next epoch that does anything begins a snapshot.
+    pub fn begin_snapshot(&mut self) {
+        self.begins_snapshot = true;
+    }
+
+    /// Where the changelog may be trimmed to, once: what is committed must be flushed before.
+    pub fn take_trim(&mut self) -> Option<i64> {
+        self.trim.take()
+    }
+
+    /// The next chunk of the snapshot under way: rows as they were committed when the epoch began, and where the one after begins.
+    fn chunk(&self, from: &[u8], budget: usize) -> Result<(Vec<Row>, Vec<u8>), TaskError> {
+        const PAGE: usize = 512;
+        let end = ROWS.1.to_vec();
+        let (mut rows, mut bytes) = (Vec::new(), 0);
+        let mut from = from.to_vec();
+        while from < end && bytes < budget {
+            let page = self.db.scan(&from, &end, PAGE).map_err(TaskError::Db)?;
+            // Behind a full page the database may hold more.
+            let until = match page.last() {
+                Some((last, _)) if page.len() == PAGE => [last.as_slice(), &[0]].concat(),
+                _ => end.clone(),
+            };
+            let mut merged: BTreeMap<Vec<u8>, Option<Vec<u8>>> =
+                page.into_iter().map(|(key, value)| (key, Some(value))).collect();
+            let newer = self.overlay.range(from.clone()..until.clone());
+            merged.extend(newer.map(|(key, value)| (key.clone(), value.clone())));
+            from = until;
+            for (key, value) in merged {
+                let Some(value) = value else { continue };
+                if bytes >= budget {
+                    return Ok((rows, key));
+                }
+                bytes += key.len() + value.len();
+                rows.push((key, Some(value)));
+            }
+        }
+        Ok((rows, from))
     }
 
     /// Says that everything up to `next` of the changelog has been read, control records included.
@@ -620,18 +697,21 @@ impl<S: Stage> Task<S> {
     }
 
     /// What the open epoch did, for the log to commit; `None` if it did nothing.
-    pub fn batch(&mut self) -> Option<PartitionEpoch> {
+    ///
+    /// # Errors
+    /// [`TaskError::Db`] if the rows of a snapshot cannot be read.
+    pub fn batch(&mut self) -> Result<Option<PartitionEpoch>, TaskError> {
         if !self.open.touched {
-            return None;
+            return Ok(None);
         }
         if self.config.state == Statefulness::None {
-            return Some(PartitionEpoch {
+            return Ok(Some(PartitionEpoch {
                 input: self.config.input.clone(),
                 offset: self.open.offset,
                 metadata: String::new(),
                 changelog: Vec::new(),
                 rows: Vec::new(),
-            });
+            }));
         }
         let mut rows: Vec<Row> = Vec::new();
         let mut changed = Vec::new();
@@ -678,14 +758,12 @@ impl<S: Stage> Task<S> {
                 .iter()
                 .map(|(topic, count)| (topic.clone(), *count))
                 .collect(),
-            log_bytes: self.committed.log_bytes,
+            snapshots: self.committed.snapshots.clone(),
         };
-        let row_bytes: usize = rows
-            .iter()
-            .map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len))
-            .sum();
-        marker.log_bytes += row_bytes as u64;
-        let changelog = pack(&marker, &rows.iter().collect::<Vec<_>>());
+        let changelog = match self.config.snapshots {
+            Some(rule) => self.packed(&mut marker, &rows, rule)?,
+            None => Vec::new(),
+        };
         let mut last: BTreeMap<(Millis, Key16), bool> = BTreeMap::new();
         for (added, timer) in &self.open.timers {
             last.insert(*timer, *added);
@@ -696,13 +774,33 @@ impl<S: Stage> Task<S> {
         );
         rows.push((MARKER.to_vec(), Some(marker.encode())));
         rows.sort_by(|one, other| one.0.cmp(&other.0));
-        Some(PartitionEpoch {
+        Ok(Some(PartitionEpoch {
             input: self.config.input.clone(),
             offset: marker.offset,
             metadata: marker.metadata(),
             changelog,
             rows,
-        })
+        }))
+    }
+
+    /// The epoch's changelog parts, with the next chunk of a snapshot under way.
+    fn packed(&self, marker: &mut Marker, rows: &[Row], rule: SnapshotRule) -> Result<Vec<Vec<u8>>, TaskError> {
+        let size = |rows: &[Row]| -> usize {
+            let of = |(key, value): &Row| key.len() + value.as_ref().map_or(0, Vec::len);
+            rows.iter().map(of).sum()
+        };
+        if self.begins_snapshot {
+            marker.snapshots.open(marker.epoch);
+        }
+        let own = size(rows);
+        let (mut chunk, mut next) = (Vec::new(), None);
+        if let Some(open) = &marker.snapshots.open {
+            // As large as the epoch's own rows, or a service that lags would outrun it.
+            let (found, then) = self.chunk(&open.next, own.max(rule.chunk))?;
+            (chunk, next) = (found, Some(then));
+        }
+        marker.snapshots.wrote(own as u64, size(&chunk) as u64, next);
+        Ok(pack(marker, &chunk.iter().chain(rows).collect::<Vec<_>>()))
     }
 
     /// The epoch is known to be committed. `changelog_next` is the position behind its last part; `None` where the log is its own
@@ -720,11 +818,20 @@ impl<S: Stage> Task<S> {
                 .find(|(key, _)| key == MARKER)
                 .and_then(|(_, value)| value.as_ref());
             let marker = marker.ok_or_else(|| TaskError::Corrupt("epoch has no marker".to_owned()))?;
+            let before = self.committed.snapshots.begin;
             self.committed = Marker::decode(marker)?;
+            self.begins_snapshot = false;
             if let Some(next) = changelog_next {
+                // Behind the last epoch and before this one: exactly where a reader must begin to read this one first.
+                self.committed.snapshots.placed(self.changelog_next);
                 self.changelog_next = next;
                 for (key, value) in epoch.rows {
                     self.keep(key, value);
+                }
+                self.keep(MARKER.to_vec(), Some(self.committed.encode()));
+                let begin = self.committed.snapshots.begin;
+                if begin > before {
+                    self.trim = Some(begin);
                 }
             }
         }

@@ -70,6 +70,8 @@ pub struct Broker {
 struct Inner {
     /// Partitions of a topic; a `None` is a control record, which takes an offset and is never read.
     topics: BTreeMap<Arc<str>, Vec<Vec<Option<Record>>>>,
+    /// The first offset still there, where something was trimmed.
+    starts: BTreeMap<TopicPartition, i64>,
     offsets: BTreeMap<(String, TopicPartition), Committed>,
     groups: BTreeMap<String, Group>,
     clock: Millis,
@@ -296,9 +298,10 @@ impl Log for MemoryLog {
 
     fn bounds(&mut self, of: &TopicPartition) -> Result<Bounds, LogError> {
         self.step()?;
-        let end = lock(&self.broker.inner).lane(of)?.len();
+        let inner = lock(&self.broker.inner);
+        let end = inner.lane(of)?.len();
         Ok(Bounds {
-            start: 0,
+            start: inner.starts.get(of).copied().unwrap_or(0),
             end: i64::try_from(end).expect("small"),
         })
     }
@@ -444,7 +447,22 @@ impl Log for MemoryLog {
         })))
     }
 
-    fn trim(&mut self, _partition: i32, _before: i64) -> Result<(), LogError> {
+    fn trim(&mut self, partition: i32, before: i64) -> Result<(), LogError> {
+        self.step()?;
+        let Some(topic) = self.changelog.clone() else {
+            return Ok(());
+        };
+        let of = TopicPartition { topic, partition };
+        let mut inner = lock(&self.broker.inner);
+        let end = i64::try_from(inner.lane(&of)?.len()).expect("small");
+        if before <= 0 || before > end {
+            return Err(LogError::Retriable(format!(
+                "offset to trim to is not in the log: {before}"
+            )));
+        }
+        let start = inner.starts.entry(of).or_default();
+        *start = before.max(*start);
+        drop(inner);
         self.step()
     }
 }
@@ -463,6 +481,9 @@ impl ChangelogReader for MemoryChangelog {
         }
         let inner = lock(&self.broker.inner);
         let lane = inner.lane(&self.of)?;
+        if inner.starts.get(&self.of).is_some_and(|start| self.position < *start) {
+            return Err(LogError::OutOfRange(self.position.to_string()));
+        }
         let from = usize::try_from(self.position).unwrap_or(usize::MAX);
         // Small pages, so that a death can fall between two.
         for slot in lane.iter().skip(from).take(3) {

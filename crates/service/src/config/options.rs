@@ -254,6 +254,12 @@ pub const OPTIONS: &[Opt] = &[
         Span,
         "committed rows reach the disk at least this often",
     ),
+    option(
+        "state.snapshot_bytes",
+        "32MiB",
+        Bytes,
+        "a changelog gets a snapshot, and is trimmed to it, when it is longer than this and than twice the last one",
+    ),
     option("state.rocksdb_bytes", "512MiB", Bytes, "block cache of all partitions"),
     option(
         "console.listen",

@@ -337,13 +337,21 @@ impl Probe {
                 clock,
                 timers,
                 overlay_bytes,
+                changelog_bytes,
             } => {
                 if self.heart.service == "monitor" && clock.0 > 0 {
                     #[expect(clippy::cast_precision_loss, reason = "milliseconds until the year 287,396")]
                     let seconds = clock.0 as f64 / 1000.0;
                     self.set("waymark_clock_timestamp_seconds", &[&partition.to_string()], seconds);
                     self.timers.insert(*partition, (*timers, *overlay_bytes));
+                    #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+                    let bytes = *changelog_bytes as f64;
+                    self.set("waymark_changelog_bytes", &[&partition.to_string()], bytes);
                 }
+            }
+            Observation::Trimmed(done) => {
+                let result = if *done { "done" } else { "refused" };
+                self.count("waymark_changelog_trims_total", &[result], 1);
             }
             Observation::Seen => self.sum_partitions(),
         }

@@ -225,6 +225,22 @@ pub const METRICS: &[Metric] = &[
         "overlay: committed rows in memory alone",
     ),
     metric(
+        "waymark_changelog_bytes",
+        Gauge,
+        &["partition"],
+        MONITOR,
+        NONE,
+        "log since the last whole snapshot began, before compression",
+    ),
+    metric(
+        "waymark_changelog_trims_total",
+        Counter,
+        &["result"],
+        MONITOR,
+        &[&["done"], &["refused"]],
+        "done, refused; **WaymarkChangelogUntrimmed**: any refused",
+    ),
+    metric(
         "waymark_restore_remaining_records",
         Gauge,
         &["partition"],

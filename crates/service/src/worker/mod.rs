@@ -16,8 +16,8 @@ use std::{
 };
 
 use stream::{
-    Batch, Change, Commit, Db, DeadLetters, InHand, Log, LogError, Membership, Millis, Output, Record, Stage,
-    Statefulness, Task, TaskConfig, TaskError, TopicPartition,
+    Batch, Change, Commit, Db, DeadLetters, InHand, Log, LogError, Membership, Millis, Output, Record, SnapshotRule,
+    Stage, Statefulness, Task, TaskConfig, TaskError, TopicPartition,
 };
 
 use crate::letters;
@@ -45,6 +45,8 @@ pub struct WorkerConfig {
     pub cached_keys: usize,
     /// The changelog topic of a stage with state.
     pub changelog_topic: Option<Arc<str>>,
+    /// When that changelog gets snapshots.
+    pub snapshots: SnapshotRule,
     /// Where a group without committed offsets begins.
     pub start: Start,
     /// Makes dead letters.
@@ -152,7 +154,11 @@ pub enum Observation<'a> {
         timers: usize,
         /// Committed bytes in memory alone.
         overlay_bytes: usize,
+        /// Bytes of the changelog since its last whole snapshot began.
+        changelog_bytes: u64,
     },
+    /// A changelog was trimmed, or that was refused.
+    Trimmed(bool),
     /// All partitions have been told.
     Seen,
 }
@@ -420,8 +426,14 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
 
     fn commit(&mut self) -> Result<(), Stop> {
         let mut epoch = Commit::default();
+        // One partition at a time, so that chunks do not swell every epoch at once.
+        if !self.tasks.values().any(Task::is_in_snapshot)
+            && let Some(task) = self.tasks.values_mut().find(|task| task.wants_snapshot())
+        {
+            task.begin_snapshot();
+        }
         for task in self.tasks.values_mut() {
-            epoch.partitions.extend(task.batch());
+            epoch.partitions.extend(task.batch()?);
         }
         if epoch.partitions.is_empty() {
             if self.begun.is_none() {
@@ -472,6 +484,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             }
         }
         self.begun = None;
+        self.trim()?;
         let written = std::mem::take(&mut self.written);
         let dead = std::mem::take(&mut self.dead);
         self.hooks.observe(&Observation::Committed {
@@ -486,6 +499,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 clock: task.clock(),
                 timers: task.timers_pending(),
                 overlay_bytes: task.overlay_bytes(),
+                changelog_bytes: task.marker().snapshots.log_bytes,
             });
         }
         self.hooks.observe(&Observation::Seen);
@@ -509,6 +523,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             state: self.config.state,
             cached_keys: self.config.cached_keys,
             dead_letters: Arc::clone(&self.config.dead_letters),
+            snapshots: self.config.changelog_topic.is_some().then_some(self.config.snapshots),
         }
     }
 

@@ -113,9 +113,13 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             partition: partition.partition,
         };
         let bounds = self.patiently("offsets of the changelog", |log| log.bounds(&changelog))?;
-        if bounds.start > 0 {
+        let (begin, first) = match committed {
+            Some(committed) => Marker::begin_of(&committed.metadata),
+            None => (task.marker().snapshots.begin, task.marker().snapshots.first),
+        };
+        if bounds.start > begin {
             return Err(Stop::Halted(format!(
-                "somebody deleted the beginning of the changelog: partition={} start={}",
+                "somebody deleted the beginning of the changelog: partition={} start={} begin={begin}",
                 partition.partition, bounds.start
             )));
         }
@@ -126,6 +130,18 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 task.changelog_next(),
                 bounds.end
             )));
+        }
+        if task.marker().epoch > 0 && task.changelog_next() < bounds.start {
+            tracing::warn!(
+                partition = partition.partition,
+                position = task.changelog_next(),
+                start = bounds.start,
+                "database is older than the changelog, starting from its snapshot"
+            );
+            task.reset()?;
+        }
+        if task.marker().epoch == 0 {
+            task.restore_from(begin, first);
         }
         let from = task.changelog_next();
         let opened = self.patiently("changelog", |log| log.changelog(partition.partition, from))?;
@@ -168,7 +184,39 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 "state restored from the changelog"
             );
         }
-        agrees(partition, task.marker(), committed)
+        agrees(partition, task.marker(), committed)?;
+        // A predecessor may have died between its last chunk and the trim.
+        let begin = task.marker().snapshots.begin;
+        if bounds.start < begin {
+            task.flush()?;
+            self.trim_to(partition.partition, begin);
+        }
+        Ok(())
+    }
+
+    /// Trims the changelogs whose snapshots have become whole, once their rows are on the disk.
+    pub(super) fn trim(&mut self) -> Result<(), Stop> {
+        let mut due = Vec::new();
+        for (partition, task) in &mut self.tasks {
+            if let Some(begin) = task.take_trim() {
+                task.flush()?;
+                due.push((partition.partition, begin));
+            }
+        }
+        for (partition, begin) in due {
+            self.trim_to(partition, begin);
+        }
+        Ok(())
+    }
+
+    /// A trim that is refused loses nothing: the log is longer than it need be until the next.
+    fn trim_to(&mut self, partition: i32, begin: i64) {
+        let trimmed = self.log.trim(partition, begin);
+        match &trimmed {
+            Ok(()) => tracing::info!(partition, begin, "changelog trimmed to its snapshot"),
+            Err(error) => tracing::warn!(partition, begin, %error, "changelog was not trimmed"),
+        }
+        self.hooks.observe(&Observation::Trimmed(trimmed.is_ok()));
     }
 
     /// Drops the open epoch and reads its input again.
