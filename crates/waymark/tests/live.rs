@@ -42,6 +42,8 @@ tests:
     expect: []
 "#;
 
+const SENTENCE: &str = "terrible service and nobody answers";
+
 fn event(customer: &str, kind: &str) -> Vec<u8> {
     let attributes = match kind {
         "order.completed" => json!({ "order_id": "o-1", "value": 9.5, "currency": "EUR" }),
@@ -74,6 +76,7 @@ fn what_does_not_happen_is_noticed_with_no_further_event() {
         format!("kafka.brokers={}", kafka.address()),
         format!("privacy.key_secret_file={}", secret.display()),
         "intake.start=earliest".to_owned(),
+        "telemetry.log=trace".to_owned(),
         "topics.partitions=4".to_owned(),
         "topics.raw_partitions=2".to_owned(),
         "topics.output_partitions=2".to_owned(),
@@ -113,6 +116,12 @@ fn what_does_not_happen_is_noticed_with_no_further_event() {
     let mut producer = Producer::open(kafka.address());
     producer.send("web", event("anna", "checkout.started"));
     producer.send("web", b"hello".to_vec());
+    let message = json!({
+        "id": "m-1", "source": "shop/chat", "type": "message.received", "time": codec::time(service::wall()), "channel": "chat",
+        "conversation": "c-1", "identifiers": [{ "kind": "customer", "value": "bert" }],
+        "text": { "body": SENTENCE, "role": "customer", "lang": "en" },
+    });
+    producer.send("chat", message.to_string().into_bytes());
     producer.send("web", event("bert", "checkout.started"));
     std::thread::sleep(Duration::from_secs(1));
     producer.send("web", event("bert", "order.completed"));
@@ -144,7 +153,11 @@ fn what_does_not_happen_is_noticed_with_no_further_event() {
             "waymark_interventions_total{channel=\"chat\",pattern=\"live-hesitation\",service=\"monitor\"}",
             1.0,
         ),
-        ("waymark_decision_seconds_count{service=\"monitor\"}", 3.0),
+        ("waymark_decision_seconds_count{service=\"monitor\"}", 4.0),
+        (
+            "waymark_sentiment_scored_total{label=\"negative\",language=\"en\",service=\"intake\",tier=\"lexicon\"}",
+            1.0,
+        ),
         (
             "waymark_pattern_reloads_total{result=\"taken\",service=\"monitor\"}",
             1.0,
@@ -163,7 +176,8 @@ fn what_does_not_happen_is_noticed_with_no_further_event() {
     let (_, snapshot) = get(&page, "/snapshot");
     let snapshot: Value = serde_json::from_str(&snapshot).expect("JSON");
     assert_eq!(snapshot["interventions"]["chat"], 1, "{snapshot}");
-    assert_eq!(snapshot["events"], 3);
+    assert_eq!(snapshot["events"], 4);
+    assert_eq!(snapshot["sentiment"]["negative"], 1);
 
     let listed = done(waymark(&set, &["dlq", "list"]));
     assert!(String::from_utf8_lossy(&listed.stdout).contains("format_unknown"));
@@ -177,6 +191,15 @@ fn what_does_not_happen_is_noticed_with_no_further_event() {
         "{shown}"
     );
 
+    // Even at `trace` nothing that names or quotes a customer is logged or measured.
+    let log = running.log();
+    assert!(log.contains("partition opened"));
+    let told = [log, get(&admin, "/metrics").1].concat();
+    for canary in ["anna", "bert", SENTENCE, "hello"] {
+        assert!(!told.contains(canary), "{canary} was told");
+    }
+    let key = signals[0]["value"]["customer"].as_str().expect("a key");
+    assert!(!told.contains(key), "a customer's key was told");
     assert_eq!(running.stop(), Some(0));
 }
 
