@@ -170,3 +170,82 @@ fn push(topic: &Arc<str>, value: Vec<u8>, envelope: &Envelope<'_>, cx: &mut Cx<'
         headers,
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use event::{EventRef, Seen};
+
+    /// Name and value of each header of the one record that `say` adds.
+    fn headers(said: Said) -> String {
+        let topics = Topics::new(&Names::new("p."));
+        let topic: Arc<str> = Arc::from("p.journey.timeline");
+        let mut outputs = Vec::new();
+        let mut cx = Cx {
+            now: Millis(1_795_266_692_120),
+            clock: Millis(0),
+            key: b"c.1",
+            topic: &topic,
+            partition: 17,
+            offset: 88_180,
+            timestamp: Millis(0),
+            revision: 6,
+            late: false,
+            outputs: &mut outputs,
+        };
+        topics.say(said, "c.1", &mut cx);
+        let [output] = &outputs[..] else {
+            panic!("one record: {outputs:?}");
+        };
+        let lines = output.headers.iter().map(|(name, value)| {
+            let value = String::from_utf8_lossy(value.as_deref().unwrap_or_default()).into_owned();
+            format!("{name}: {value}\n")
+        });
+        let key = String::from_utf8_lossy(output.key.as_deref().unwrap_or_default()).into_owned();
+        format!("{} {key}\n{}", output.topic, lines.collect::<String>())
+    }
+
+    fn seen() -> Vec<Seen> {
+        let first = EventRef {
+            id: "7f1c".to_owned(),
+            ..EventRef::default()
+        };
+        vec![Seen {
+            first,
+            ..Seen::default()
+        }]
+    }
+
+    #[test]
+    fn the_headers_of_published_records_never_change() {
+        let intervention = Intervention {
+            action: Action::Start,
+            tenant: "boots".to_owned(),
+            channel: OutChannel::Chat,
+            seen: seen(),
+            expires_at: Millis(1_795_267_292_120),
+            references: [("cart_id".to_owned(), "cart-5531".to_owned())].into(),
+            ..Intervention::default()
+        };
+        let signal = Signal {
+            tenant: "boots".to_owned(),
+            seen: seen(),
+            ..Signal::default()
+        };
+        let profile = Profile {
+            tenant: "boots".to_owned(),
+            revision: 3,
+            ..Profile::default()
+        };
+        let said = [
+            headers(Said::Intervention(Box::new(intervention.clone()))),
+            headers(Said::Withheld(Box::new(Intervention {
+                withheld: Some(event::Withheld::default()),
+                ..intervention
+            }))),
+            headers(Said::Signal(Box::new(signal))),
+            headers(Said::Profile(Box::new(profile))),
+        ];
+        assert_eq!(said.join("\n"), include_str!("../testdata/headers-1.txt"));
+    }
+}

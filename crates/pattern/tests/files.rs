@@ -178,3 +178,11 @@ fn a_failing_test_says_what_it_got() {
     let failure = results[0].failure.as_deref().expect("the deadline is at 20 minutes");
     assert_eq!(failure, "expected: 1260000ms notify ; got: 1200000ms notify left");
 }
+
+/// What stands on `journey.patterns`: a file as JSON, its keys in the file's order.
+#[test]
+fn the_bytes_of_a_published_pattern_never_change() {
+    let file = include_str!("../testdata/pattern-1.yaml");
+    let pattern = parse("pattern-1.yaml", file).expect("valid");
+    assert_eq!(pattern.canonical, include_str!("../testdata/pattern-1.json").trim_end());
+}

@@ -249,6 +249,19 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_that_name_a_database_never_change() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let db = Store::new(1 << 20).open(dir.path(), &identity(258)).expect("opens");
+        let rows = db.scan(b"me", b"mf", 10).expect("reads");
+        let expected: [(&[u8], &[u8]); 3] = [
+            (b"me/format", &[0, 1]),
+            (b"me/origin", b"waymark-monitor/journey.timeline"),
+            (b"me/partitions", &[0, 0, 1, 2]),
+        ];
+        assert_eq!(rows, expected.map(|(key, value)| (key.to_vec(), value.to_vec())));
+    }
+
+    #[test]
     fn a_reset_empties_and_another_partition_count_is_refused() {
         let dir = tempfile::tempdir().expect("a directory");
         let store = Store::new(1 << 20);

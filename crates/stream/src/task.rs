@@ -908,13 +908,18 @@ impl<S: Stage> Task<S> {
         if self.overlay.is_empty() {
             return Ok(());
         }
-        let mut position = Writer::new(POSITION_VERSION);
-        position.i64(self.changelog_next);
-        self.overlay.insert(POSITION.to_vec(), Some(position.done()));
+        let position = position_row(self.changelog_next);
+        self.overlay.insert(POSITION.to_vec(), Some(position));
         let rows: Vec<Row> = std::mem::take(&mut self.overlay).into_iter().collect();
         self.overlay_bytes = 0;
         self.db.ingest(&rows).map_err(TaskError::Db)
     }
+}
+
+fn position_row(changelog_next: i64) -> Vec<u8> {
+    let mut position = Writer::new(POSITION_VERSION);
+    position.i64(changelog_next);
+    position.done()
 }
 
 fn stored_timers(db: &dyn Db) -> Result<BTreeSet<(Millis, Key16)>, TaskError> {
@@ -932,5 +937,13 @@ fn stored_timers(db: &dyn Db) -> Result<BTreeSet<(Millis, Key16)>, TaskError> {
             }
             None => return Ok(timers),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_bytes_of_a_position_never_change() {
+        assert_eq!(super::position_row(258), [1, 0, 0, 0, 0, 0, 0, 1, 2]);
     }
 }

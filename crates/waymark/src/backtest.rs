@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::replay::{
     self,
     mapping::Mapping,
-    rows::{self, Row},
+    rows::{self, Layout, Row},
 };
 
 /// A match of one customer.
@@ -51,13 +51,14 @@ pub fn read(events: &Path, map: Option<&Path>) -> Result<Vec<Event>, String> {
         return replay::read(events, &Mapping::parse(&map.display().to_string(), &text)?);
     }
     let shown = events.display();
-    let format = rows::format_of(events);
-    let format =
-        format.ok_or_else(|| format!("{shown}: format is not told by the name: .csv or .jsonl, perhaps .gz"))?;
+    let layout = Layout::of(events);
+    let layout =
+        layout.ok_or_else(|| format!("{shown}: format is not told by the name: .csv or .jsonl, perhaps .gz"))?;
     let mut found = Vec::new();
-    for row in rows::read(events, format)? {
-        found.push(one(&row).map_err(|message| format!("{shown}:{}: {message}", row.line))?);
-    }
+    rows::read(events, layout, &mut |row| {
+        found.push(one(&row)?);
+        Ok(())
+    })?;
     found.sort_by_key(|event| event.time);
     Ok(found)
 }

@@ -198,6 +198,10 @@ impl From<TaskError> for Stop {
     }
 }
 
+/// A worker that lags makes epochs this much longer: a key written in many epochs is packed that often.
+const LAGGING_INTERVALS: u32 = 20;
+const LAGGING_RECORDS: u64 = 10;
+
 /// One worker.
 pub struct Worker<L: Log, S: Stage, H: Hooks<S>> {
     log: L,
@@ -212,6 +216,8 @@ pub struct Worker<L: Log, S: Stage, H: Hooks<S>> {
     flushed: Instant,
     batch: Batch,
     outputs: Vec<Output>,
+    /// The last poll brought as much as it may: more waits.
+    lags: bool,
 }
 
 impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
@@ -229,6 +235,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             flushed: Instant::now(),
             batch: Batch::default(),
             outputs: Vec::new(),
+            lags: false,
         }
     }
 
@@ -291,6 +298,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         for change in std::mem::take(&mut batch.changes) {
             self.change(change)?;
         }
+        self.lags = batch.records.len() >= self.config.poll_records;
         let done = self.process(&mut batch);
         self.batch = batch;
         done?;
@@ -310,7 +318,15 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             return self.tasks.values().any(Task::is_touched);
         };
         let records: u64 = self.tasks.values().map(Task::open_records).sum();
-        begun.elapsed() >= self.config.epoch_interval || records >= self.config.epoch_records
+        let (interval, most) = if self.lags {
+            (
+                self.config.epoch_interval * LAGGING_INTERVALS,
+                self.config.epoch_records * LAGGING_RECORDS,
+            )
+        } else {
+            (self.config.epoch_interval, self.config.epoch_records)
+        };
+        begun.elapsed() >= interval || records >= most
     }
 
     fn process(&mut self, batch: &mut Batch) -> Result<(), Stop> {
@@ -327,16 +343,15 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         for (partition, _) in &batch.ends {
             self.hooks.ended(partition);
         }
+        // One look at the clock for all that one poll brought: none of it arrived later.
+        let wall = (self.config.wall)();
         for record in ready {
             let partition = TopicPartition {
                 topic: Arc::clone(&record.topic),
                 partition: record.partition,
             };
             let mut outputs = std::mem::take(&mut self.outputs);
-            let now = self
-                .hooks
-                .before(&record, &mut outputs)
-                .unwrap_or_else(|| (self.config.wall)());
+            let now = self.hooks.before(&record, &mut outputs).unwrap_or(wall);
             let Some(task) = self.tasks.get_mut(&partition) else {
                 self.outputs = outputs;
                 continue;

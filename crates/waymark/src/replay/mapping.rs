@@ -1,12 +1,12 @@
 //! Says how the columns of a file become events: `mapping.toml`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use event::{Attribute, Attributes, Channel, Event, Identifier, IdentifierKind, Millis};
 use jiff::{Timestamp, civil, tz::TimeZone};
 use serde::Deserialize;
 
-use super::rows::Row;
+use super::rows::{Layout, Row};
 
 /// A mapping as it is written.
 #[derive(Debug, Deserialize)]
@@ -16,6 +16,14 @@ pub struct Mapping {
     pub version: u32,
     /// `csv` or `jsonl`; taken from the file's name if absent.
     pub format: Option<Format>,
+    /// What parts the cells of a CSV, one character; a tab for `.tsv`, else a comma.
+    pub delimiter: Option<char>,
+    /// How the bytes of a CSV are characters.
+    #[serde(default)]
+    pub encoding: Encoding,
+    /// The names of columns, where the CSV has no line of them.
+    #[serde(default)]
+    pub header: Vec<String>,
     /// The source that the events name.
     pub source: String,
     /// The tenant.
@@ -57,11 +65,41 @@ pub enum Format {
     Jsonl,
 }
 
+/// How bytes are characters.
+#[derive(Debug, Deserialize, Clone, Copy, PartialEq, Eq, Default)]
+#[serde(rename_all = "lowercase")]
+pub enum Encoding {
+    /// UTF-8.
+    #[default]
+    #[serde(alias = "utf-8")]
+    Utf8,
+    /// ISO 8859-1.
+    #[serde(alias = "iso-8859-1")]
+    Latin1,
+}
+
+/// One column, or several whose texts are joined by a space, as date and time.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Columns {
+    One(String),
+    Several(Vec<String>),
+}
+
+impl Columns {
+    fn names(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        }
+    }
+}
+
 /// Where the time stands.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Time {
-    column: String,
+    column: Columns,
     /// `rfc3339`, `epoch_s`, `epoch_ms`, or a strftime format.
     #[serde(default = "rfc3339")]
     format: String,
@@ -190,8 +228,81 @@ impl Mapping {
                 return Err(format!("{file}: unknown channel: found={channel}"));
             }
         }
+        for kind in mapping.kind.values.values().chain(&mapping.kind.default) {
+            if !is_type(kind) {
+                return Err(format!(
+                    "{file}: a type is object.verb in lower snake case: found={kind}"
+                ));
+            }
+        }
+        if mapping.delimiter.is_some_and(|delimiter| !delimiter.is_ascii()) {
+            return Err(format!("{file}: delimiter must be one ASCII character"));
+        }
         TimeZone::get(&mapping.time.zone).map_err(|error| format!("{file}: unknown zone: {error}"))?;
         Ok(mapping)
+    }
+
+    /// How a file of this mapping is written, as far as its name does not tell.
+    ///
+    /// # Errors
+    /// A message if neither tells the format.
+    pub fn layout(&self, events: &Path) -> Result<Layout<'_>, String> {
+        let told = Layout::of(events);
+        let format = self.format.or(told.map(|told| told.format)).ok_or_else(|| {
+            format!(
+                "{}: format is not told by the name: set format in the mapping, csv or jsonl",
+                events.display()
+            )
+        })?;
+        let usual = told.map_or(b',', |told| told.delimiter);
+        Ok(Layout {
+            format,
+            delimiter: self.delimiter.and_then(|one| u8::try_from(one).ok()).unwrap_or(usual),
+            encoding: self.encoding,
+            header: &self.header,
+        })
+    }
+
+    /// Every column that is named must be in a CSV.
+    ///
+    /// # Errors
+    /// A message that names the first that is not, with the nearest that is.
+    pub fn check_columns(&self, row: &Row) -> Result<(), String> {
+        let id = match &self.id {
+            Id::Column { column } => Some(column),
+            Id::Hash { .. } => None,
+        };
+        let attributes = self.attributes.values().map(|column| match column {
+            Column::Plain(column) | Column::Typed { column, .. } => column,
+        });
+        let optional = [
+            id,
+            self.kind.column.as_ref(),
+            self.channel.column.as_ref(),
+            self.session.as_ref(),
+            self.conversation.as_ref(),
+            self.text.as_ref(),
+        ];
+        let named = self
+            .time
+            .column
+            .names()
+            .iter()
+            .chain(optional.into_iter().flatten())
+            .chain(self.identifiers.iter().map(|who| &who.column))
+            .chain(attributes);
+        for column in named {
+            if !row.has(column) {
+                let columns: Vec<&str> = row.columns().iter().map(String::as_str).collect();
+                let hint = pattern::nearest(column, columns.iter().copied());
+                let hint = hint.map_or_else(String::new, |nearest| format!(" nearest={nearest}"));
+                return Err(format!(
+                    "no such column: found={column}{hint} columns={}",
+                    columns.join(", ")
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Makes the event of a row.
@@ -257,10 +368,13 @@ impl Mapping {
 
 impl Time {
     fn of(&self, row: &Row) -> Result<Millis, String> {
-        let cell = row
-            .get(&self.column)
-            .ok_or_else(|| format!("no value: column={}", self.column))?;
-        let wrong = |error: &dyn std::fmt::Display| format!("time cannot be read: column={} {error}", self.column);
+        let mut cells = Vec::new();
+        for column in self.column.names() {
+            cells.push(row.get(column).ok_or_else(|| format!("no value: column={column}"))?);
+        }
+        let cell = cells.join(" ");
+        let column = self.column.names().join("+");
+        let wrong = |error: &dyn std::fmt::Display| format!("time cannot be read: column={column} {error}");
         let number = || cell.parse::<f64>().map_err(|error| wrong(&error));
         #[expect(clippy::cast_possible_truncation, reason = "a saturated time is refused by intake")]
         match self.format.as_str() {
@@ -297,13 +411,28 @@ impl Kind {
                 .ok_or_else(|| "type needs a column or a default".to_owned());
         };
         let cell = row.get(column).ok_or_else(|| format!("no value: column={column}"))?;
-        Ok(self
-            .values
-            .get(&cell)
-            .or(self.default.as_ref())
-            .cloned()
-            .unwrap_or(cell))
+        if let Some(known) = self.values.get(&cell).or(self.default.as_ref()) {
+            return Ok(known.clone());
+        }
+        if is_type(&cell) {
+            return Ok(cell);
+        }
+        Err(format!(
+            "value is no type: column={column} found={cell}; give it one under [type.values], as {cell:?} = \"product.viewed\", or a default"
+        ))
     }
+}
+
+/// Whether a text has the form of a type: `object.verb`, lower snake case.
+fn is_type(text: &str) -> bool {
+    let word = |part: &str| {
+        part.starts_with(|first: char| first.is_ascii_lowercase())
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    text.split_once('.')
+        .is_some_and(|(object, verb)| word(object) && word(verb))
 }
 
 impl Place {

@@ -165,18 +165,15 @@ fn check_retention(backend: &service::backend::KafkaBackend, events: &[Event]) -
 /// # Errors
 /// A message with file and line of the first row that cannot be read.
 pub fn read(events: &Path, mapping: &Mapping) -> Result<Vec<Event>, String> {
-    let format = mapping.format.or_else(|| rows::format_of(events));
-    let format = format.ok_or_else(|| {
-        format!(
-            "{}: format is not told by the name: set format in the mapping, csv or jsonl",
-            events.display()
-        )
-    })?;
+    let layout = mapping.layout(events)?;
     let mut found = Vec::new();
-    for row in rows::read(events, format)? {
-        let event = mapping.event(&row);
-        found.push(event.map_err(|message| format!("{}:{}: {message}", events.display(), row.line))?);
-    }
+    rows::read(events, layout, &mut |row| {
+        if found.is_empty() && layout.format == mapping::Format::Csv {
+            mapping.check_columns(&row)?;
+        }
+        found.push(mapping.event(&row)?);
+        Ok(())
+    })?;
     found.sort_by_key(|event| event.time);
     Ok(found)
 }
@@ -253,8 +250,82 @@ value = { column = "price", type = "double" }
         assert!(
             found("a.csv", "at,what,who,price\n2024-07-01 12:00,buy\n").starts_with("/a.csv:2: row cannot be read")
         );
-        assert!(found("a.jsonl", "{}\n[1]\n").starts_with("/a.jsonl:2: not a JSON object"));
+        assert!(found("a.jsonl", "[1]\n").starts_with("/a.jsonl:1: not a JSON object"));
         assert!(found("a.txt", "x").starts_with("/a.txt: format is not told by the name"));
+    }
+
+    /// A file under a mapping of its own.
+    fn mapped(name: &str, content: &[u8], mapping: &str) -> Result<Vec<Event>, String> {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).expect("written");
+        let mapping = Mapping::parse("mapping.toml", mapping).expect("mapping is valid");
+        read(&path, &mapping).map_err(|message| message.replace(&folder.path().display().to_string(), ""))
+    }
+
+    #[test]
+    fn files_of_other_layouts_are_read() {
+        // Semicolons, Latin-1, no header, date and time apart.
+        let mapping = r#"
+version = 1
+delimiter = ";"
+encoding = "latin1"
+header = ["day", "hour", "who", "what", "note"]
+source = "test"
+id = { hash = "row" }
+channel = { default = "store" }
+time = { column = ["day", "hour"], format = "%d.%m.%Y %H:%M:%S", zone = "Europe/Rome" }
+type = { column = "what", values = { "Caffè" = "order.completed" } }
+identifiers = [{ column = "who", kind = "customer" }]
+attributes = { note = "note" }
+"#;
+        let line = b"01.07.2024;14:00:00;7;Caff\xe8;pi\xf9\n01.07.2024;14:00:01;7;page.viewed;\n";
+        let events = mapped("till.csv", line, mapping).expect("readable");
+        let kinds: Vec<&str> = events.iter().map(|event| event.kind.as_str()).collect();
+        assert_eq!(
+            kinds,
+            ["order.completed", "page.viewed"],
+            "a value that is a type stands for itself"
+        );
+        assert_eq!(codec::time(events[0].time), "2024-07-01T12:00:00.000Z");
+        assert_eq!(events[0].attributes["note"], event::Attribute::Text("più".to_owned()));
+        let utf8 = mapping.replace("latin1", "utf-8");
+        assert_eq!(
+            mapped("till.csv", line, &utf8).expect_err("not UTF-8"),
+            "/till.csv:1: not UTF-8; if it is Latin-1, say encoding = \"latin1\" in the mapping"
+        );
+        let tabs = b"at\twhat\twho\tprice\n2024-07-01 12:01\tbuy\t7\t3\n";
+        assert_eq!(run("a.tsv", tabs).map(|events| events.len()), Ok(1));
+        let nested = "{\"time\":{\"ms\":1719828000000},\"actor\":{\"id\":5},\"event\":\"view\"}\n";
+        let mapping = r#"
+version = 1
+source = "test"
+id = { hash = "row" }
+channel = { default = "web" }
+time = { column = "time.ms", format = "epoch_ms" }
+type = { column = "event", values = { view = "product.viewed" } }
+identifiers = [{ column = "actor.id", kind = "customer" }]
+"#;
+        let events = mapped("log.ndjson", nested.as_bytes(), mapping).expect("readable");
+        assert_eq!(
+            (events[0].time.0, events[0].identifiers[0].value.as_str()),
+            (1_719_828_000_000, "5")
+        );
+        let unlisted = mapped("log.ndjson", nested.replace("view", "look").as_bytes(), mapping).expect_err("no type");
+        assert!(
+            unlisted.starts_with("/log.ndjson:1: value is no type: column=event found=look;"),
+            "{unlisted}"
+        );
+    }
+
+    #[test]
+    fn a_column_that_is_not_there_is_refused_with_the_nearest() {
+        let wrong = MAPPING.replace("column = \"who\"", "column = \"whom\"");
+        let refused = mapped("a.csv", b"at,what,who,price\n2024-07-01 12:00,buy,7,1\n", &wrong).expect_err("refused");
+        assert_eq!(
+            refused,
+            "/a.csv:2: no such column: found=whom nearest=who columns=at, what, who, price"
+        );
     }
 
     #[test]
@@ -263,6 +334,10 @@ value = { column = "price", type = "double" }
             |from: &str, to: &str| Mapping::parse("mapping.toml", &MAPPING.replace(from, to)).expect_err("refused");
         assert!(refused("kind = \"customer\"", "kind = \"person\"").contains("unknown identifier kind: found=person"));
         assert!(refused("Europe/Amsterdam", "Europe/Atlantis").contains("unknown zone"));
+        assert!(
+            refused("\"page.viewed\"", "\"Viewed\"")
+                .contains("a type is object.verb in lower snake case: found=Viewed")
+        );
         assert!(refused("version = 1", "version = 2").contains("found=2 known=1"));
         assert!(refused("default = \"web\"", "default = \"fax\"").contains("unknown channel: found=fax"));
         assert!(refused("column = \"at\"", "colum = \"at\"").contains("line 5"));

@@ -9,7 +9,7 @@ use std::{
 
 use flate2::read::MultiGzDecoder;
 
-use super::mapping::Format;
+use super::mapping::{Encoding, Format};
 
 /// One row of a file: cells by column name.
 #[derive(Debug, Clone)]
@@ -27,6 +27,18 @@ impl Row {
     pub fn get(&self, column: &str) -> Option<String> {
         let index = self.columns.iter().position(|name| name == column)?;
         self.cells[index].clone()
+    }
+
+    /// Whether the file has this column, with or without a value here.
+    #[must_use]
+    pub fn has(&self, column: &str) -> bool {
+        self.columns.iter().any(|name| name == column)
+    }
+
+    /// The names of all columns.
+    #[must_use]
+    pub fn columns(&self) -> &[String] {
+        &self.columns
     }
 
     /// A hash of the row's bytes: equal rows have equal hashes.
@@ -51,25 +63,49 @@ impl Row {
     }
 }
 
-/// The format that a file's name tells, `.gz` aside.
-#[must_use]
-pub fn format_of(path: &Path) -> Option<Format> {
-    let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-    let name = name.strip_suffix(".gz").unwrap_or(&name);
-    if name.ends_with(".csv") {
-        Some(Format::Csv)
-    } else if name.ends_with(".jsonl") || name.ends_with(".ndjson") || name.ends_with(".json") {
-        Some(Format::Jsonl)
-    } else {
-        None
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout<'a> {
+    /// CSV or JSON lines.
+    pub format: Format,
+    /// What parts the cells of a CSV.
+    pub delimiter: u8,
+    /// How its bytes are characters.
+    pub encoding: Encoding,
+    /// The names of columns where the file has no line of them.
+    pub header: &'a [String],
+}
+
+impl Layout<'_> {
+    /// What a file's name tells, `.gz` aside: `.csv`, `.tsv`, `.jsonl`, `.ndjson`, `.json`.
+    #[must_use]
+    pub fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        let is = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+        let (format, delimiter) = if is(&[".csv"]) {
+            (Format::Csv, b',')
+        } else if is(&[".tsv", ".tab"]) {
+            (Format::Csv, b'\t')
+        } else if is(&[".jsonl", ".ndjson", ".json"]) {
+            (Format::Jsonl, b',')
+        } else {
+            return None;
+        };
+        Some(Self {
+            format,
+            delimiter,
+            encoding: Encoding::Utf8,
+            header: &[],
+        })
     }
 }
 
-/// Reads every row.
+/// Reads every row, one after the other.
 ///
 /// # Errors
-/// A message with file and line where it cannot be opened or a row cannot be read.
-pub fn read(path: &Path, format: Format) -> Result<Vec<Row>, String> {
+/// A message with file and line where the file cannot be opened, a row cannot be read, or `take` refuses it.
+pub fn read(path: &Path, layout: Layout<'_>, take: &mut dyn FnMut(Row) -> Result<(), String>) -> Result<(), String> {
     let shown = path.display();
     let file = File::open(path).map_err(|error| format!("{shown}: cannot be opened: {error}"))?;
     let mut reader = BufReader::new(file);
@@ -81,75 +117,111 @@ pub fn read(path: &Path, format: Format) -> Result<Vec<Row>, String> {
     } else {
         Box::new(reader)
     };
-    match format {
-        Format::Csv => read_csv(plain).map_err(|(line, message)| format!("{shown}:{line}: {message}")),
-        Format::Jsonl => read_jsonl(plain).map_err(|(line, message)| format!("{shown}:{line}: {message}")),
-    }
+    let read = match layout.format {
+        Format::Csv => read_csv(plain, layout, take),
+        Format::Jsonl => read_jsonl(plain, take),
+    };
+    read.map_err(|(line, message)| format!("{shown}:{line}: {message}"))
 }
 
-fn read_csv(plain: Box<dyn Read>) -> Result<Vec<Row>, (u64, String)> {
-    let mut reader = csv::ReaderBuilder::new().flexible(false).from_reader(plain);
-    let columns: Arc<Vec<String>> = Arc::new(
-        reader
-            .headers()
-            .map_err(|error| (1, format!("header cannot be read: {error}")))?
+type AtLine = (u64, String);
+
+fn read_csv(
+    plain: Box<dyn Read>,
+    layout: Layout<'_>,
+    take: &mut dyn FnMut(Row) -> Result<(), String>,
+) -> Result<(), AtLine> {
+    let text = |bytes: &[u8]| -> Result<String, String> {
+        match layout.encoding {
+            Encoding::Utf8 => std::str::from_utf8(bytes)
+                .map(ToOwned::to_owned)
+                .map_err(|_| "not UTF-8; if it is Latin-1, say encoding = \"latin1\" in the mapping".to_owned()),
+            Encoding::Latin1 => Ok(bytes.iter().map(|byte| char::from(*byte)).collect()),
+        }
+    };
+    let mut reader = csv::ReaderBuilder::new()
+        .flexible(false)
+        .has_headers(layout.header.is_empty())
+        .delimiter(layout.delimiter)
+        .from_reader(plain);
+    let columns: Vec<String> = if layout.header.is_empty() {
+        let header = reader
+            .byte_headers()
+            .map_err(|error| (1, format!("header cannot be read: {error}")))?;
+        let names: Result<Vec<String>, String> = header.iter().map(text).collect();
+        let names = names.map_err(|message| (1, message))?;
+        names
             .iter()
-            .map(|name| name.trim_start_matches('\u{feff}').to_owned())
-            .collect(),
-    );
-    let mut rows = Vec::new();
-    let mut record = csv::StringRecord::new();
+            .map(|name| name.trim_start_matches('\u{feff}').trim().to_owned())
+            .collect()
+    } else {
+        layout.header.to_vec()
+    };
+    let columns = Arc::new(columns);
+    let mut record = csv::ByteRecord::new();
     loop {
-        match reader.read_record(&mut record) {
-            Ok(false) => return Ok(rows),
+        match reader.read_byte_record(&mut record) {
+            Ok(false) => return Ok(()),
             Ok(true) => {}
             Err(error) => {
                 let line = error.position().map_or(0, csv::Position::line);
                 return Err((line, format!("row cannot be read: {error}")));
             }
         }
-        let mut raw = Vec::new();
-        for cell in &record {
-            raw.extend_from_slice(cell.as_bytes());
-            raw.push(0);
+        let line = record.position().map_or(0, csv::Position::line);
+        if record.len() != columns.len() {
+            let message = format!(
+                "row has another number of cells: found={} expected={}",
+                record.len(),
+                columns.len()
+            );
+            return Err((line, message));
         }
-        rows.push(Row {
-            line: record.position().map_or(0, csv::Position::line),
-            columns: Arc::clone(&columns),
+        let mut raw = Vec::new();
+        let mut cells = Vec::with_capacity(record.len());
+        for cell in &record {
+            raw.extend_from_slice(cell);
+            raw.push(0);
             // An empty cell is no value.
-            cells: record
-                .iter()
-                .map(|cell| (!cell.is_empty()).then(|| cell.to_owned()))
-                .collect(),
+            let cell = (!cell.is_empty()).then(|| text(cell)).transpose();
+            cells.push(cell.map_err(|message| (line, message))?);
+        }
+        let columns = Arc::clone(&columns);
+        let row = Row {
+            line,
+            columns,
+            cells,
             raw,
-        });
+        };
+        take(row).map_err(|message| (line, message))?;
     }
 }
 
-fn read_jsonl(plain: Box<dyn Read>) -> Result<Vec<Row>, (u64, String)> {
-    let mut rows = Vec::new();
+fn read_jsonl(plain: Box<dyn Read>, take: &mut dyn FnMut(Row) -> Result<(), String>) -> Result<(), AtLine> {
     for (index, line) in BufReader::new(plain).lines().enumerate() {
         let number = index as u64 + 1;
         let line = line.map_err(|error| (number, format!("line cannot be read: {error}")))?;
+        let line = line.trim_start_matches('\u{feff}');
         if line.trim().is_empty() {
             continue;
         }
         let value: serde_json::Value =
-            serde_json::from_str(&line).map_err(|error| (number, format!("JSON cannot be read: {error}")))?;
+            serde_json::from_str(line).map_err(|error| (number, format!("JSON cannot be read: {error}")))?;
         let serde_json::Value::Object(members) = value else {
             return Err((number, "not a JSON object".to_owned()));
         };
         let mut columns = Vec::new();
         let mut cells = Vec::new();
         flatten("", members, &mut columns, &mut cells);
-        rows.push(Row {
+        let row = Row {
             line: number,
             columns: Arc::new(columns),
             cells,
-            raw: line.into_bytes(),
-        });
+            raw: line.as_bytes().to_vec(),
+        };
+        take(row).map_err(|message| (number, message))?;
     }
-    Ok(rows)
+    Ok(())
 }
 
 /// Nested members become columns joined by a dot.
