@@ -200,6 +200,14 @@ impl Telemetry {
         }
     }
 
+    /// Ends a series: another process has what it measured.
+    fn end(&self, service: &str, name: &'static str, labels: &[&str]) {
+        if let Some(Family::Gauge(family)) = self.shared.families.get(name) {
+            // A series that never began need not end.
+            let _ = family.remove_label_values(&with_service(service, labels));
+        }
+    }
+
     fn record(&self, service: &str, name: &'static str, labels: &[&str], value: f64) {
         match self.shared.families.get(name) {
             Some(Family::Histogram(family)) => family.with_label_values(&with_service(service, labels)).observe(value),
@@ -331,6 +339,13 @@ impl Probe {
             Observation::Given(partition) => {
                 self.timers.remove(partition);
                 self.sum_partitions();
+                for name in [
+                    "waymark_clock_timestamp_seconds",
+                    "waymark_changelog_bytes",
+                    "waymark_restore_remaining_records",
+                ] {
+                    self.telemetry.end(self.heart.service, name, &[&partition.to_string()]);
+                }
             }
             Observation::Partition {
                 partition,
@@ -373,6 +388,8 @@ impl Probe {
 
 #[cfg(test)]
 mod tests {
+    use event::Millis;
+
     use super::*;
 
     /// The table of `docs/METRICS.md`.
@@ -440,6 +457,13 @@ mod tests {
             records: 7,
         });
         one.count("waymark_interventions_total", &["bot-loop", "chat"], 2);
+        one.observe(&Observation::Partition {
+            partition: 3,
+            clock: Millis(5000),
+            timers: 1,
+            overlay_bytes: 1,
+            changelog_bytes: 1,
+        });
         let text = String::from_utf8(telemetry.text()).expect("text");
         for line in [
             "waymark_partitions_assigned{service=\"monitor\"} 3",
@@ -451,6 +475,14 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
         }
         assert!(text.contains("process_resident_memory_bytes"));
+        let clock = "waymark_clock_timestamp_seconds{partition=\"3\",service=\"monitor\"} 5";
+        assert!(text.contains(clock), "{text}");
+        one.observe(&Observation::Given(3));
+        let text = String::from_utf8(telemetry.text()).expect("text");
+        assert!(
+            !text.contains(clock),
+            "a partition that another process has stands still here"
+        );
         assert_eq!(telemetry.total("waymark_interventions_total"), 2);
     }
 

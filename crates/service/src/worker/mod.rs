@@ -209,6 +209,8 @@ pub struct Worker<L: Log, S: Stage, H: Hooks<S>> {
     hooks: H,
     config: WorkerConfig,
     tasks: BTreeMap<TopicPartition, Task<S>>,
+    /// Partitions whose changelog is being read.
+    restoring: BTreeMap<TopicPartition, recover::Restoring<S>>,
     /// When the open transaction began; `None` while there is none.
     begun: Option<Instant>,
     written: BTreeMap<Arc<str>, u64>,
@@ -229,6 +231,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             hooks,
             config,
             tasks: BTreeMap::new(),
+            restoring: BTreeMap::new(),
             begun: None,
             written: BTreeMap::new(),
             dead: BTreeMap::new(),
@@ -279,6 +282,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     pub fn turn(&mut self) -> Result<(), Stop> {
         self.hooks.observe(&Observation::Turned);
         let wait = match self.begun {
+            _ if !self.restoring.is_empty() => Duration::ZERO,
             Some(begun) => self.config.epoch_interval.saturating_sub(begun.elapsed()),
             None => self.config.epoch_interval,
         };
@@ -298,6 +302,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         for change in std::mem::take(&mut batch.changes) {
             self.change(change)?;
         }
+        self.restore_some()?;
         self.lags = batch.records.len() >= self.config.poll_records;
         let done = self.process(&mut batch);
         self.batch = batch;
@@ -564,14 +569,22 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         let owned: Vec<TopicPartition> = self.tasks.keys().cloned().collect();
         let membership = self.patiently("group membership", L::membership)?;
         self.hooks.owns(&owned, membership);
-        self.hooks.observe(&Observation::Assigned(owned.len()));
+        self.tell_assigned();
         Ok(())
+    }
+
+    /// Says what is owned, once nothing of it is being restored.
+    fn tell_assigned(&mut self) {
+        if self.restoring.is_empty() {
+            self.hooks.observe(&Observation::Assigned(self.tasks.len()));
+        }
     }
 
     fn close(&mut self, partitions: &[TopicPartition]) -> Result<(), Stop> {
         for partition in partitions {
             self.hooks.dropped(partition);
             self.hooks.observe(&Observation::Given(partition.partition));
+            self.restoring.remove(partition);
             if let Some(mut task) = self.tasks.remove(partition) {
                 task.aborted();
                 task.flush()?;

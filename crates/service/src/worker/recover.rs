@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use stream::{Commit, Committed, Db, Log, LogError, Marker, Row, Stage, Statefulness, StoredRow, Task, TopicPartition};
+use stream::{
+    ChangelogReader, Commit, Committed, Db, Log, LogError, Marker, Row, Stage, Statefulness, StoredRow, Task,
+    TopicPartition,
+};
 
 use super::{Hooks, Observation, Start, Stop, Worker};
 
@@ -28,6 +31,40 @@ impl Db for NoDb {
     }
 }
 
+/// A partition whose database is open.
+pub(super) struct Opened<S: Stage> {
+    task: Task<S>,
+    /// Where its group stands.
+    committed: Option<Committed>,
+}
+
+/// A partition whose changelog is being read.
+pub(super) struct Restoring<S: Stage> {
+    opened: Opened<S>,
+    changelog: Changelog,
+}
+
+/// A changelog on its way to its end.
+pub(super) struct Changelog {
+    reader: Box<dyn ChangelogReader>,
+    from: i64,
+    position: i64,
+    /// The first record that was there, and the end, when the partition was given.
+    start: i64,
+    end: i64,
+    begun: Instant,
+    /// When it last brought something.
+    heard: Instant,
+}
+
+impl Changelog {
+    fn is_read(&self) -> bool {
+        self.position >= self.end
+    }
+}
+
+/// How long one turn reads changelogs, so that the partitions that run are not kept waiting.
+const SLICE: Duration = Duration::from_millis(50);
 /// How long a passing error may last before the worker gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -53,7 +90,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
     }
 
-    /// Opens a partition: the database, then the changelog behind it, until both agree with the committed offset.
+    /// Opens a partition: the database, then the changelog behind it. What is to be read of that is read in slices between the
+    /// turns of the partitions that run; meanwhile only this one's input is paused.
     pub(super) fn assign(&mut self, partition: &TopicPartition) -> Result<(), Stop> {
         let asked = [partition.clone()];
         let committed = self
@@ -66,47 +104,40 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             Statefulness::None => Box::new(NoDb),
         };
         let mut task = Task::open(std::sync::Arc::clone(&self.stage), self.task_config(partition), db)?;
+        let mut restoring = None;
         if self.config.state == Statefulness::Keyed {
-            self.restore(partition, &mut task, committed.as_ref())?;
-        }
-        let next = match (&committed, task.marker().epoch) {
-            (Some(committed), _) => committed.offset,
-            (None, epoch) if epoch > 0 => task.marker().offset,
-            (None, _) => {
-                let bounds = self.patiently("offsets of the input", |log| log.bounds(partition))?;
-                match self.config.start {
-                    Start::Earliest => bounds.start,
-                    Start::Latest => bounds.end,
-                }
+            let ahead = committed
+                .as_ref()
+                .is_some_and(|committed| task.marker().offset > committed.offset);
+            if ahead {
+                tracing::warn!(
+                    partition = partition.partition,
+                    "database is ahead of the log, starting from the changelog"
+                );
+                task.reset()?;
             }
-        };
-        if task.marker().epoch == 0 {
-            task.begin_at(next);
+            restoring = self.open_changelog(partition, &mut task, committed.as_ref())?;
         }
-        if let Some(revision) = self.hooks.between_epochs(&self.stage) {
-            task.set_revision(revision);
+        let opened = Opened { task, committed };
+        match restoring {
+            Some(changelog) => {
+                self.restoring
+                    .insert(partition.clone(), Restoring { opened, changelog });
+                Ok(())
+            }
+            None => self.run_partition(partition, opened, None),
         }
-        self.tasks.insert(partition.clone(), task);
-        tracing::info!(topic = %partition.topic, partition = partition.partition, offset = next, "partition opened");
-        self.patiently("seeking", |log| log.resume(partition, next))
     }
 
-    fn restore(
+    /// Finds out what of the changelog is to be read; `None` if there is nothing.
+    fn open_changelog(
         &mut self,
         partition: &TopicPartition,
         task: &mut Task<S>,
         committed: Option<&Committed>,
-    ) -> Result<(), Stop> {
-        let ahead = committed.is_some_and(|committed| task.marker().offset > committed.offset);
-        if ahead {
-            tracing::warn!(
-                partition = partition.partition,
-                "database is ahead of the log, starting from the changelog"
-            );
-            task.reset()?;
-        }
+    ) -> Result<Option<Changelog>, Stop> {
         let Some(topic) = self.config.changelog_topic.clone() else {
-            return agrees(partition, task.marker(), committed);
+            return Ok(None);
         };
         let changelog = TopicPartition {
             topic,
@@ -145,53 +176,123 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
         let from = task.changelog_next();
         let opened = self.patiently("changelog", |log| log.changelog(partition.partition, from))?;
-        let Some(mut reader) = opened else {
-            return agrees(partition, task.marker(), committed);
-        };
+        let now = Instant::now();
+        Ok(opened.map(|reader| Changelog {
+            reader,
+            from,
+            position: from,
+            start: bounds.start,
+            end: bounds.end,
+            begun: now,
+            heard: now,
+        }))
+    }
+
+    /// Reads changelogs for a slice of time, one partition after the other; partitions that are whole begin to run.
+    pub(super) fn restore_some(&mut self) -> Result<(), Stop> {
         let begun = Instant::now();
-        let mut records = Vec::new();
-        let mut position = from;
-        while position < bounds.end {
+        while begun.elapsed() < SLICE {
+            let Some((partition, mut one)) = self.restoring.pop_first() else {
+                break;
+            };
+            while !one.changelog.is_read() && begun.elapsed() < SLICE {
+                self.restore_page(&partition, &mut one)?;
+            }
+            if !one.changelog.is_read() {
+                self.restoring.insert(partition, one);
+                break;
+            }
             self.hooks.observe(&Observation::Restoring {
                 partition: partition.partition,
-                remaining: (bounds.end - position).unsigned_abs(),
+                remaining: 0,
             });
-            records.clear();
-            position = reader
-                .read(Duration::from_millis(100), &mut records)
-                .map_err(|error| Stop::Failed(format!("changelog: {error}")))?;
-            for (offset, value) in &records {
-                task.restore(value, offset + 1)?;
-            }
-            task.restored_to(position);
-            if begun.elapsed() > PATIENCE && records.is_empty() {
-                return Err(Stop::Failed(format!(
-                    "changelog does not end: partition={}",
-                    partition.partition
-                )));
-            }
-        }
-        self.hooks.observe(&Observation::Restoring {
-            partition: partition.partition,
-            remaining: 0,
-        });
-        if position > from {
-            let (records, millis) = (position - from, begun.elapsed().as_millis());
-            tracing::info!(
-                partition = partition.partition,
-                records,
-                millis,
-                "state restored from the changelog"
-            );
-        }
-        agrees(partition, task.marker(), committed)?;
-        // A predecessor may have died between its last chunk and the trim.
-        let begin = task.marker().snapshots.begin;
-        if bounds.start < begin {
-            task.flush()?;
-            self.trim_to(partition.partition, begin);
+            self.run_partition(&partition, one.opened, Some(&one.changelog))?;
+            self.tell_assigned();
         }
         Ok(())
+    }
+
+    fn restore_page(&mut self, partition: &TopicPartition, one: &mut Restoring<S>) -> Result<(), Stop> {
+        let (changelog, task) = (&mut one.changelog, &mut one.opened.task);
+        self.hooks.observe(&Observation::Restoring {
+            partition: partition.partition,
+            remaining: (changelog.end - changelog.position).unsigned_abs(),
+        });
+        let mut records = Vec::new();
+        changelog.position = changelog
+            .reader
+            .read(Duration::from_millis(100), &mut records)
+            .map_err(|error| Stop::Failed(format!("changelog: {error}")))?;
+        for (offset, value) in &records {
+            task.restore(value, offset + 1)?;
+        }
+        task.restored_to(changelog.position);
+        if task.overlay_bytes() >= self.config.flush_bytes {
+            // Whole epochs and the place behind them: a restart goes on from here.
+            task.flush()?;
+        }
+        if !records.is_empty() {
+            changelog.heard = Instant::now();
+        } else if changelog.heard.elapsed() > PATIENCE {
+            return Err(Stop::Failed(format!(
+                "changelog does not end: partition={} position={} end={}",
+                partition.partition, changelog.position, changelog.end
+            )));
+        }
+        Ok(())
+    }
+
+    /// A partition whose state is whole begins to run where its group stands.
+    fn run_partition(
+        &mut self,
+        partition: &TopicPartition,
+        opened: Opened<S>,
+        restored: Option<&Changelog>,
+    ) -> Result<(), Stop> {
+        let Opened { mut task, committed } = opened;
+        if self.config.state == Statefulness::Keyed {
+            agrees(partition, task.marker(), committed.as_ref())?;
+        }
+        if let Some(changelog) = restored {
+            if changelog.position > changelog.from {
+                let (records, millis) = (
+                    changelog.position - changelog.from,
+                    changelog.begun.elapsed().as_millis(),
+                );
+                tracing::info!(
+                    partition = partition.partition,
+                    records,
+                    millis,
+                    "state restored from the changelog"
+                );
+            }
+            // A predecessor may have died between its last chunk and the trim.
+            let begin = task.marker().snapshots.begin;
+            if changelog.start < begin {
+                task.flush()?;
+                self.trim_to(partition.partition, begin);
+            }
+        }
+        let next = match (&committed, task.marker().epoch) {
+            (Some(committed), _) => committed.offset,
+            (None, epoch) if epoch > 0 => task.marker().offset,
+            (None, _) => {
+                let bounds = self.patiently("offsets of the input", |log| log.bounds(partition))?;
+                match self.config.start {
+                    Start::Earliest => bounds.start,
+                    Start::Latest => bounds.end,
+                }
+            }
+        };
+        if task.marker().epoch == 0 {
+            task.begin_at(next);
+        }
+        if let Some(revision) = self.hooks.between_epochs(&self.stage) {
+            task.set_revision(revision);
+        }
+        self.tasks.insert(partition.clone(), task);
+        tracing::info!(topic = %partition.topic, partition = partition.partition, offset = next, "partition opened");
+        self.patiently("seeking", |log| log.resume(partition, next))
     }
 
     /// Trims the changelogs whose snapshots have become whole, once their rows are on the disk.
