@@ -1,5 +1,9 @@
 //! One partition of one service: records in, outputs and epochs out. No clock, no thread, no I/O but [`Db`].
 
+mod epoch;
+mod restore;
+mod timers;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -7,14 +11,16 @@ use std::{
 
 use hashbrown::HashMap;
 
+use epoch::POSITION_VERSION;
+use restore::stored_timers;
+
 use crate::{
-    Corrupt, Cx, Db, Marker, Millis, Output, PartitionEpoch, Record, Reject, Routed, Row, RowWriter, Rows, Stage,
-    StoredRow, Tick, TopicPartition,
-    bytes::{Reader, Writer},
-    changelog::{Assembler, pack},
+    Corrupt, Cx, Db, Marker, Millis, Output, Record, Reject, Routed, Rows, Stage, StoredRow, Tick, TopicPartition,
+    bytes::Reader,
+    changelog::Assembler,
     clock::Clock,
-    rows::{HEAD, Head, Key16, MARKER, POSITION, key16, read_timer, state_key, state_range, timer_key},
-    snapshot::{ROWS, SnapshotRule},
+    rows::{HEAD, Head, Key16, MARKER, POSITION, key16, state_range},
+    snapshot::SnapshotRule,
 };
 
 /// Makes the dead letter of a refused record.
@@ -85,7 +91,6 @@ pub enum InHand {
 const TIMERS_PER_BUCKET: u32 = 16;
 /// A bucket is split beyond this many records.
 const BUCKET_RECORDS: usize = 10_000;
-const POSITION_VERSION: u8 = 1;
 
 /// One partition of one service.
 pub struct Task<S: Stage> {
@@ -225,127 +230,6 @@ impl<S: Stage> Task<S> {
     pub fn begin_at(&mut self, offset: i64) {
         self.committed.offset = offset;
         self.open = Open::behind(&self.committed);
-    }
-
-    /// Forgets everything and empties the database.
-    ///
-    /// # Errors
-    /// [`TaskError::Db`] if it fails.
-    pub fn reset(&mut self) -> Result<(), TaskError> {
-        self.db.reset().map_err(TaskError::Db)?;
-        self.cache.clear();
-        self.timers.clear();
-        self.overlay.clear();
-        self.overlay_bytes = 0;
-        self.assembler = Assembler::default();
-        self.committed = Marker::default();
-        self.changelog_next = 0;
-        self.bucket.clear();
-        self.open = Open::behind(&self.committed);
-        (self.begins_snapshot, self.trim, self.first) = (false, None, 1);
-        Ok(())
-    }
-
-    /// A restore from nothing begins at this place of the changelog, with this epoch.
-    pub fn restore_from(&mut self, begin: i64, first: u64) {
-        self.changelog_next = begin;
-        self.first = first;
-    }
-
-    /// Takes the next committed changelog record while restoring; `next` is the position behind it.
-    ///
-    /// # Errors
-    /// [`TaskError::Corrupt`] if it cannot be read, or an epoch is missing before it.
-    pub fn restore(&mut self, value: &[u8], next: i64) -> Result<(), TaskError> {
-        let Some(epoch) = self.assembler.push(value)? else {
-            return Ok(());
-        };
-        let expected = match self.committed.epoch {
-            0 => self.first,
-            last => last + 1,
-        };
-        let found = epoch.marker.epoch;
-        if found != expected {
-            return Err(TaskError::Corrupt(format!(
-                "gap in the changelog: found epoch={found} expected={expected}"
-            )));
-        }
-        for (key, value) in epoch.rows {
-            if let (Some(name), Some(value)) = (key.get(18..), &value)
-                && name == HEAD
-                && let Some(due) = Head::decode(value)?.deadline
-            {
-                let mut short = Key16::default();
-                short.copy_from_slice(&key[2..18]);
-                self.timers.insert((due, short));
-                self.keep(timer_key(due, &short), Some(Vec::new()));
-            }
-            self.keep(key, value);
-        }
-        self.committed = epoch.marker;
-        self.committed.snapshots.placed(self.changelog_next);
-        self.keep(MARKER.to_vec(), Some(self.committed.encode()));
-        self.changelog_next = next;
-        self.open = Open::behind(&self.committed);
-        Ok(())
-    }
-
-    /// Whether a snapshot should begin, and none is under way.
-    #[must_use]
-    pub fn wants_snapshot(&self) -> bool {
-        let due = |rule| self.committed.snapshots.is_due(rule);
-        !self.begins_snapshot && self.config.snapshots.is_some_and(due)
-    }
-
-    /// Whether a snapshot is under way.
-    #[must_use]
-    pub fn is_in_snapshot(&self) -> bool {
-        self.begins_snapshot || self.committed.snapshots.open.is_some()
-    }
-
-    /// The next epoch that does anything begins a snapshot.
-    pub fn begin_snapshot(&mut self) {
-        self.begins_snapshot = true;
-    }
-
-    /// Where the changelog may be trimmed to, once: what is committed must be flushed before.
-    pub fn take_trim(&mut self) -> Option<i64> {
-        self.trim.take()
-    }
-
-    /// The next chunk of the snapshot under way: rows as they were committed when the epoch began, and where the one after begins.
-    fn chunk(&self, from: &[u8], budget: usize) -> Result<(Vec<Row>, Vec<u8>), TaskError> {
-        const PAGE: usize = 512;
-        let end = ROWS.1.to_vec();
-        let (mut rows, mut bytes) = (Vec::new(), 0);
-        let mut from = from.to_vec();
-        while from < end && bytes < budget {
-            let page = self.db.scan(&from, &end, PAGE).map_err(TaskError::Db)?;
-            // Behind a full page the database may hold more.
-            let until = match page.last() {
-                Some((last, _)) if page.len() == PAGE => [last.as_slice(), &[0]].concat(),
-                _ => end.clone(),
-            };
-            let mut merged: BTreeMap<Vec<u8>, Option<Vec<u8>>> =
-                page.into_iter().map(|(key, value)| (key, Some(value))).collect();
-            let newer = self.overlay.range(from.clone()..until.clone());
-            merged.extend(newer.map(|(key, value)| (key.clone(), value.clone())));
-            from = until;
-            for (key, value) in merged {
-                let Some(value) = value else { continue };
-                if bytes >= budget {
-                    return Ok((rows, key));
-                }
-                bytes += key.len() + value.len();
-                rows.push((key, Some(value)));
-            }
-        }
-        Ok((rows, from))
-    }
-
-    /// Says that everything up to `next` of the changelog has been read, control records included.
-    pub fn restored_to(&mut self, next: i64) {
-        self.changelog_next = self.changelog_next.max(next);
     }
 
     fn keep(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
@@ -516,85 +400,6 @@ impl<S: Stage> Task<S> {
         Ok(())
     }
 
-    /// Files the key's deadline, if it moved earlier or is new. One that moved later is filed anew when its old entry comes up.
-    fn file(&mut self, short: &Key16) {
-        let Some(entry) = self.cache.get_mut(short) else { return };
-        let deadline = self.stage.deadline(&entry.state);
-        let earlier = match (entry.deadline, deadline) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(before), Some(due)) => due < before,
-        };
-        entry.deadline = deadline;
-        if let (true, Some(due)) = (earlier, deadline) {
-            self.add_timer((due, *short));
-        }
-    }
-
-    fn add_timer(&mut self, timer: (Millis, Key16)) {
-        if self.timers.insert(timer) {
-            self.open.timers.push((true, timer));
-        }
-    }
-
-    /// Fires timers due by the clock, in (due, key) order.
-    fn fire(&mut self, outputs: &mut Vec<Output>) -> Result<(), TaskError> {
-        let clock = self.open.clock.now();
-        let mut fired: HashMap<Key16, u32> = HashMap::new();
-        let mut resting = Vec::new();
-        while let Some(&(due, short)) = self.timers.first() {
-            if due > clock {
-                break;
-            }
-            self.timers.pop_first();
-            self.open.timers.push((false, (due, short)));
-            self.open.touched = true;
-            if !self.load_stored(&short)? {
-                continue;
-            }
-            let entry = self.cache.get_mut(&short).expect("loaded above");
-            let Some(deadline) = self.stage.deadline(&entry.state) else {
-                continue;
-            };
-            if deadline > due {
-                self.add_timer((deadline, short));
-                continue;
-            }
-            let count = fired.entry(short).or_default();
-            if *count >= TIMERS_PER_BUCKET {
-                resting.push((deadline, short));
-                continue;
-            }
-            *count += 1;
-            let now = deadline.max(entry.now);
-            entry.now = now;
-            self.in_hand = Some(InHand::Timer);
-            let mut cx = Cx {
-                now,
-                clock,
-                key: &entry.key,
-                topic: &self.config.input.topic,
-                partition: self.config.input.partition,
-                offset: self.open.offset - 1,
-                timestamp: now,
-                revision: self.committed.revision,
-                late: false,
-                outputs,
-            };
-            self.stage.on_time(&mut entry.state, &mut cx);
-            self.open.dirty.insert(short);
-            let next = self.stage.deadline(&entry.state);
-            entry.deadline = next;
-            if let Some(next) = next {
-                self.add_timer((next, short));
-            }
-        }
-        for timer in resting {
-            self.add_timer(timer);
-        }
-        Ok(())
-    }
-
     fn load(&mut self, short: &Key16, key: &[u8]) -> Result<(), TaskError> {
         if self.load_stored(short)? {
             return Ok(());
@@ -696,181 +501,6 @@ impl<S: Stage> Task<S> {
         self.committed.revision = revision;
     }
 
-    /// What the open epoch did, for the log to commit; `None` if it did nothing.
-    ///
-    /// # Errors
-    /// [`TaskError::Db`] if the rows of a snapshot cannot be read.
-    pub fn batch(&mut self) -> Result<Option<PartitionEpoch>, TaskError> {
-        if !self.open.touched {
-            return Ok(None);
-        }
-        if self.config.state == Statefulness::None {
-            return Ok(Some(PartitionEpoch {
-                input: self.config.input.clone(),
-                offset: self.open.offset,
-                metadata: String::new(),
-                changelog: Vec::new(),
-                rows: Vec::new(),
-            }));
-        }
-        let mut rows: Vec<Row> = Vec::new();
-        let mut changed = Vec::new();
-        for short in &self.open.dirty {
-            let Some(entry) = self.cache.get_mut(short) else {
-                continue;
-            };
-            changed.clear();
-            self.stage.save(&mut entry.state, &mut RowWriter { rows: &mut changed });
-            changed.sort_by(|one: &Row, other| one.0.cmp(&other.0));
-            let payload = changed
-                .iter()
-                .find(|(name, _)| name == HEAD)
-                .map(|(_, payload)| payload);
-            let head = match payload {
-                Some(None) => None,
-                other => {
-                    let payload = other.and_then(Option::as_deref).unwrap_or_default();
-                    Some(
-                        Head {
-                            deadline: entry.deadline,
-                            now: entry.now,
-                            key: &entry.key,
-                            payload,
-                        }
-                        .encode(),
-                    )
-                }
-            };
-            rows.push((state_key(short, HEAD), head));
-            let others = changed.drain(..).filter(|(name, _)| name != HEAD);
-            rows.extend(others.map(|(name, value)| (state_key(short, &name), value)));
-        }
-        rows.sort_by(|one, other| one.0.cmp(&other.0));
-        let mut marker = Marker {
-            offset: self.open.offset,
-            epoch: self.committed.epoch + 1,
-            revision: self.committed.revision,
-            bucket: self.open.bucket,
-            clock: self.open.clock.clone(),
-            outputs: self
-                .open
-                .outputs
-                .iter()
-                .map(|(topic, count)| (topic.clone(), *count))
-                .collect(),
-            snapshots: self.committed.snapshots.clone(),
-        };
-        let changelog = match self.config.snapshots {
-            Some(rule) => self.packed(&mut marker, &rows, rule)?,
-            None => Vec::new(),
-        };
-        let mut last: BTreeMap<(Millis, Key16), bool> = BTreeMap::new();
-        for (added, timer) in &self.open.timers {
-            last.insert(*timer, *added);
-        }
-        rows.extend(
-            last.iter()
-                .map(|((due, short), added)| (timer_key(*due, short), added.then(Vec::new))),
-        );
-        rows.push((MARKER.to_vec(), Some(marker.encode())));
-        rows.sort_by(|one, other| one.0.cmp(&other.0));
-        Ok(Some(PartitionEpoch {
-            input: self.config.input.clone(),
-            offset: marker.offset,
-            metadata: marker.metadata(),
-            changelog,
-            rows,
-        }))
-    }
-
-    /// The epoch's changelog parts, with the next chunk of a snapshot under way.
-    fn packed(&self, marker: &mut Marker, rows: &[Row], rule: SnapshotRule) -> Result<Vec<Vec<u8>>, TaskError> {
-        let size = |rows: &[Row]| -> usize {
-            let of = |(key, value): &Row| key.len() + value.as_ref().map_or(0, Vec::len);
-            rows.iter().map(of).sum()
-        };
-        if self.begins_snapshot {
-            marker.snapshots.open(marker.epoch);
-        }
-        let own = size(rows);
-        let (mut chunk, mut next) = (Vec::new(), None);
-        if let Some(open) = &marker.snapshots.open {
-            // As large as the epoch's own rows, or a service that lags would outrun it.
-            let (found, then) = self.chunk(&open.next, own.max(rule.chunk))?;
-            (chunk, next) = (found, Some(then));
-        }
-        marker.snapshots.wrote(own as u64, size(&chunk) as u64, next);
-        Ok(pack(marker, &chunk.iter().chain(rows).collect::<Vec<_>>()))
-    }
-
-    /// The epoch is known to be committed. `changelog_next` is the position behind its last part; `None` where the log is its own
-    /// database and has written the rows.
-    ///
-    /// # Errors
-    /// [`TaskError::Corrupt`] if the epoch is not one that [`Task::batch`] made.
-    pub fn committed(&mut self, epoch: PartitionEpoch, changelog_next: Option<i64>) -> Result<(), TaskError> {
-        if self.config.state == Statefulness::None {
-            self.committed.offset = epoch.offset;
-        } else {
-            let marker = epoch
-                .rows
-                .iter()
-                .find(|(key, _)| key == MARKER)
-                .and_then(|(_, value)| value.as_ref());
-            let marker = marker.ok_or_else(|| TaskError::Corrupt("epoch has no marker".to_owned()))?;
-            let before = self.committed.snapshots.begin;
-            self.committed = Marker::decode(marker)?;
-            self.begins_snapshot = false;
-            if let Some(next) = changelog_next {
-                // Behind the last epoch and before this one: exactly where a reader must begin to read this one first.
-                self.committed.snapshots.placed(self.changelog_next);
-                self.changelog_next = next;
-                for (key, value) in epoch.rows {
-                    self.keep(key, value);
-                }
-                self.keep(MARKER.to_vec(), Some(self.committed.encode()));
-                let begin = self.committed.snapshots.begin;
-                if begin > before {
-                    self.trim = Some(begin);
-                }
-            }
-        }
-        let bucket = self.open.bucket;
-        self.open = Open::behind(&self.committed);
-        self.open.bucket = bucket;
-        self.evict();
-        Ok(())
-    }
-
-    /// Second-chance eviction (CLOCK); which keys stay changes no output.
-    fn evict(&mut self) {
-        if self.cache.len() > self.config.cached_keys {
-            self.cache.retain(|_, entry| std::mem::take(&mut entry.used));
-        }
-        if self.cache.len() > self.config.cached_keys {
-            self.cache.clear();
-        }
-    }
-
-    /// The open epoch is dropped, with what waits in the bucket; returns the offset to read again from.
-    pub fn aborted(&mut self) -> i64 {
-        for short in std::mem::take(&mut self.open.dirty) {
-            self.cache.remove(&short);
-        }
-        for (added, timer) in std::mem::take(&mut self.open.timers).into_iter().rev() {
-            if added {
-                self.timers.remove(&timer);
-            } else {
-                self.timers.insert(timer);
-            }
-        }
-        self.bucket.clear();
-        self.in_hand = None;
-        self.last_read = None;
-        self.open = Open::behind(&self.committed);
-        self.committed.offset
-    }
-
     /// What was in hand, for whoever caught a panic.
     #[must_use]
     pub fn in_hand(&self) -> Option<InHand> {
@@ -898,52 +528,5 @@ impl<S: Stage> Task<S> {
     #[must_use]
     pub fn clock(&self) -> Millis {
         self.open.clock.now()
-    }
-
-    /// Writes committed rows, timers, marker and position to the database as one change. Repeating it changes nothing.
-    ///
-    /// # Errors
-    /// [`TaskError::Db`] if the disk fails; nothing is lost, the changelog has the rows.
-    pub fn flush(&mut self) -> Result<(), TaskError> {
-        if self.overlay.is_empty() {
-            return Ok(());
-        }
-        let position = position_row(self.changelog_next);
-        self.overlay.insert(POSITION.to_vec(), Some(position));
-        let rows: Vec<Row> = std::mem::take(&mut self.overlay).into_iter().collect();
-        self.overlay_bytes = 0;
-        self.db.ingest(&rows).map_err(TaskError::Db)
-    }
-}
-
-fn position_row(changelog_next: i64) -> Vec<u8> {
-    let mut position = Writer::new(POSITION_VERSION);
-    position.i64(changelog_next);
-    position.done()
-}
-
-fn stored_timers(db: &dyn Db) -> Result<BTreeSet<(Millis, Key16)>, TaskError> {
-    let mut timers = BTreeSet::new();
-    let mut from = b"ti".to_vec();
-    loop {
-        let page = db.scan(&from, b"tj", 10_000).map_err(TaskError::Db)?;
-        for (key, _) in &page {
-            timers.insert(read_timer(key).ok_or_else(|| TaskError::Corrupt("timer row of unknown form".to_owned()))?);
-        }
-        match page.last() {
-            Some((last, _)) => {
-                from.clone_from(last);
-                from.push(0);
-            }
-            None => return Ok(timers),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn the_bytes_of_a_position_never_change() {
-        assert_eq!(super::position_row(258), [1, 0, 0, 0, 0, 0, 0, 1, 2]);
     }
 }
