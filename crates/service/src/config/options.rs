@@ -244,9 +244,9 @@ pub const OPTIONS: &[Opt] = &[
     ),
     option(
         "state.cached_keys",
-        "100000",
+        "50000",
         Whole(1, 100_000_000),
-        "decoded customers kept in memory per partition",
+        "decoded customers that a worker keeps in memory, 10 to 20 KiB each",
     ),
     option(
         "state.flush_interval",

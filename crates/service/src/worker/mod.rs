@@ -44,7 +44,7 @@ pub struct WorkerConfig {
     pub window: i64,
     /// Whether the stage keeps state.
     pub state: Statefulness,
-    /// Decoded keys kept in memory, per partition.
+    /// Decoded keys kept in memory, shared by the partitions.
     pub cached_keys: usize,
     /// The changelog topic of a stage with state.
     pub changelog_topic: Option<Arc<str>>,
@@ -479,8 +479,12 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         Ok(())
     }
 
-    /// Says what is owned, once nothing of it is being restored.
+    /// Says what is owned, once nothing of it is being restored; the partitions share the cache.
     fn tell_assigned(&mut self) {
+        let share = self.config.cached_keys / self.tasks.len().max(1);
+        self.tasks
+            .values_mut()
+            .for_each(|task| task.cache_at_most(share.max(1)));
         if self.restoring.is_empty() {
             self.hooks.observe(&Observation::Assigned(self.tasks.len()));
         }

@@ -218,8 +218,13 @@ impl<S: Stage> Task<S> {
         if self.cache.len() > self.config.cached_keys {
             self.cache.retain(|_, entry| std::mem::take(&mut entry.used));
         }
-        if self.cache.len() > self.config.cached_keys {
-            self.cache.clear();
+        let mut excess = self.cache.len().saturating_sub(self.config.cached_keys);
+        if excess > 0 {
+            self.cache.retain(|_, _| {
+                let goes = excess > 0;
+                excess -= usize::from(goes);
+                !goes
+            });
         }
     }
 

@@ -6,6 +6,7 @@ mod timers;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    hash::BuildHasherDefault,
     sync::Arc,
 };
 
@@ -19,7 +20,7 @@ use crate::{
     bytes::Reader,
     changelog::Assembler,
     clock::Clock,
-    rows::{HEAD, Head, Key16, MARKER, POSITION, key16, state_range},
+    rows::{HEAD, Head, Key16, MARKER, POSITION, ShortHasher, key16, state_range},
     snapshot::SnapshotRule,
 };
 
@@ -97,7 +98,7 @@ pub struct Task<S: Stage> {
     stage: Arc<S>,
     config: TaskConfig,
     db: Box<dyn Db>,
-    cache: HashMap<Key16, Entry<S::State>>,
+    cache: HashMap<Key16, Entry<S::State>, BuildHasherDefault<ShortHasher>>,
     timers: BTreeSet<(Millis, Key16)>,
     /// Committed rows that the database does not hold yet.
     overlay: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
@@ -196,7 +197,7 @@ impl<S: Stage> Task<S> {
             stage,
             config,
             db,
-            cache: HashMap::new(),
+            cache: HashMap::default(),
             timers,
             overlay: BTreeMap::new(),
             overlay_bytes: 0,
@@ -476,6 +477,11 @@ impl<S: Stage> Task<S> {
     /// [`TaskError`] if state cannot be loaded.
     pub fn close(&mut self, outputs: &mut Vec<Output>) -> Result<(), TaskError> {
         self.close_bucket(outputs)
+    }
+
+    /// How many decoded keys stay in memory between epochs from now on.
+    pub fn cache_at_most(&mut self, keys: usize) {
+        self.config.cached_keys = keys;
     }
 
     /// Whether the open epoch has anything to commit.
