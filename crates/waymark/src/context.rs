@@ -158,11 +158,33 @@ pub fn stop_switch() -> Result<Arc<AtomicBool>, Failure> {
     Ok(stop)
 }
 
+/// The configuration of a demo or an embedded replay in a directory: small, on the events' clock, with a secret of its own. What the
+/// user sets goes over it.
+///
+/// # Errors
+/// As [`config`] and [`kept_secret`].
+pub fn small(global: &Global, dir: &Path, more: &[&str]) -> Result<Config, Failure> {
+    let small = [
+        "service.log=embedded",
+        "intake.clock=events",
+        "intake.start=earliest",
+        "topics.partitions=4",
+        "topics.raw_partitions=2",
+        "topics.output_partitions=2",
+    ];
+    let mut global = global.clone();
+    let first = small.iter().chain(more).map(|set| (*set).to_owned());
+    global.set.splice(0..0, first.collect::<Vec<_>>());
+    let secret = kept_secret(dir)?;
+    global.set.push(format!("privacy.key_secret_file={}", secret.display()));
+    config(&global)
+}
+
 /// The secret of a directory of a demo or an embedded replay; made at its first use.
 ///
 /// # Errors
 /// [`Failure`] if the disk fails.
-pub fn kept_secret(dir: &Path) -> Result<std::path::PathBuf, Failure> {
+fn kept_secret(dir: &Path) -> Result<std::path::PathBuf, Failure> {
     let path = dir.join("key-secret");
     if !path.is_file() {
         std::fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use binary::{Running, done, tap, waymark};
+use binary::{Running, done, settings, tap, waymark};
 use serde_json::Value;
 use shop::data;
 use testkit::broker::Kafka;
@@ -113,23 +113,14 @@ fn a_real_kafka_finds_the_same_though_every_process_is_killed() {
     let dir = tempfile::tempdir().expect("a directory");
     let (expected, _) = embedded(&data, &dir.path().join("embedded"));
 
-    let secret = dir.path().join("secret");
-    std::fs::write(&secret, "waymark-demo").expect("written");
-    let set: Vec<String> = [
-        format!("kafka.brokers={}", kafka.address()),
-        format!("privacy.key_secret_file={}", secret.display()),
-        "kafka.session_timeout=6s".to_owned(),
-        "intake.clock=events".to_owned(),
-        "intake.start=earliest".to_owned(),
-        "topics.partitions=4".to_owned(),
-        "topics.raw_partitions=2".to_owned(),
-        "topics.output_partitions=2".to_owned(),
-        "topics.replication=1".to_owned(),
-        "topics.retention=0".to_owned(),
+    let more = [
+        "kafka.session_timeout=6s",
+        "intake.clock=events",
+        "topics.retention=0",
         // Often enough that a restore finds a trimmed changelog.
-        "state.snapshot_bytes=64KiB".to_owned(),
-    ]
-    .to_vec();
+        "state.snapshot_bytes=64KiB",
+    ];
+    let set = settings(&kafka, dir.path(), &more);
     done(waymark(&set, &["topics", "apply", "--yes"]));
     done(waymark(&set, &["pattern", "apply", "tests/ecom/patterns", "--yes"]));
 

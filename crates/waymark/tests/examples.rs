@@ -8,53 +8,11 @@ use std::{
     time::Duration,
 };
 
-use binary::{Producer, Running, done, eventually, repository, tap, waymark};
+use binary::{Producer, Running, done, event, eventually, hesitation, repository, settings, tap, waymark};
 use codec::Published as _;
 use event::{Action, Effect, Intervention, OutChannel};
-use serde_json::{Value, json};
+use serde_json::Value;
 use testkit::broker::Kafka;
-
-const PATTERN: &str = r#"
-pattern: example-hesitation
-version: 1
-title: Starts to pay, then goes quiet for two seconds
-owner: test
-status: live
-when:
-  within: 1m
-  sequence:
-    - see: checkout.started
-    - absent: order.completed
-      for: 2s
-then:
-  intervene: chat_offer
-  channels: [chat]
-  priority: 50
-  valid_for: 10m
-  cancel_on: [order.completed]
-  because:
-    en: "quiet for two seconds"
-guard: { consent: service, cooldown: 1h }
-rollout: { percent: 100, holdout: 0, seed: example-1 }
-tests:
-  - name: quiet
-    given:
-      - { at: 0s, is: checkout.started, value: 1, currency: EUR }
-    expect: [ { at: 2s, intervene: chat_offer } ]
-  - name: pays
-    given:
-      - { at: 0s, is: checkout.started, value: 1, currency: EUR }
-      - { at: 1s, is: order.completed, order_id: o1, value: 1, currency: EUR }
-    expect: []
-"#;
-
-fn event(customer: &str, kind: &str, more: Value) -> Vec<u8> {
-    let event = json!({
-        "id": format!("{customer}-{kind}"), "source": "shop/web", "type": kind, "time": codec::time(service::wall()),
-        "identifiers": [{ "kind": "customer", "value": customer }], "attributes": more,
-    });
-    event.to_string().into_bytes()
-}
 
 /// Both services, each with a group of its own; `None` where the Python packages are not there and nobody insists.
 fn commands(brokers: &str, dir: &Path) -> Option<[(&'static str, Command, PathBuf); 2]> {
@@ -123,26 +81,10 @@ fn both_services_show_accept_withdraw_and_refuse_as_they_must() {
     let Some(services) = commands(kafka.address(), dir.path()) else {
         return;
     };
-    let secret = dir.path().join("secret");
-    std::fs::write(&secret, "waymark-demo").expect("written");
-    let patterns = dir.path().join("patterns");
-    std::fs::create_dir(&patterns).expect("made");
-    std::fs::write(patterns.join("example-hesitation.yaml"), PATTERN).expect("written");
-    let set: Vec<String> = [
-        format!("kafka.brokers={}", kafka.address()),
-        format!("privacy.key_secret_file={}", secret.display()),
-        "intake.start=earliest".to_owned(),
-        "topics.partitions=4".to_owned(),
-        "topics.raw_partitions=2".to_owned(),
-        "topics.output_partitions=2".to_owned(),
-        "topics.replication=1".to_owned(),
-    ]
-    .to_vec();
+    let patterns = hesitation(dir.path(), 2);
+    let set = settings(&kafka, dir.path(), &[]);
     done(waymark(&set, &["topics", "apply", "--yes"]));
-    done(waymark(
-        &set,
-        &["pattern", "apply", patterns.to_str().expect("a path"), "--yes"],
-    ));
+    done(waymark(&set, &["pattern", "apply", &patterns, "--yes"]));
     let pipeline = Running::start(&set, &["intake", "monitor"], "one", dir.path());
     let mut running = Vec::new();
     let mut shown = Vec::new();
@@ -159,8 +101,7 @@ fn both_services_show_accept_withdraw_and_refuse_as_they_must() {
     let lines = |file: &Path| std::fs::read_to_string(file).unwrap_or_default().lines().count();
 
     let mut producer = Producer::open(kafka.address());
-    let worth = || json!({ "value": 9.5, "currency": "EUR" });
-    producer.send("web", event("anna", "checkout.started", worth()));
+    producer.send("web", event("anna", "checkout.started"));
     eventually("anna is shown an offer", || shown.iter().all(|file| lines(file) == 1));
     eventually("anna accepts", || {
         running.iter().all(|(name, _)| {
@@ -169,16 +110,9 @@ fn both_services_show_accept_withdraw_and_refuse_as_they_must() {
                 .any(|(kind, _)| kind == "intervention.accepted")
         })
     });
-    producer.send("web", event("bert", "checkout.started", worth()));
+    producer.send("web", event("bert", "checkout.started"));
     eventually("bert is shown an offer", || shown.iter().all(|file| lines(file) == 2));
-    producer.send(
-        "web",
-        event(
-            "bert",
-            "order.completed",
-            json!({ "order_id": "o-1", "value": 9.5, "currency": "EUR" }),
-        ),
-    );
+    producer.send("web", event("bert", "order.completed"));
     eventually("bert's offer is withdrawn", || {
         running.iter().all(|(name, _)| {
             reports(&set, name)

@@ -5,56 +5,11 @@ mod binary;
 
 use std::time::Duration;
 
-use binary::{Producer, Running, done, eventually, get, tap, waymark};
+use binary::{Producer, Running, done, event, eventually, get, hesitation, settings, tap, waymark};
 use serde_json::{Value, json};
 use testkit::broker::Kafka;
 
-const PATTERN: &str = r#"
-pattern: live-hesitation
-version: 1
-title: Starts to pay, then goes quiet for three seconds
-owner: test
-status: live
-when:
-  within: 1m
-  sequence:
-    - see: checkout.started
-    - absent: order.completed
-      for: 3s
-then:
-  intervene: chat_invitation
-  channels: [chat]
-  priority: 50
-  valid_for: 10m
-  because:
-    en: "quiet for three seconds"
-guard: { consent: service, cooldown: 1h }
-rollout: { percent: 100, holdout: 0, seed: live-1 }
-tests:
-  - name: quiet
-    given:
-      - { at: 0s, is: checkout.started, value: 1, currency: EUR }
-    expect: [ { at: 3s, intervene: chat_invitation } ]
-  - name: pays
-    given:
-      - { at: 0s, is: checkout.started, value: 1, currency: EUR }
-      - { at: 2s, is: order.completed, order_id: o1, value: 1, currency: EUR }
-    expect: []
-"#;
-
 const SENTENCE: &str = "terrible service and nobody answers";
-
-fn event(customer: &str, kind: &str) -> Vec<u8> {
-    let attributes = match kind {
-        "order.completed" => json!({ "order_id": "o-1", "value": 9.5, "currency": "EUR" }),
-        _ => json!({ "value": 9.5, "currency": "EUR" }),
-    };
-    let event = json!({
-        "id": format!("{customer}-{kind}"), "source": "shop/web", "type": kind, "time": codec::time(service::wall()),
-        "identifiers": [{ "kind": "customer", "value": customer }], "attributes": attributes,
-    });
-    event.to_string().into_bytes()
-}
 
 fn metric(admin: &str, series: &str) -> Option<f64> {
     let (_, text) = get(admin, "/metrics");
@@ -66,23 +21,8 @@ fn metric(admin: &str, series: &str) -> Option<f64> {
 fn what_does_not_happen_is_noticed_with_no_further_event() {
     let Some(kafka) = Kafka::for_test() else { return };
     let dir = tempfile::tempdir().expect("a directory");
-    let secret = dir.path().join("secret");
-    std::fs::write(&secret, "waymark-demo").expect("written");
-    let patterns = dir.path().join("patterns");
-    std::fs::create_dir(&patterns).expect("made");
-    std::fs::write(patterns.join("live-hesitation.yaml"), PATTERN).expect("written");
-    let patterns = patterns.to_str().expect("a path");
-    let set: Vec<String> = [
-        format!("kafka.brokers={}", kafka.address()),
-        format!("privacy.key_secret_file={}", secret.display()),
-        "intake.start=earliest".to_owned(),
-        "telemetry.log=trace".to_owned(),
-        "topics.partitions=4".to_owned(),
-        "topics.raw_partitions=2".to_owned(),
-        "topics.output_partitions=2".to_owned(),
-        "topics.replication=1".to_owned(),
-    ]
-    .to_vec();
+    let patterns = hesitation(dir.path(), 3);
+    let set = settings(&kafka, dir.path(), &["telemetry.log=trace"]);
 
     let planned = |code: i32| {
         let output = waymark(&set, &["topics", "plan"]).output().expect("the binary runs");
@@ -93,7 +33,7 @@ fn what_does_not_happen_is_noticed_with_no_further_event() {
     assert!(planned(1).contains("journey.timeline"), "what is missing is named");
     done(waymark(&set, &["topics", "apply", "--yes"]));
     planned(0);
-    done(waymark(&set, &["check", patterns, "--connect"]));
+    done(waymark(&set, &["check", &patterns, "--connect"]));
     let shown = done(waymark(&set, &["config", "show", "--origin"]));
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     let line = shown
@@ -104,7 +44,7 @@ fn what_does_not_happen_is_noticed_with_no_further_event() {
         line.contains("earliest") && line.contains("--set"),
         "the origin is named: {shown}"
     );
-    done(waymark(&set, &["pattern", "apply", patterns, "--yes"]));
+    done(waymark(&set, &["pattern", "apply", &patterns, "--yes"]));
 
     let running = Running::start(&set, &["intake", "monitor", "console"], "one", dir.path());
     let admin = running.address("metrics and health are served");

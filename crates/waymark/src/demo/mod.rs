@@ -59,7 +59,7 @@ pub fn run(global: &Global, options: &Demo) -> Result<Report, Failure> {
         }
     };
     Kept::check(&dir, options)?;
-    let config = configuration(global, &dir)?;
+    let config = context::small(global, &dir, &["telemetry.log=warn"])?;
     context::start_logging(&config);
     let listener = page(global, &config)?;
     let address = listener
@@ -127,24 +127,6 @@ pub fn run(global: &Global, options: &Demo) -> Result<Report, Failure> {
     });
     drop(backend);
     played
-}
-
-/// Options that a demo sets itself; what the user sets goes over them.
-fn configuration(global: &Global, dir: &Path) -> Result<Config, Failure> {
-    let mut global = global.clone();
-    let small = [
-        "service.log=embedded",
-        "intake.clock=events",
-        "intake.start=earliest",
-        "topics.partitions=4",
-        "topics.raw_partitions=2",
-        "topics.output_partitions=2",
-        "telemetry.log=warn",
-    ];
-    global.set.splice(0..0, small.map(ToOwned::to_owned));
-    let secret = context::kept_secret(dir)?;
-    global.set.push(format!("privacy.key_secret_file={}", secret.display()));
-    context::config(&global)
 }
 
 /// The page's socket. Where nobody chose an address and the usual one is taken, any free port will do.

@@ -45,18 +45,7 @@ pub fn run(global: &Global, options: &Replay) -> Result<Report, Failure> {
         catalogue::publish(&backend, &patterns)?;
         return send_file(&backend, &events, options);
     };
-    let mut global = global.clone();
-    let small = [
-        "intake.clock=events",
-        "intake.start=earliest",
-        "topics.partitions=4",
-        "topics.raw_partitions=2",
-        "topics.output_partitions=2",
-    ];
-    global.set.splice(0..0, small.map(ToOwned::to_owned));
-    let secret = context::kept_secret(dir)?;
-    global.set.push(format!("privacy.key_secret_file={}", secret.display()));
-    let config = context::config(&global)?;
+    let config = context::small(global, dir, &[])?;
     context::start_logging(&config);
     let backend = context::embedded(&config, &dir.join("log"))?;
     let stop = context::stop_switch()?;

@@ -12,8 +12,9 @@ use std::{
 };
 
 use kafka::{KafkaConfig, Publisher};
-use serde_json::Value;
+use serde_json::{Value, json};
 use stream::Output;
+use testkit::broker::Kafka;
 
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -27,6 +28,81 @@ pub fn waymark(set: &[String], words: &[&str]) -> Command {
     }
     command
 }
+
+/// Settings for small services on a broker, with a secret in the folder.
+pub fn settings(kafka: &Kafka, dir: &Path, more: &[&str]) -> Vec<String> {
+    let secret = dir.join("secret");
+    std::fs::write(&secret, "waymark-demo").expect("written");
+    let own = [
+        format!("kafka.brokers={}", kafka.address()),
+        format!("privacy.key_secret_file={}", secret.display()),
+    ];
+    let small = [
+        "intake.start=earliest",
+        "topics.partitions=4",
+        "topics.raw_partitions=2",
+        "topics.output_partitions=2",
+        "topics.replication=1",
+    ];
+    let rest = small.iter().chain(more).map(|set| (*set).to_owned());
+    own.into_iter().chain(rest).collect()
+}
+
+/// An event of the web shop, as its producer writes it.
+pub fn event(customer: &str, kind: &str) -> Vec<u8> {
+    let attributes = match kind {
+        "order.completed" => json!({ "order_id": "o-1", "value": 9.5, "currency": "EUR" }),
+        _ => json!({ "value": 9.5, "currency": "EUR" }),
+    };
+    let event = json!({
+        "id": format!("{customer}-{kind}"), "source": "shop/web", "type": kind, "time": codec::time(service::wall()),
+        "identifiers": [{ "kind": "customer", "value": customer }], "attributes": attributes,
+    });
+    event.to_string().into_bytes()
+}
+
+/// Writes a pattern into a folder of its own: a checkout without an order within some seconds.
+pub fn hesitation(dir: &Path, seconds: u32) -> String {
+    let folder = dir.join("patterns");
+    std::fs::create_dir(&folder).expect("made");
+    let pattern = HESITATION.replace("SECONDS", &seconds.to_string());
+    std::fs::write(folder.join("live-hesitation.yaml"), pattern).expect("written");
+    folder.to_str().expect("a path").to_owned()
+}
+
+const HESITATION: &str = r#"
+pattern: live-hesitation
+version: 1
+title: Starts to pay, then goes quiet for some seconds
+owner: test
+status: live
+when:
+  within: 1m
+  sequence:
+    - see: checkout.started
+    - absent: order.completed
+      for: SECONDSs
+then:
+  intervene: chat_offer
+  channels: [chat]
+  priority: 50
+  valid_for: 10m
+  cancel_on: [order.completed]
+  because:
+    en: "quiet for SECONDS seconds"
+guard: { consent: service, cooldown: 1h }
+rollout: { percent: 100, holdout: 0, seed: live-1 }
+tests:
+  - name: quiet
+    given:
+      - { at: 0s, is: checkout.started, value: 1, currency: EUR }
+    expect: [ { at: SECONDSs, intervene: chat_offer } ]
+  - name: pays
+    given:
+      - { at: 0s, is: checkout.started, value: 1, currency: EUR }
+      - { at: 1s, is: order.completed, order_id: o1, value: 1, currency: EUR }
+    expect: []
+"#;
 
 pub fn done(mut command: Command) -> process::Output {
     let output = command.output().expect("the binary runs");
