@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use apache_avro::{Schema, types::Record, writer::datum::GenericDatumWriter};
-use codec::{Header, NoRegistry, Raw, Reading, Refusal, SchemaId, Schemas, WriterSchema, read_raw, schema_of};
+use codec::{Header, NoRegistry, Raw, Reading, Refusal, SchemaId, Schemas, Terms, WriterSchema, read_raw, schema_of};
 use event::{Attribute, Channel, Event, IdentifierKind, Millis, Role, flag};
 
 const ARRIVED: Millis = Millis(1_795_266_602_000);
@@ -21,8 +21,21 @@ fn read(value: &[u8], headers: &[Header], schemas: &dyn Schemas) -> Result<Vec<R
         headers,
         arrived: ARRIVED,
     };
-    let types = BTreeMap::from([("com.shop.order.completed.v1".to_owned(), "order.completed".to_owned())]);
-    read_raw(&raw, &types, schemas)
+    let map = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|(from, to)| ((*from).to_owned(), (*to).to_owned()))
+            .collect()
+    };
+    let terms = Terms {
+        types: map(&[("com.shop.order.completed.v1", "order.completed")]),
+        consent_categories: map(&[
+            ("Advertising", "marketing"),
+            ("Analytics", "profiling"),
+            ("Retargeting", "marketing"),
+        ]),
+    };
+    read_raw(&raw, &terms, schemas)
 }
 
 #[track_caller]
@@ -213,6 +226,24 @@ fn every_call_has_its_type() {
         chat.text.map(|text| (text.body, text.role)),
         Some(("hi".to_owned(), Role::Customer))
     );
+}
+
+#[test]
+fn categories_of_consent_become_purposes_and_the_stricter_counts() {
+    let call = r#"{"type":"track","event":"Cart Viewed","messageId":"1","userId":"u","context":{"consent":{"categoryPreferences":
+        {"Advertising":true,"Retargeting":false,"Analytics":true,"Functional":true,"Odd":"yes"}}}}"#;
+    let consent = one(call, &[]).event.consent.expect("a consent");
+    let purposes: Vec<(&str, &str)> = consent
+        .purposes
+        .iter()
+        .map(|(purpose, status)| (purpose.as_str(), status.as_str()))
+        .collect();
+    assert_eq!(purposes, [("marketing", "denied"), ("profiling", "granted")]);
+    let none = one(
+        r#"{"type":"page","messageId":"1","userId":"u","context":{"consent":{"categoryPreferences":{"X":true}}}}"#,
+        &[],
+    );
+    assert_eq!(none.event.consent, None);
 }
 
 #[test]

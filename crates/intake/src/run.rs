@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, atomic::AtomicBool};
 
+use codec::Terms;
 use sentiment::LANGUAGES;
 use service::{
     backend::{Backend, Member},
@@ -57,11 +58,10 @@ pub fn stage(config: &Config, names: &Names, secret: &[u8], registry: Option<Reg
         timeline: Arc::from(names.timeline()),
         sentiment: Arc::from(names.topic("journey.sentiment")),
         texts: Texts::default(),
-        types: words("intake.types")
-            .iter()
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(theirs, ours)| (theirs.trim().to_owned(), ours.trim().to_owned()))
-            .collect(),
+        terms: Terms {
+            types: config.pairs("intake.types"),
+            consent_categories: config.pairs("intake.consent_categories"),
+        },
         registry: registry.map(Arc::new),
         counters: Mutex::default(),
         clock,

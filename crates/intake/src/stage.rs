@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use codec::{NoRegistry, Published as _, Raw, Reading, Schemas, read_raw};
+use codec::{NoRegistry, Published as _, Raw, Reading, Schemas, Terms, read_raw};
 use event::{Event, EventRef, EventSentiment, Millis, Modality, Role, Score, Sentiment};
 use sentiment::{Input, LANGUAGES, Scorer, Scratch};
 use stream::{Corrupt, Cx, Output, Record, Reject, Routed, RowWriter, Rows, Stage};
@@ -32,8 +32,8 @@ pub struct Intake {
     pub clock: Clock,
     /// What stands before the suffix of a raw topic, as `journey.events.`.
     pub raw_prefix: String,
-    /// Names of foreign types in the vocabulary.
-    pub types: BTreeMap<String, String>,
+    /// What the deployment calls things.
+    pub terms: Terms,
     /// Where the schemas of framed records come from.
     pub registry: Option<Arc<Registry>>,
     /// What was counted since it was last asked.
@@ -109,7 +109,7 @@ impl Stage for Intake {
             Some(registry) => &**registry,
             None => &NoRegistry,
         };
-        let readings = read_raw(&raw, &self.types, schemas).map_err(refused)?;
+        let readings = read_raw(&raw, &self.terms, schemas).map_err(refused)?;
         let position = format!("{}/{}/{}", record.topic, record.partition, record.offset);
         let topic = record
             .topic

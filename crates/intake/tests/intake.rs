@@ -27,7 +27,7 @@ fn stage() -> Arc<Intake> {
         timeline: Arc::from("journey.timeline"),
         sentiment: Arc::from("journey.sentiment"),
         texts: Texts::default(),
-        types: Default::default(),
+        terms: Default::default(),
         registry: None,
         counters: Default::default(),
         clock: Clock::Wall,

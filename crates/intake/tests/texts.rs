@@ -17,7 +17,7 @@ fn outputs(event: &str) -> Vec<Output> {
         timeline: Arc::from("journey.timeline"),
         sentiment: Arc::from("journey.sentiment"),
         texts: Texts::default(),
-        types: Default::default(),
+        terms: Default::default(),
         registry: None,
         counters: Default::default(),
         clock: Clock::Wall,

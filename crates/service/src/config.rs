@@ -174,6 +174,13 @@ impl Config {
         number(option.kind, self.text(key)).expect("values were checked when they were read")
     }
 
+    /// The pairs `a=b` of an option.
+    #[must_use]
+    pub fn pairs(&self, key: &str) -> BTreeMap<String, String> {
+        let found = pairs(self.text(key)).flatten();
+        found.map(|(left, right)| (left.to_owned(), right.to_owned())).collect()
+    }
+
     /// A switch.
     #[must_use]
     pub fn is_on(&self, key: &str) -> bool {
@@ -256,6 +263,7 @@ fn check(key: &str, value: &str) -> Result<String, String> {
     };
     let expected = match option.kind {
         Kind::Text => None,
+        Kind::Pairs => (!pairs(value).all(|pair| pair.is_some())).then(|| "pairs as a=b, comma-separated".to_owned()),
         Kind::Switch => (!matches!(value, "true" | "false")).then(|| "true or false".to_owned()),
         Kind::Choice(words) => (!words.contains(&value)).then(|| format!("one of {}", words.join(", "))),
         Kind::Span => number(option.kind, value)
@@ -295,6 +303,16 @@ fn number(kind: Kind, text: &str) -> Option<i64> {
     }
     let factor = units.iter().find(|(name, _)| *name == unit)?.1;
     digits.parse::<i64>().ok()?.checked_mul(factor)
+}
+
+/// The pairs `a=b` of a comma-separated list; `None` for what is none.
+fn pairs(value: &str) -> impl Iterator<Item = Option<(&str, &str)>> {
+    let words = value.split(',').map(str::trim).filter(|word| !word.is_empty());
+    words.map(|word| {
+        let (left, right) = word.split_once('=')?;
+        let (left, right) = (left.trim(), right.trim());
+        (!left.is_empty() && !right.is_empty() && !right.contains('=')).then_some((left, right))
+    })
 }
 
 /// Edits between two names (Levenshtein).
@@ -366,9 +384,18 @@ mod tests {
         );
         assert!(wrong("[order]\nwindow = 5\n").ends_with("expected a span such as 500ms, 30s, 28d: found=5"));
         assert!(wrong("[service]\nworkers = 0\n").contains("from 1 to"));
+        assert!(wrong("[intake]\ntypes = \"a=b, c\"\n").contains("expected pairs as a=b, comma-separated"));
         assert!(wrong("[kafka.properties]\n\"acks\" = \"1\"\n").contains("Waymark's"));
         assert!(wrong("[kafka.properties]\n\"sasl.password\" = \"x\"\n").contains("only accepted as a file"));
         assert!(wrong("[kafka\n").starts_with("file waymark.toml: toml: "));
+    }
+
+    #[test]
+    fn pairs_are_read_from_any_source() {
+        let config = read("", &[], &["intake.types=x.y=order.completed, z=page.viewed,"]).expect("valid");
+        let pairs = config.pairs("intake.types");
+        assert_eq!((pairs.len(), pairs["x.y"].as_str()), (2, "order.completed"));
+        assert!(config.pairs("intake.consent_categories").is_empty());
     }
 
     #[test]

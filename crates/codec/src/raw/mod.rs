@@ -87,6 +87,15 @@ impl Schemas for NoRegistry {
     }
 }
 
+/// What a deployment calls things.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// Names of foreign types in the vocabulary.
+    pub types: BTreeMap<String, String>,
+    /// Categories of a consent platform, as the purposes they stand for.
+    pub consent_categories: BTreeMap<String, String>,
+}
+
 /// An event of a raw record.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
@@ -117,15 +126,11 @@ pub fn schema_of<'a>(raw: &Raw<'a>) -> Option<(SchemaId, &'a [u8])> {
     }
 }
 
-/// Reads a raw record. One of several events is read or refused whole; `types` names foreign types as the vocabulary does.
+/// Reads a raw record. One of several events is read or refused whole.
 ///
 /// # Errors
 /// A [`Refusal`] of the stage `decode`.
-pub fn read_raw(
-    raw: &Raw<'_>,
-    types: &BTreeMap<String, String>,
-    schemas: &dyn Schemas,
-) -> Result<Vec<Reading>, Refusal> {
+pub fn read_raw(raw: &Raw<'_>, terms: &Terms, schemas: &dyn Schemas) -> Result<Vec<Reading>, Refusal> {
     let mut readings = if let Some(content) = raw.header_text("content-type")
         && content.starts_with("application/cloudevents")
     {
@@ -135,11 +140,11 @@ pub fn read_raw(
     } else {
         match body(raw, schemas)? {
             Body::Event(event) => vec![*event],
-            Body::Json(root) => by_members(&root, raw.arrived)?,
+            Body::Json(root) => by_members(&root, terms, raw.arrived)?,
         }
     };
     for Reading { event, .. } in &mut readings {
-        if let Some(known) = types.get(&event.kind) {
+        if let Some(known) = terms.types.get(&event.kind) {
             event.kind.clone_from(known);
         }
     }
@@ -186,7 +191,7 @@ fn canonical(mut event: Event) -> Reading {
     Reading { event, has_time }
 }
 
-fn by_members(root: &Map<String, Value>, arrived: Millis) -> Result<Vec<Reading>, Refusal> {
+fn by_members(root: &Map<String, Value>, terms: &Terms, arrived: Millis) -> Result<Vec<Reading>, Refusal> {
     if root.contains_key("specversion") {
         return Ok(vec![cloudevents::structured(root)?]);
     }
@@ -197,12 +202,12 @@ fn by_members(root: &Map<String, Value>, arrived: Millis) -> Result<Vec<Reading>
                 let message = format!("wrong type: field={field} expected=object");
                 Refusal::of_field("adapter_failed", &field, message)
             })?;
-            segment::read(call, root, arrived)
+            segment::read(call, root, terms, arrived)
         };
         return calls.iter().enumerate().map(one).collect();
     }
     if root.get("type").and_then(Value::as_str).is_some_and(segment::is_call) {
-        return Ok(vec![segment::read(root, root, arrived)?]);
+        return Ok(vec![segment::read(root, root, terms, arrived)?]);
     }
     let reading = canonical(event_of(root)?);
     if !reading.has_time {

@@ -3,7 +3,7 @@
 use event::Millis;
 use serde_json::{Map, Value, json};
 
-use super::{Reading, converted, flatten};
+use super::{Reading, Terms, converted, flatten};
 use crate::Refusal;
 
 const CALLS: [&str; 6] = ["track", "page", "screen", "identify", "alias", "group"];
@@ -88,7 +88,12 @@ impl<'a> Call<'a> {
 }
 
 /// Reads one call; `around` is the batch it stands in, or the call itself.
-pub fn read(call: &Map<String, Value>, around: &Map<String, Value>, arrived: Millis) -> Result<Reading, Refusal> {
+pub fn read(
+    call: &Map<String, Value>,
+    around: &Map<String, Value>,
+    terms: &Terms,
+    arrived: Millis,
+) -> Result<Reading, Refusal> {
     let call = Call { call, around };
     let method = call.call.get("type").and_then(Value::as_str).unwrap_or_default();
     let mut root = Map::new();
@@ -113,6 +118,7 @@ pub fn read(call: &Map<String, Value>, around: &Map<String, Value>, arrived: Mil
         _ => None,
     };
     put("channel", channel.map(Into::into));
+    put("consent", consent(&call, terms));
     put("identifiers", Some(Value::Array(identifiers(&call, method))));
     let properties = if matches!(method, "identify" | "group") {
         "traits"
@@ -231,6 +237,22 @@ fn identifiers(call: &Call<'_>, method: &str) -> Vec<Value> {
         }
     }
     identifiers
+}
+
+/// What the sender's consent platform allows, in our purposes; categories that nobody named say nothing. Of two for one purpose the
+/// stricter counts.
+fn consent(call: &Call<'_>, terms: &Terms) -> Option<Value> {
+    let mut purposes: Map<String, Value> = Map::new();
+    for (category, allowed) in call.map("context.consent.categoryPreferences")? {
+        let (Some(purpose), Some(allowed)) = (terms.consent_categories.get(category), allowed.as_bool()) else {
+            continue;
+        };
+        if !allowed || !purposes.contains_key(purpose) {
+            let status = if allowed { "granted" } else { "denied" };
+            purposes.insert(purpose.clone(), status.into());
+        }
+    }
+    (!purposes.is_empty()).then(|| json!({ "purposes": purposes }))
 }
 
 fn is_address(value: &str) -> bool {

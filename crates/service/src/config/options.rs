@@ -5,6 +5,8 @@
 pub enum Kind {
     /// Any text.
     Text,
+    /// Pairs `a=b`, comma-separated.
+    Pairs,
     /// `true` or `false`.
     Switch,
     /// One of these words.
@@ -48,7 +50,7 @@ const fn output(key: &'static str, default: &'static str, kind: Kind, meaning: &
     option
 }
 
-use Kind::{Bytes, Choice, Span, Switch, Text, Whole};
+use Kind::{Bytes, Choice, Pairs, Span, Switch, Text, Whole};
 
 /// Every option, in the order of the documentation.
 pub const OPTIONS: &[Opt] = &[
@@ -170,8 +172,14 @@ pub const OPTIONS: &[Opt] = &[
     output(
         "intake.types",
         "",
-        Text,
+        Pairs,
         "names of foreign types in the vocabulary, as `com.shop.order.v1=order.completed`, comma-separated",
+    ),
+    output(
+        "intake.consent_categories",
+        "",
+        Pairs,
+        "categories of a consent platform and their purposes, as `Advertising=marketing`, comma-separated",
     ),
     option(
         "registry.url",
