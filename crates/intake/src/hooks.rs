@@ -143,6 +143,10 @@ impl Hooks<Intake> for WallClock {
         if matches!(what, Observation::Committed { .. }) {
             self.heard = Some(self.now);
         }
+        if matches!(what, Observation::Dropped) {
+            // It will be counted when it is read again.
+            drop(self.stage.take_counters());
+        }
         self.probe.observe(what);
     }
 
@@ -281,6 +285,10 @@ impl Hooks<Intake> for EventClock {
     }
 
     fn observe(&mut self, what: &Observation<'_>) {
+        if matches!(what, Observation::Dropped) {
+            // It will be counted when it is read again.
+            drop(self.stage.take_counters());
+        }
         self.probe.observe(what);
     }
 

@@ -88,7 +88,7 @@ pub fn run<B: Backend>(
     let members = if stage.clock == Clock::Events {
         1
     } else {
-        usize::try_from(config.number("service.workers")).unwrap_or(1)
+        config.workers()
     };
     run_workers(SERVICE, members, stop, telemetry, |index, probe| {
         for lang in LANGUAGES {

@@ -1,7 +1,7 @@
 //! `stream::Log` on Kafka: one native consumer of one group, and one transactional producer.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -150,6 +150,8 @@ pub struct KafkaLog {
     suspicious: bool,
     /// Partitions that flow; records of others are dropped, they were fetched before a pause or seek.
     flowing: BTreeMap<TopicPartition, i64>,
+    /// Partitions that flow and whose position must be set again.
+    unset: BTreeSet<TopicPartition>,
     /// Where partitions were assigned that have not flowed yet.
     assigned_at: BTreeMap<TopicPartition, i64>,
     /// The changelog position behind the last part known to be delivered.
@@ -173,6 +175,7 @@ impl KafkaLog {
             producer: Some(producer),
             suspicious: false,
             flowing: BTreeMap::new(),
+            unset: BTreeSet::new(),
             assigned_at: BTreeMap::new(),
             changelog_last: BTreeMap::new(),
         })
@@ -248,6 +251,42 @@ impl KafkaLog {
     }
 }
 
+impl KafkaLog {
+    /// Sets positions that were refused. One that cannot be set yet, because the client is still giving the partition or taking it
+    /// away, is tried again at the next poll: until then the partition does not flow, and nothing of it is lost.
+    fn set_positions(&mut self) -> Result<(), LogError> {
+        for of in std::mem::take(&mut self.unset) {
+            let Some(next) = self.flowing.get(&of).copied() else {
+                continue;
+            };
+            match self.set_position(&of, next) {
+                Err(LogError::Fatal(text)) => return Err(LogError::Fatal(text)),
+                Err(error) => {
+                    tracing::debug!(topic = %of.topic, partition = of.partition, %error, "position cannot be set yet");
+                    self.unset.insert(of);
+                }
+                Ok(()) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn set_position(&self, of: &TopicPartition, next: i64) -> Result<(), LogError> {
+        let (start, end) = self.uncommitted.watermarks(of)?;
+        if next < start || next > end {
+            return Err(LogError::Fatal(format!(
+                "input is not in the log any more: topic={} partition={} offset={next} start={start} end={end}",
+                of.topic, of.partition
+            )));
+        }
+        // The client has ended this partition's fetcher, and seeks only one that runs: taking the partition out of its assignment
+        // and putting it back at its position starts another. The group is not asked.
+        let list = Self::list(of, next);
+        self.consumer.incremental_unassign(&Self::list(of, OFFSET_INVALID))?;
+        self.consumer.incremental_assign(&list)
+    }
+}
+
 impl Log for KafkaLog {
     fn poll(&mut self, wait: Duration, max: usize, batch: &mut Batch) -> Result<(), LogError> {
         let begun = Instant::now();
@@ -283,26 +322,15 @@ impl Log for KafkaLog {
             }
         }
         if let Some(LogError::OutOfRange(text)) = &failed {
-            // The client stops reading that partition. A position that is there was refused in passing, around a rebalance:
-            // set it again. One that is not there is a reason to stop.
+            // The client stops reading that partition and does not say which. A position that is there was refused in passing,
+            // around a rebalance: set it again. One that is not there is a reason to stop.
             tracing::warn!(error = text, "position was refused, setting positions again");
-            let flowing: Vec<(TopicPartition, i64)> =
-                self.flowing.iter().map(|(of, next)| (of.clone(), *next)).collect();
-            for (of, next) in flowing {
-                let (start, end) = self.uncommitted.watermarks(&of)?;
-                if next < start || next > end {
-                    return Err(LogError::Fatal(format!(
-                        "input is not in the log any more: topic={} partition={} offset={next} start={start} end={end}",
-                        of.topic, of.partition
-                    )));
-                }
-                let list = Self::list(&of, next);
-                self.consumer.pause(&list)?;
-                self.consumer.seek(&list)?;
-                self.consumer.resume(&list)?;
-            }
+            self.unset.extend(self.flowing.keys().cloned());
+            // One that does not flow yet must be set when it does.
+            self.assigned_at.clear();
             failed = None;
         }
+        self.set_positions()?;
         match failed {
             // What was read goes on; a passing error shows again if it lasts.
             Some(error) if batch.records.is_empty() && batch.changes.is_empty() => Err(error),

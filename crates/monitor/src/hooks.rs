@@ -1,6 +1,6 @@
 //! What the monitor adds to the worker's loop: the catalogue from its topic, and counting.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use event::Millis;
 use journey::{Counted, Said};
@@ -79,6 +79,7 @@ pub struct CatalogueHooks {
     reader: Box<dyn TopicReader>,
     board: Board,
     probe: Probe,
+    stage: Arc<Monitor>,
     loaded: Option<i64>,
     reloads: BTreeMap<&'static str, u64>,
 }
@@ -88,7 +89,12 @@ impl CatalogueHooks {
     ///
     /// # Errors
     /// [`LogError`] if that cannot be done within `budget`.
-    pub fn open(mut reader: Box<dyn TopicReader>, budget: Duration, probe: Probe) -> Result<Self, LogError> {
+    pub fn open(
+        mut reader: Box<dyn TopicReader>,
+        budget: Duration,
+        probe: Probe,
+        stage: Arc<Monitor>,
+    ) -> Result<Self, LogError> {
         let mut board = Board::default();
         let mut reloads = BTreeMap::new();
         let begun = std::time::Instant::now();
@@ -111,6 +117,7 @@ impl CatalogueHooks {
             reader,
             board,
             probe,
+            stage,
             loaded: None,
             reloads,
         })
@@ -163,6 +170,10 @@ impl Hooks<Monitor> for CatalogueHooks {
     }
 
     fn observe(&mut self, what: &Observation<'_>) {
+        if matches!(what, Observation::Dropped) {
+            // It will be counted when it is read again.
+            drop(self.stage.take_counters());
+        }
         self.probe.observe(what);
     }
 }

@@ -47,7 +47,7 @@ pub fn settings(config: &Config) -> Settings {
 /// [`Stop`] if a worker cannot go on.
 pub fn run<B: Backend>(config: &Config, backend: &B, stop: &AtomicBool, telemetry: &Telemetry) -> Result<(), Stop> {
     let names = backend.names();
-    let members = usize::try_from(config.number("service.workers")).unwrap_or(1);
+    let members = config.workers();
     run_workers(SERVICE, members, stop, telemetry, |index, probe| {
         let member = Member {
             service: SERVICE,
@@ -59,10 +59,11 @@ pub fn run<B: Backend>(config: &Config, backend: &B, stop: &AtomicBool, telemetr
         let patterns = names.patterns();
         let reader = until_answered("reading patterns", &probe, stop, || backend.reader(&[&patterns], true))?;
         let log = until_answered("joining the group", &probe, stop, || backend.join(&member))?;
-        let hooks = CatalogueHooks::open(reader, CATALOGUE, probe).map_err(|error| Stop::Failed(error.to_string()))?;
+        let stage = Arc::new(Monitor::new(names, settings(config)));
+        let hooks = CatalogueHooks::open(reader, CATALOGUE, probe, Arc::clone(&stage))
+            .map_err(|error| Stop::Failed(error.to_string()))?;
         let state = Statefulness::Keyed;
         let worker = worker_config(config, backend, SERVICE, state, dead_letters(SERVICE));
-        let stage = Arc::new(Monitor::new(names, settings(config)));
         Worker::new(log, stage, hooks, worker).run(stop)
     })
 }

@@ -174,6 +174,15 @@ impl Config {
         number(option.kind, self.text(key)).expect("values were checked when they were read")
     }
 
+    /// Threads per service: as configured, or one for each core.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        match usize::try_from(self.number("service.workers")) {
+            Ok(0) | Err(_) => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            Ok(workers) => workers,
+        }
+    }
+
     /// The pairs `a=b` of an option.
     #[must_use]
     pub fn pairs(&self, key: &str) -> BTreeMap<String, String> {
@@ -383,7 +392,7 @@ mod tests {
             "file waymark.toml: epoch.intervall: unknown option: nearest=epoch.interval"
         );
         assert!(wrong("[order]\nwindow = 5\n").ends_with("expected a span such as 500ms, 30s, 28d: found=5"));
-        assert!(wrong("[service]\nworkers = 0\n").contains("from 1 to"));
+        assert!(wrong("[service]\nworkers = -1\n").contains("from 0 to"));
         assert!(wrong("[intake]\ntypes = \"a=b, c\"\n").contains("expected pairs as a=b, comma-separated"));
         assert!(wrong("[kafka.properties]\n\"acks\" = \"1\"\n").contains("Waymark's"));
         assert!(wrong("[kafka.properties]\n\"sasl.password\" = \"x\"\n").contains("only accepted as a file"));

@@ -22,7 +22,7 @@ fn what_does_not_happen_is_noticed_with_no_further_event() {
     let Some(kafka) = Kafka::for_test() else { return };
     let dir = tempfile::tempdir().expect("a directory");
     let patterns = hesitation(dir.path(), 3);
-    let set = settings(&kafka, dir.path(), &["telemetry.log=trace"]);
+    let set = settings(&kafka, dir.path(), &["telemetry.log=trace", "service.workers=2"]);
 
     let planned = |code: i32| {
         let output = waymark(&set, &["topics", "plan"]).output().expect("the binary runs");
@@ -100,7 +100,7 @@ fn what_does_not_happen_is_noticed_with_no_further_event() {
         ),
         (
             "waymark_pattern_reloads_total{result=\"taken\",service=\"monitor\"}",
-            1.0,
+            2.0,
         ),
         ("waymark_partitions_assigned{service=\"intake\"}", 16.0),
         ("waymark_partitions_assigned{service=\"monitor\"}", 4.0),
@@ -130,6 +130,13 @@ fn what_does_not_happen_is_noticed_with_no_further_event() {
         shown.contains("journey.events.web/") && shown.contains("hello"),
         "{shown}"
     );
+
+    // Two workers share the raw partitions, most of which are empty: none of them may fall silent.
+    for number in 0..12 {
+        producer.send("web", event(&format!("guest-{number}"), "order.completed"));
+    }
+    let read = "waymark_records_read_total{service=\"intake\",topic=\"journey.events.web\"}";
+    eventually("every partition is read", || metric(&admin, read) == Some(16.0));
 
     // Even at `trace` nothing that names or quotes a customer is logged or measured.
     let log = running.log();

@@ -74,9 +74,9 @@ pub const OPTIONS: &[Opt] = &[
     ),
     option(
         "service.workers",
-        "1",
-        Whole(1, 256),
-        "threads per service, each a member of its own",
+        "0",
+        Whole(0, 256),
+        "threads per service, each a member of its own; 0 is one for each core",
     ),
     option(
         "service.admin_listen",

@@ -317,6 +317,7 @@ impl Probe {
                 }
             }
             Observation::Aborted => self.count("waymark_epochs_total", &["aborted"], 1),
+            Observation::Dropped => {}
             Observation::Unknown => self.count("waymark_epochs_total", &["unknown"], 1),
             Observation::Recycled(cause) => self.count("waymark_producers_recycled_total", &[cause], 1),
             Observation::Rebalanced(kind) => self.count("waymark_rebalances_total", &[kind], 1),

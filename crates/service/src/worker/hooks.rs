@@ -65,6 +65,8 @@ pub enum Observation<'a> {
     },
     /// An epoch was aborted.
     Aborted,
+    /// What was processed since the last commit is dropped and will be read again.
+    Dropped,
     /// The outcome of an epoch was unknown.
     Unknown,
     /// The producer was replaced: `begin`, `abort` or `unknown` was the cause.

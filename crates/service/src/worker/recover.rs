@@ -340,6 +340,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     }
 
     fn rewind(&mut self) -> Result<(), Stop> {
+        self.hooks.observe(&Observation::Dropped);
         self.written.clear();
         self.dead.clear();
         self.outputs.clear();
