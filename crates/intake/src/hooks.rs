@@ -71,17 +71,69 @@ impl Ticker {
     }
 }
 
-/// `intake.clock = wall`: about once a second, how far this worker's partitions have been read.
-pub struct WallClock {
+/// What both clocks have: schemas before records, and counting.
+struct Watch {
     stage: Arc<Intake>,
+    probe: Probe,
     /// Told to stop before a schema could be had: nothing more is processed, so that nothing is refused for its lack.
     waits: bool,
+}
+
+impl Watch {
+    fn new(stage: Arc<Intake>, probe: Probe) -> Self {
+        let waits = false;
+        Self { stage, probe, waits }
+    }
+
+    /// Has the schema that the record needs, if it needs one; false if it is not to be processed.
+    fn admits(&mut self, record: &Record) -> bool {
+        if let Some(registry) = &self.stage.registry {
+            self.waits |= !registry.prefetch(record, &self.probe);
+        }
+        !self.waits
+    }
+
+    fn observe(&mut self, what: &Observation<'_>) {
+        if matches!(what, Observation::Dropped) {
+            // It will be counted when it is read again.
+            drop(self.stage.take_counters());
+        }
+        self.probe.observe(what);
+    }
+
+    /// Tells what was counted up to a commit.
+    fn tell(&self) {
+        let Counters {
+            flagged,
+            redactions,
+            scored,
+            scores,
+        } = self.stage.take_counters();
+        for ((channel, flag), events) in &flagged {
+            self.probe
+                .count("waymark_flagged_events_total", &[channel, flag], *events);
+        }
+        for (kind, redactions) in KINDS.iter().zip(redactions) {
+            self.probe.count("waymark_redactions_total", &[kind], redactions);
+        }
+        for ((language, tier, label), texts) in &scored {
+            self.probe
+                .count("waymark_sentiment_scored_total", &[language, tier, label], *texts);
+        }
+        for (language, tier, score) in scores {
+            self.probe.record("waymark_sentiment_score", &[language, tier], score);
+        }
+    }
+}
+
+/// `intake.clock = wall`: about once a second, how far this worker's partitions have been read.
+pub struct WallClock {
+    watch: Watch,
     ticker: Ticker,
     progress: Progress,
     ticked: Option<Millis>,
     heard: Option<Millis>,
     now: Millis,
-    probe: Probe,
 }
 
 impl WallClock {
@@ -90,14 +142,12 @@ impl WallClock {
     pub fn new(stage: Arc<Intake>, partitions: i32, inputs: i32, probe: Probe) -> Self {
         let timeline = Arc::clone(&stage.timeline);
         Self {
-            stage,
-            waits: false,
+            watch: Watch::new(stage, probe),
             ticker: Ticker::new(timeline, partitions, inputs),
             progress: Progress::default(),
             ticked: None,
             heard: None,
             now: Millis::MIN,
-            probe,
         }
     }
 }
@@ -111,8 +161,7 @@ impl Hooks<Intake> for WallClock {
     }
 
     fn order(&mut self, record: Record, ready: &mut Vec<Record>) {
-        self.waits |= !fetched(&self.stage, &record, &self.probe);
-        if self.waits {
+        if !self.watch.admits(&record) {
             return;
         }
         self.progress.read(&record.topic, record.partition, record.timestamp);
@@ -130,7 +179,7 @@ impl Hooks<Intake> for WallClock {
     fn turn(&mut self, now: Millis, outputs: &mut Vec<Output>) {
         self.now = now;
         // A tick would say that what waits has been read.
-        if self.waits || self.ticker.owned == 0 || self.ticked.is_some_and(|before| now.since(before) < EVERY) {
+        if self.watch.waits || self.ticker.owned == 0 || self.ticked.is_some_and(|before| now.since(before) < EVERY) {
             return;
         }
         self.ticked = Some(now);
@@ -143,22 +192,18 @@ impl Hooks<Intake> for WallClock {
         if matches!(what, Observation::Committed { .. }) {
             self.heard = Some(self.now);
         }
-        if matches!(what, Observation::Dropped) {
-            // It will be counted when it is read again.
-            drop(self.stage.take_counters());
-        }
-        self.probe.observe(what);
+        self.watch.observe(what);
     }
 
-    fn between_epochs(&mut self, stage: &Intake) -> Option<i64> {
-        tell(&mut stage.take_counters(), &self.probe);
+    fn between_epochs(&mut self, _: &Intake) -> Option<i64> {
+        self.watch.tell();
         None
     }
 }
 
 /// `intake.clock = events`: the clock is the event being processed, and raw partitions are merged by event time.
 pub struct EventClock {
-    stage: Arc<Intake>,
+    watch: Watch,
     ticker: Ticker,
     lanes: BTreeMap<TopicPartition, usize>,
     merge: Merge<(Record, Option<i32>)>,
@@ -167,11 +212,8 @@ pub struct EventClock {
     now: Millis,
     /// The last whole second told to all partitions.
     second: Millis,
-    /// As [`WallClock`]'s.
-    waits: bool,
     /// A second member was refused: it holds the clock and is named in the log.
     refused: bool,
-    probe: Probe,
 }
 
 impl EventClock {
@@ -180,16 +222,14 @@ impl EventClock {
     pub fn new(stage: Arc<Intake>, partitions: i32, inputs: i32, probe: Probe) -> Self {
         let timeline = Arc::clone(&stage.timeline);
         Self {
-            stage,
+            watch: Watch::new(stage, probe),
             ticker: Ticker::new(timeline, partitions, inputs),
             lanes: BTreeMap::new(),
             merge: Merge::new(0),
             planned: VecDeque::new(),
             now: Millis::MIN,
             second: Millis::MIN,
-            waits: false,
             refused: false,
-            probe,
         }
     }
 
@@ -197,7 +237,7 @@ impl EventClock {
         if let Some(progress) = ticks::Progress::decode(record.value.as_deref().unwrap_or_default()) {
             return (Head::Progress(progress.time), None);
         }
-        match self.stage.decode(record) {
+        match self.watch.stage.decode(record) {
             Ok(Routed::Event { key, time, .. }) => (Head::At(time), Some(partition_of(&key, self.ticker.partitions))),
             // What will be refused has no time: it goes first and moves no clock.
             _ => (Head::At(Millis::MIN), None),
@@ -232,8 +272,7 @@ impl Hooks<Intake> for EventClock {
     }
 
     fn order(&mut self, record: Record, ready: &mut Vec<Record>) {
-        self.waits |= !fetched(&self.stage, &record, &self.probe);
-        if self.waits {
+        if !self.watch.admits(&record) {
             return;
         }
         let of = TopicPartition {
@@ -285,36 +324,11 @@ impl Hooks<Intake> for EventClock {
     }
 
     fn observe(&mut self, what: &Observation<'_>) {
-        if matches!(what, Observation::Dropped) {
-            // It will be counted when it is read again.
-            drop(self.stage.take_counters());
-        }
-        self.probe.observe(what);
+        self.watch.observe(what);
     }
 
-    fn between_epochs(&mut self, stage: &Intake) -> Option<i64> {
-        tell(&mut stage.take_counters(), &self.probe);
+    fn between_epochs(&mut self, _: &Intake) -> Option<i64> {
+        self.watch.tell();
         None
-    }
-}
-
-/// Has the schema that the record needs, if it needs one.
-fn fetched(stage: &Intake, record: &Record, probe: &Probe) -> bool {
-    let registry = stage.registry.as_ref();
-    registry.is_none_or(|registry| registry.prefetch(record, probe))
-}
-
-fn tell(counters: &mut Counters, probe: &Probe) {
-    for ((channel, flag), events) in &counters.flagged {
-        probe.count("waymark_flagged_events_total", &[channel, flag], *events);
-    }
-    for (kind, redactions) in KINDS.iter().zip(counters.redactions) {
-        probe.count("waymark_redactions_total", &[kind], redactions);
-    }
-    for ((language, tier, label), texts) in &counters.scored {
-        probe.count("waymark_sentiment_scored_total", &[language, tier, label], *texts);
-    }
-    for (language, tier, score) in counters.scores.drain(..) {
-        probe.record("waymark_sentiment_score", &[language, tier], score);
     }
 }

@@ -23,7 +23,7 @@ pub const SERVICE: &str = "intake";
 
 /// The stage as the configuration wants it; `secret` is the key of customer pseudonyms.
 #[must_use]
-pub fn stage(config: &Config, names: &Names, secret: &[u8], registry: Option<Registry>) -> Intake {
+pub fn stage(config: &Config, names: &Names, secret: &[u8], registry: Option<Arc<Registry>>) -> Intake {
     let words = |key: &str| -> Vec<String> {
         let words = config
             .text(key)
@@ -46,11 +46,6 @@ pub fn stage(config: &Config, names: &Names, secret: &[u8], registry: Option<Reg
             .collect(),
         voice_tone: false,
     };
-    let clock = if config.text("intake.clock") == "events" {
-        Clock::Events
-    } else {
-        Clock::Wall
-    };
     Intake {
         keys: Keys::new(secret),
         rules,
@@ -62,10 +57,17 @@ pub fn stage(config: &Config, names: &Names, secret: &[u8], registry: Option<Reg
             types: config.pairs("intake.types"),
             consent_categories: config.pairs("intake.consent_categories"),
         },
-        registry: registry.map(Arc::new),
+        registry,
         counters: Mutex::default(),
-        clock,
+        clock: clock(config),
         raw_prefix: names.topic("journey.events."),
+    }
+}
+
+fn clock(config: &Config) -> Clock {
+    match config.text("intake.clock") {
+        "events" => Clock::Events,
+        _ => Clock::Wall,
     }
 }
 
@@ -82,15 +84,15 @@ pub fn run<B: Backend>(
 ) -> Result<(), Stop> {
     let names = backend.names();
     let raw = names.all_raw();
-    let registry = Registry::of(config, stop).map_err(Stop::Failed)?;
-    let stage = Arc::new(stage(config, names, secret, registry));
+    let registry = Registry::of(config, stop).map_err(Stop::Failed)?.map(Arc::new);
     // A replay is merged by one worker.
-    let members = if stage.clock == Clock::Events {
-        1
-    } else {
-        config.workers()
+    let members = match clock(config) {
+        Clock::Events => 1,
+        Clock::Wall => config.workers(),
     };
     run_workers(SERVICE, members, stop, telemetry, |index, probe| {
+        // Each worker's own: what one counts, another's dropped epoch must not take away.
+        let stage = Arc::new(stage(config, names, secret, registry.clone()));
         for lang in LANGUAGES {
             let tier = event::Tier::Lexicon.as_str();
             probe.set(

@@ -245,19 +245,17 @@ impl Intake {
     }
 }
 
-/// The scorer, with buffers for as many workers as use it at once.
+/// The scorer and its buffers.
 #[derive(Default)]
 pub struct Texts {
     scorer: Scorer,
-    buffers: Mutex<Vec<Scratch>>,
+    scratch: Mutex<Scratch>,
 }
 
 impl Texts {
     /// Scores the text that the event arrived with, before anything was taken out of it.
     fn score(&self, prepared: &Prepared) -> Option<Score> {
         let (text, body) = (prepared.event.text.as_ref()?, prepared.unredacted.as_deref()?);
-        let buffers = || self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut scratch = buffers().pop().unwrap_or_default();
         let input = Input {
             body,
             lang: text.lang.as_deref(),
@@ -265,9 +263,8 @@ impl Texts {
             modality: text.modality,
             asr_confidence: text.asr_confidence,
         };
-        let score = self.scorer.score(&input, &mut scratch);
-        buffers().push(scratch);
-        score
+        let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
+        self.scorer.score(&input, &mut scratch)
     }
 }
 

@@ -6,9 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use intake::{Clock, Intake, Keys, Redactor, Rules, Texts};
+use intake::Intake;
 use kafka::{Admin, From, KafkaConfig, KafkaLog, Publisher, Tail};
-use service::worker::{Start, Worker, WorkerConfig};
+use service::{
+    config::{Config, Sources},
+    topics::Names,
+    worker::{Start, Worker, WorkerConfig},
+};
 use stream::{Millis, Output, Record, SnapshotRule, Statefulness, TopicPartition};
 use testkit::{
     broker::Kafka,
@@ -19,20 +23,18 @@ const RAW: &str = "journey.events.web";
 /// 21 November 2026, 13:10:02 UTC.
 const NOW: i64 = 1_795_266_602_000;
 
+/// The configuration that nobody changed.
+fn defaults() -> Config {
+    let sources = Sources {
+        file: None,
+        variables: Vec::new(),
+        flags: &[],
+    };
+    Config::read(&sources).expect("the defaults are valid")
+}
+
 fn stage() -> Arc<Intake> {
-    Arc::new(Intake {
-        keys: Keys::new(b"waymark-demo"),
-        rules: Rules::default(),
-        redactor: Redactor::default(),
-        timeline: Arc::from("journey.timeline"),
-        sentiment: Arc::from("journey.sentiment"),
-        texts: Texts::default(),
-        terms: Default::default(),
-        registry: None,
-        counters: Default::default(),
-        clock: Clock::Wall,
-        raw_prefix: "journey.events.".to_owned(),
-    })
+    Arc::new(intake::stage(&defaults(), &Names::new(""), b"waymark-demo", None))
 }
 
 fn config() -> WorkerConfig {

@@ -4,25 +4,26 @@ use std::sync::Arc;
 
 use codec::Published as _;
 use event::{Label, LangSource, Sentiment};
-use intake::{Clock, Intake, Keys, Redactor, Rules, Texts};
+use service::{
+    config::{Config, Sources},
+    topics::Names,
+};
 use stream::{Cx, Millis, Output, Record, Routed, Stage as _};
 
 const AT: Millis = Millis(1_795_266_602_000);
 
-fn outputs(event: &str) -> Vec<Output> {
-    let stage = Intake {
-        keys: Keys::new(b"waymark-demo"),
-        rules: Rules::default(),
-        redactor: Redactor::default(),
-        timeline: Arc::from("journey.timeline"),
-        sentiment: Arc::from("journey.sentiment"),
-        texts: Texts::default(),
-        terms: Default::default(),
-        registry: None,
-        counters: Default::default(),
-        clock: Clock::Wall,
-        raw_prefix: "journey.events.".to_owned(),
+/// The configuration that nobody changed.
+fn defaults() -> Config {
+    let sources = Sources {
+        file: None,
+        variables: Vec::new(),
+        flags: &[],
     };
+    Config::read(&sources).expect("the defaults are valid")
+}
+
+fn outputs(event: &str) -> Vec<Output> {
+    let stage = intake::stage(&defaults(), &Names::new(""), b"waymark-demo", None);
     let topic: Arc<str> = Arc::from("journey.events.chat");
     let record = Record {
         topic: Arc::clone(&topic),

@@ -11,6 +11,7 @@ mod polarity;
 mod signals;
 mod tokens;
 
+use calibration::Calibration;
 use event::{Evidence, Label, LangSource, Modality, Role, Score, Tier};
 use language::Told;
 use lexicon::Lexicon;
@@ -50,6 +51,7 @@ pub struct Scratch {
 pub struct Scorer {
     lexicons: [(&'static str, Lexicon); 3],
     emoji: Lexicon,
+    calibration: Calibration,
     version: String,
 }
 
@@ -88,6 +90,7 @@ impl Scorer {
         Self {
             lexicons: SOURCES.map(|(lang, text)| (lang, load(lang, text))),
             emoji: load("emoji", EMOJI),
+            calibration: Calibration::read().unwrap_or_else(|problem| panic!("calibration: {problem}")),
             version: format!("1+{hash}"),
         }
     }
@@ -168,14 +171,14 @@ impl Scorer {
         let label = polarity::label(read.score);
         score.label = label;
         score.score = Some(read.score);
-        let (confidence, name) = calibration::confidence(lang, label, read.score);
+        let confidence = self.calibration.confidence(lang, label, read.score);
         let heard = if transcript {
             input.asr_confidence.unwrap_or(1.0)
         } else {
             1.0
         };
         score.confidence = Some(rounded(confidence * read.trust * heard));
-        score.calibration = Some(name.to_owned());
+        score.calibration = Some(calibration::NAME.to_owned());
         debug_assert_ne!(label, Label::Unscored, "a scored text has a label");
         None
     }

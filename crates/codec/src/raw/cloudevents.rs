@@ -29,17 +29,16 @@ pub fn structured(root: &Map<String, Value>) -> Result<Reading, Refusal> {
 }
 
 /// The envelope in headers, the data as the value.
-pub fn binary(raw: &Raw<'_>, body: &Body) -> Result<Reading, Refusal> {
+pub fn binary(raw: &Raw<'_>, body: Body) -> Result<Reading, Refusal> {
     let text = |name: &str| raw.header_text(&format!("ce_{name}")).map(ToOwned::to_owned);
     match body {
-        Body::Json(data) => event(&text, data.clone()),
+        Body::Json(data) => event(&text, data),
         // Our own record inside an envelope: the record says more, the envelope names it.
-        Body::Event(reading) => {
-            let mut reading = Reading::clone(reading);
+        Body::Event(mut reading) => {
             for (name, place) in [("id", &mut reading.event.id), ("source", &mut reading.event.source)] {
                 *place = text(name).ok_or_else(|| invalid(name, "a context attribute is missing"))?;
             }
-            Ok(reading)
+            Ok(*reading)
         }
     }
 }

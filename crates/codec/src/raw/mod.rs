@@ -136,7 +136,7 @@ pub fn read_raw(raw: &Raw<'_>, terms: &Terms, schemas: &dyn Schemas) -> Result<V
     {
         vec![cloudevents::structured(&object(raw.value)?)?]
     } else if raw.header("ce_specversion").is_some() {
-        vec![cloudevents::binary(raw, &body(raw, schemas)?)?]
+        vec![cloudevents::binary(raw, body(raw, schemas)?)?]
     } else {
         match body(raw, schemas)? {
             Body::Event(event) => vec![*event],
