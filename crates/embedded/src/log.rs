@@ -165,6 +165,10 @@ impl Log for EmbeddedLog {
         Ok(self.membership)
     }
 
+    fn generation(&mut self) -> Result<i32, LogError> {
+        Ok(self.membership.generation)
+    }
+
     fn begin(&mut self) -> Result<(), LogError> {
         self.open = Some(Vec::new());
         Ok(())

@@ -86,6 +86,15 @@ impl Progress {
         self.lanes.get_mut(&(topic.to_owned(), partition))
     }
 
+    /// Reading of a partition begins at `next`; it is owned from now on.
+    pub fn begin(&mut self, topic: &str, partition: i32, next: i64) {
+        let begun = Lane {
+            next,
+            ..Lane::default()
+        };
+        self.lanes.insert((topic.to_owned(), partition), begun);
+    }
+
     /// A record that arrived at `arrival` has been read, and `next` follows it.
     pub fn read(&mut self, topic: &str, partition: i32, arrival: Millis, next: i64) {
         if let Some(lane) = self.lane(topic, partition) {
@@ -193,6 +202,12 @@ mod tests {
         );
         told(&mut progress, 40, &[("a", 0), ("b", 7)]);
         assert_eq!(progress.at(Millis(41)), Some(Millis(40)));
+        progress.begin("b", 0, 3);
+        told(&mut progress, 50, &[("a", 0), ("b", 7)]);
+        assert_eq!(progress.at(Millis(51)), None, "four records are read again");
+        progress.begin("b", 0, 7);
+        told(&mut progress, 60, &[("a", 0), ("b", 7)]);
+        assert_eq!(progress.at(Millis(61)), Some(Millis(60)), "it begins at its end");
     }
 
     #[test]

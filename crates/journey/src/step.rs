@@ -165,8 +165,9 @@ pub fn on_time(journey: &mut Journey, at: &Moment<'_>, rules: &Rules, out: &mut 
     changed |= fold::overdue(journey, at.now);
     let mut runs = std::mem::take(&mut journey.runs);
     let mut stepped = Stepped::default();
-    // One moment at a time, and none that the partition's clock has not reached, however far the customer's own has run ahead.
-    if let Some(due) = runs.deadline().filter(|due| *due <= at.clock) {
+    // One moment at a time: none that the partition's clock has not reached, however far the customer's own has run ahead, and none
+    // that lies behind this one, however far the partition's clock has jumped.
+    if let Some(due) = runs.deadline().filter(|due| *due <= at.clock.min(at.now)) {
         rules.catalogue.on_time(&mut runs, due, journey, &mut stepped);
     }
     journey.runs = runs;

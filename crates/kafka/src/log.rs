@@ -417,6 +417,10 @@ impl Log for KafkaLog {
         })
     }
 
+    fn generation(&mut self) -> Result<i32, LogError> {
+        self.consumer.generation()
+    }
+
     fn begin(&mut self) -> Result<(), LogError> {
         self.producer()?.begin()
     }

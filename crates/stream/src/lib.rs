@@ -6,6 +6,7 @@ pub mod bytes;
 pub mod changelog;
 pub mod clock;
 mod marker;
+pub mod mutant;
 mod record;
 pub mod rows;
 mod seam;

@@ -201,6 +201,12 @@ pub trait Log {
     /// As [`Log::poll`].
     fn membership(&mut self) -> Result<Membership, LogError>;
 
+    /// The generation of the group that this worker is in, as far as it knows; asks nobody. Negative while it is in none.
+    ///
+    /// # Errors
+    /// As [`Log::poll`].
+    fn generation(&mut self) -> Result<i32, LogError>;
+
     /// Begins the epoch's transaction.
     ///
     /// # Errors

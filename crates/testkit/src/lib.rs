@@ -2,4 +2,5 @@
 
 pub mod broker;
 pub mod memory;
+pub mod sim;
 pub mod waiting;

@@ -372,6 +372,11 @@ impl Log for MemoryLog {
         })
     }
 
+    fn generation(&mut self) -> Result<i32, LogError> {
+        let inner = lock(&self.broker.inner);
+        Ok(inner.groups.get(&self.group).map_or(-1, |group| group.generation))
+    }
+
     fn begin(&mut self) -> Result<(), LogError> {
         self.step()?;
         self.open = Some(Vec::new());

@@ -30,6 +30,9 @@ pub trait Hooks<S: Stage> {
     /// The log has said where partitions ended at the moment of the question.
     fn told(&mut self, _ends: &KnownEnds) {}
 
+    /// Reading of a partition begins at this offset, or begins again there.
+    fn begins(&mut self, _partition: &TopicPartition, _offset: i64) {}
+
     /// What was read of this partition and not processed is to be forgotten: it will be read again, or by another.
     fn dropped(&mut self, _partition: &TopicPartition) {}
 

@@ -19,10 +19,12 @@ use std::{
 };
 
 use stream::{
-    Batch, Change, ChangelogReader, Commit, CommitReport, Db, DeadLetters, InHand, Log, LogError, Millis, Output,
-    SnapshotRule, Stage, Statefulness, Task, TaskConfig, TaskError, TopicPartition,
+    Batch, Change, ChangelogReader, Commit, CommitReport, Db, DeadLetters, InHand, Log, LogError, Membership, Millis,
+    Output, SnapshotRule, Stage, Statefulness, Task, TaskConfig, TaskError, TopicPartition,
+    mutant::{self, Mutant},
 };
 
+use self::recover::{AGAIN, PATIENCE};
 use crate::letters;
 
 /// A worker's clocks, and its way to wait. The machine's are [`crate::Machine`]; a simulation has others.
@@ -156,6 +158,8 @@ pub struct Worker<L: Log, S: Stage, H: Hooks<S>> {
     outputs: Vec<Output>,
     /// The last poll brought as much as it may: more waits.
     lags: bool,
+    /// The generation that the service was told of.
+    generation: Option<i32>,
     /// Partitions were sent back to what is committed: what was read of them before is void.
     rewound: bool,
 }
@@ -185,6 +189,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             later: Batch::default(),
             outputs: Vec::new(),
             lags: false,
+            generation: None,
             rewound: false,
         }
     }
@@ -260,8 +265,11 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             Err(error) => return Err(Stop::Failed(error.to_string())),
         }
         self.rewound = false;
-        for change in std::mem::take(&mut batch.changes) {
-            self.change(change)?;
+        if !batch.changes.is_empty() {
+            for change in std::mem::take(&mut batch.changes) {
+                self.change(change)?;
+            }
+            self.settle()?;
         }
         self.open_some()?;
         if self.rewound {
@@ -277,6 +285,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         done?;
         let now = self.config.clock.wall();
         if self.hooks.wants_ends(now) {
+            self.keep_up()?;
             match self.log.ask_ends(now) {
                 Ok(()) => {}
                 Err(LogError::Retriable(message)) => tracing::warn!(error = message, "ends cannot be asked for"),
@@ -435,6 +444,15 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         {
             task.begin_snapshot();
         }
+        if mutant::is_on(Mutant::CutInsideBucket) {
+            let mut outputs = Vec::new();
+            for task in self.tasks.values_mut() {
+                task.close(&mut outputs)?;
+            }
+            if !self.send_all(&mut outputs)? {
+                return Ok(());
+            }
+        }
         for task in self.tasks.values_mut() {
             epoch.partitions.extend(task.batch()?);
         }
@@ -468,6 +486,15 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
         if !self.offsets_stand()? {
             return Ok(());
+        }
+        if mutant::is_on(Mutant::ApplyBeforeCommit) && self.config.state == Statefulness::Keyed {
+            for part in epoch.partitions.iter().filter(|part| !part.rows.is_empty()) {
+                if let Some(task) = self.tasks.get_mut(&part.input) {
+                    let next = task.changelog_next() + 1;
+                    task.committed(part.clone(), Some(next))?;
+                    task.flush()?;
+                }
+            }
         }
         match self.log.commit(&epoch) {
             Ok(report) => {
@@ -517,11 +544,16 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     /// old assignment does not count under the new one.
     fn is_lost(&self, partition: &TopicPartition) -> bool {
         let takes = |change: &Change| matches!(change, Change::Lost(lost) if lost.contains(partition));
+        let gives = |change: &Change| matches!(change, Change::Assigned(given) if given.contains(partition));
+        if mutant::is_on(Mutant::OwnerInsteadOfSequence) && self.later.changes.iter().any(gives) {
+            return false;
+        }
         self.later.changes.iter().any(takes)
     }
 
     fn apply(&mut self, epoch: Commit, report: &CommitReport, process: Duration, commit: Duration) -> Result<(), Stop> {
-        if report.longest_request >= SUSPICIOUS || report.is_disturbed {
+        let may_be_late = report.longest_request >= SUSPICIOUS || report.is_disturbed;
+        if may_be_late && !mutant::is_on(Mutant::ProducerKept) {
             self.suspect = Some("slow");
         }
         for (index, part) in epoch.partitions.into_iter().enumerate() {
@@ -596,10 +628,62 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 self.close(&partitions)?;
             }
         }
+        Ok(())
+    }
+
+    /// After changes: the service is told what this worker has, in which generation. A member that has been put out meanwhile is not
+    /// listed, and hears of it only if it listens.
+    fn settle(&mut self) -> Result<(), Stop> {
+        let begun = self.now();
+        loop {
+            match self.log.membership() {
+                Ok(membership) => {
+                    self.owns(membership);
+                    self.tell_assigned();
+                    return Ok(());
+                }
+                Err(LogError::Retriable(why)) if self.now().saturating_sub(begun) < PATIENCE => {
+                    self.hooks.observe(&Observation::Turned);
+                    self.serve()?;
+                    let more = std::mem::take(&mut self.later.changes);
+                    if more.is_empty() {
+                        tracing::warn!(why, "group membership is not known yet");
+                        self.config.clock.sleep(AGAIN);
+                    }
+                    for change in more {
+                        self.change(change)?;
+                    }
+                }
+                Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
+                Err(error) => return Err(Stop::Failed(format!("group membership: {error}"))),
+            }
+        }
+    }
+
+    fn owns(&mut self, membership: Membership) {
         let owned: Vec<TopicPartition> = self.tasks.keys().cloned().collect();
-        let membership = self.patiently("group membership", L::membership)?;
+        self.generation = Some(membership.generation);
         self.hooks.owns(&owned, membership);
-        self.tell_assigned();
+    }
+
+    /// A generation can pass without a change of what this worker has, and its ticks must name the newest one all the same, or no
+    /// clock goes on.
+    fn keep_up(&mut self) -> Result<(), Stop> {
+        let known = match self.log.generation() {
+            Ok(known) => known,
+            Err(LogError::Retriable(_)) => return Ok(()),
+            Err(error) => return Err(Stop::Failed(error.to_string())),
+        };
+        if known < 0 || self.generation == Some(known) {
+            return Ok(());
+        }
+        match self.log.membership() {
+            Ok(membership) => self.owns(membership),
+            // It is asked again the next time.
+            Err(LogError::Retriable(why)) => tracing::debug!(why, "group membership is not known yet"),
+            Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
+            Err(error) => return Err(Stop::Failed(error.to_string())),
+        }
         Ok(())
     }
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use stream::{
     ChangelogBatch, Commit, CommitReport, Committed, Db, Log, LogError, Marker, PartitionEpoch, RowRef, Stage,
     Statefulness, StoredRow, Task, TopicPartition,
+    mutant::{self, Mutant},
 };
 
 use super::{Hooks, Observation, Start, Stop, Worker};
@@ -97,9 +98,9 @@ const SLICE: Duration = Duration::from_millis(50);
 /// How long one read of changelogs waits.
 const READ: Duration = Duration::from_millis(20);
 /// How long a passing error may last before the worker gives up.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// How long to wait before asking a log again that gave a passing error.
-const AGAIN: Duration = Duration::from_millis(200);
+pub(super) const AGAIN: Duration = Duration::from_millis(200);
 /// How often a long restore says how far it is.
 const TELL: Duration = Duration::from_secs(5);
 /// How often committed offsets are compared with what they should be.
@@ -445,6 +446,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             task.set_revision(revision);
         }
         self.tasks.insert(partition.clone(), task);
+        self.hooks.begins(&partition, next);
         tracing::info!(topic = %partition.topic, partition = partition.partition, offset = next, "partition opened");
         self.patiently("seeking", |log| log.resume(&partition, next))
     }
@@ -454,7 +456,9 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         let mut due = Vec::new();
         for (partition, task) in &mut self.tasks {
             if let Some(begin) = task.take_trim() {
-                task.flush()?;
+                if !mutant::is_on(Mutant::TrimBeforeFlush) {
+                    task.flush()?;
+                }
                 due.push((partition.partition, begin));
             }
         }
@@ -514,6 +518,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
         for (partition, offset) in positions {
             self.hooks.dropped(&partition);
+            self.hooks.begins(&partition, offset);
             self.patiently("seeking", |log| log.resume(&partition, offset))?;
         }
         Ok(())
@@ -542,6 +547,12 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         tracing::warn!(why, "outcome of the transaction is unknown, comparing positions");
         self.hooks.observe(&Observation::Unknown);
         self.recycle("unknown")?;
+        if mutant::is_on(Mutant::UnknownIsAborted) {
+            return self.rewind();
+        }
+        if mutant::is_on(Mutant::UnknownIsCommitted) {
+            return self.came_through(epoch.partitions.clone());
+        }
         let begun = self.now();
         loop {
             self.serve()?;
@@ -699,12 +710,16 @@ fn outcome(part: &PartitionEpoch, found: Option<&Committed>, before: Option<&Mar
 
 /// Offset and epoch number must both agree: an epoch that only fired timers moves no offset.
 fn stands_at(offset: i64, epoch: u64, found: &Committed) -> bool {
-    found.offset == offset && Marker::epoch_of(&found.metadata).unwrap_or_default() == epoch
+    let is_of_epoch = Marker::epoch_of(&found.metadata).unwrap_or_default() == epoch;
+    found.offset == offset && (is_of_epoch || mutant::is_on(Mutant::EpochNotCompared))
 }
 
 /// The marker and the committed offset must say the same, epoch number included.
 fn agrees(partition: &TopicPartition, marker: &Marker, committed: Option<&Committed>) -> Result<(), String> {
     let Some(committed) = committed else { return Ok(()) };
+    if mutant::is_on(Mutant::RestoreNotCompared) {
+        return Ok(());
+    }
     if marker.epoch > 0 && stands_at(marker.offset, marker.epoch, committed) {
         return Ok(());
     }

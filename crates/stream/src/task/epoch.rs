@@ -7,6 +7,7 @@ use crate::{
     Marker, Millis, PartitionEpoch, Row, RowWriter, Stage,
     bytes::Writer,
     changelog::pack,
+    mutant::{self, Mutant},
     rows::{HEAD, Head, Key16, MARKER, POSITION, state_key, timer_key},
     snapshot::{ROWS, SnapshotRule},
 };
@@ -170,7 +171,17 @@ impl<S: Stage> Task<S> {
             let (found, then) = self.chunk(&open.next, own.max(rule.chunk))?;
             (chunk, next) = (found, Some(then));
         }
+        if mutant::is_on(Mutant::ChunkFromDirtyState) {
+            for (key, value) in &mut chunk {
+                if let Some((_, dirty)) = rows.iter().find(|(own, _)| own == key) {
+                    value.clone_from(dirty);
+                }
+            }
+        }
         marker.snapshots.wrote(own as u64, size(&chunk) as u64, next);
+        if mutant::is_on(Mutant::ChunkAfterRows) {
+            return Ok(pack(marker, &rows.iter().chain(&chunk).collect::<Vec<_>>()));
+        }
         Ok(pack(marker, &chunk.iter().chain(rows).collect::<Vec<_>>()))
     }
 
@@ -204,6 +215,11 @@ impl<S: Stage> Task<S> {
                 if begin > before {
                     self.trim = Some(begin);
                 }
+                if mutant::is_on(Mutant::TrimBeforeLastChunk)
+                    && let Some(open) = &self.committed.snapshots.open
+                {
+                    self.trim = open.begin.filter(|begin| *begin > 0);
+                }
             }
         }
         let bucket = self.open.bucket;
@@ -231,12 +247,14 @@ impl<S: Stage> Task<S> {
     /// The open epoch is dropped, with what waits in the bucket; returns the offset to read again from.
     pub fn aborted(&mut self) -> i64 {
         for short in std::mem::take(&mut self.open.dirty) {
-            self.cache.remove(&short);
+            if !mutant::is_on(Mutant::DirtyCacheKept) {
+                self.cache.remove(&short);
+            }
         }
         for (added, timer) in std::mem::take(&mut self.open.timers).into_iter().rev() {
             if added {
                 self.timers.remove(&timer);
-            } else {
+            } else if !mutant::is_on(Mutant::TimersNotPutBack) {
                 self.timers.insert(timer);
             }
         }

@@ -20,6 +20,7 @@ use crate::{
     bytes::Reader,
     changelog::Assembler,
     clock::Clock,
+    mutant::{self, Mutant},
     rows::{HEAD, Head, Key16, MARKER, POSITION, ShortHasher, key16, state_range},
     snapshot::SnapshotRule,
 };
@@ -471,6 +472,10 @@ impl<S: Stage> Task<S> {
             .map_err(TaskError::Db)?
             .into_iter()
             .collect();
+        if mutant::is_on(Mutant::LoadedPastOverlay) {
+            let rows = rows.into_iter();
+            return Ok(rows.map(|(key, value)| (key[18..].to_vec(), value)).collect());
+        }
         for (key, value) in self.overlay.range(from..to) {
             match value {
                 Some(value) => rows.insert(key.clone(), value.clone()),

@@ -1,0 +1,757 @@
+//! What brokers keep and how they answer: partitions with control records, transactions in the old protocol, offsets, groups.
+//!
+//! One call of [`Broker::handle`] is one request that has arrived. Markers of a transaction reach each partition by an event of their
+//! own, so a reader sees one before the other.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use stream::{Committed, Millis, Output, Record, TopicPartition, partition_of};
+
+use super::group::{Group, Sync};
+
+/// Brokers in the cluster.
+pub(super) const NODES: usize = 3;
+
+/// A request of a client.
+#[derive(Debug, Clone)]
+pub(super) enum Request {
+    Fetch {
+        positions: Vec<(TopicPartition, i64)>,
+        max: usize,
+    },
+    Ends {
+        of: Vec<TopicPartition>,
+        is_stable: bool,
+    },
+    Committed {
+        group: String,
+        of: Vec<TopicPartition>,
+        /// Wait for transactions that are under way.
+        is_stable: bool,
+    },
+    Init {
+        name: String,
+        timeout: u64,
+    },
+    Produce {
+        by: Identity,
+        sequence: u64,
+        outputs: Vec<Output>,
+    },
+    Offsets {
+        by: Identity,
+        group: String,
+        member: u64,
+        generation: i32,
+        offsets: Vec<(TopicPartition, Committed)>,
+    },
+    End {
+        by: Identity,
+        commits: bool,
+    },
+    Join {
+        group: String,
+        member: u64,
+        instance: Option<String>,
+        inputs: Vec<TopicPartition>,
+        deadline: u64,
+    },
+    Heartbeat {
+        group: String,
+        member: u64,
+        deadline: u64,
+    },
+    Release {
+        group: String,
+        member: u64,
+        partitions: Vec<TopicPartition>,
+    },
+    Leave {
+        group: String,
+        member: u64,
+    },
+    Rank {
+        group: String,
+        member: u64,
+    },
+    Delete {
+        of: TopicPartition,
+        before: i64,
+    },
+}
+
+/// Who a producer says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Identity {
+    pub name: String,
+    pub epoch: u32,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub(super) enum Response {
+    Fetched(Vec<Fetched>),
+    Ends(Vec<(TopicPartition, i64, i64)>),
+    Committed(Vec<Option<Committed>>),
+    Epoch(u32),
+    /// The offset of each output, in order.
+    Produced(Vec<(TopicPartition, i64)>),
+    Done,
+    Synced(Sync),
+    Rank(i32, i32),
+    /// A transaction of this name is being completed: ask again.
+    Concurrent,
+    /// Offsets of a transaction under way: ask again.
+    Unstable,
+    Fenced,
+    /// The transaction is not in a state for this.
+    Invalid,
+    /// The group does not know this member in this generation.
+    Stale,
+}
+
+/// What was read of one partition.
+#[derive(Debug, Clone)]
+pub(super) struct Fetched {
+    pub of: TopicPartition,
+    pub records: Vec<Record>,
+    /// The position behind them, control records included.
+    pub next: i64,
+    pub is_at_end: bool,
+    pub is_out_of_range: bool,
+}
+
+/// Something that a broker does later.
+#[derive(Debug, Clone)]
+pub(super) enum Later {
+    /// A transaction's marker reaches a partition; or, without one, the group's offsets.
+    Marker {
+        name: String,
+        uid: u64,
+        at: Option<TopicPartition>,
+    },
+}
+
+/// A transaction that was decided to be committed, as it is checked.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    /// Its producer's name.
+    pub name: String,
+    /// Every record that it wrote, in order per partition.
+    pub records: Vec<Record>,
+    /// Every offset that it commits: group, partition, offset with metadata.
+    pub offsets: Vec<(String, TopicPartition, Committed)>,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Data {
+        record: Record,
+        uid: Option<u64>,
+    },
+    Control,
+    /// Compacted away.
+    Gone,
+}
+
+#[derive(Debug, Default)]
+struct Lane {
+    start: i64,
+    leader: usize,
+    entries: Vec<Entry>,
+    /// First offset of transactions without their marker here.
+    open: BTreeMap<u64, i64>,
+    decided: BTreeMap<u64, bool>,
+}
+
+impl Lane {
+    fn end(&self) -> i64 {
+        i64::try_from(self.entries.len()).expect("small")
+    }
+
+    fn stable(&self) -> i64 {
+        self.open.values().min().copied().unwrap_or_else(|| self.end())
+    }
+
+    fn is_visible(&self, uid: Option<u64>) -> bool {
+        uid.is_none_or(|uid| self.decided.get(&uid) == Some(&true))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Empty,
+    Ongoing,
+    Preparing { commits: bool },
+    Complete { commits: bool },
+}
+
+#[derive(Debug)]
+struct Transactions {
+    epoch: u32,
+    state: State,
+    /// Of the transaction under way.
+    uid: u64,
+    begun: u64,
+    timeout: u64,
+    lanes: BTreeSet<TopicPartition>,
+    offsets: BTreeMap<(String, TopicPartition), Committed>,
+    markers: usize,
+    /// The next sequence number, and what earlier ones were given; for this epoch.
+    sequence: u64,
+    produced: BTreeMap<u64, Vec<(TopicPartition, i64)>>,
+}
+
+/// All brokers.
+#[derive(Debug, Default)]
+pub(super) struct Broker {
+    topics: BTreeMap<Arc<str>, Vec<Lane>>,
+    transactions: BTreeMap<String, Transactions>,
+    committed: BTreeMap<(String, TopicPartition), Committed>,
+    groups: BTreeMap<String, Group>,
+    uids: u64,
+    /// What is to happen later; whoever calls schedules it.
+    pub later: Vec<Later>,
+    /// Transactions decided since the last look.
+    pub decided: Vec<Decided>,
+    /// Nodes that do not answer.
+    pub down: [bool; NODES],
+}
+
+impl Broker {
+    pub fn create(&mut self, topic: &str, partitions: usize) {
+        let count = self.topics.len();
+        let lanes = (0..partitions).map(|index| Lane {
+            leader: (count + index) % NODES,
+            ..Lane::default()
+        });
+        self.topics.entry(Arc::from(topic)).or_insert_with(|| lanes.collect());
+    }
+
+    /// The partitions of topics, in order.
+    pub fn partitions(&self, topics: &[String]) -> Vec<TopicPartition> {
+        let mut all = Vec::new();
+        for name in topics {
+            let Some((topic, lanes)) = self.topics.get_key_value(name.as_str()) else {
+                continue;
+            };
+            all.extend((0..lanes.len()).map(|partition| TopicPartition {
+                topic: Arc::clone(topic),
+                partition: i32::try_from(partition).expect("few"),
+            }));
+        }
+        all
+    }
+
+    fn lane(&self, of: &TopicPartition) -> &Lane {
+        let lanes = self.topics.get(&of.topic).map(Vec::as_slice).unwrap_or_default();
+        let index = usize::try_from(of.partition).expect("not negative");
+        lanes
+            .get(index)
+            .unwrap_or_else(|| panic!("no such partition: {}/{}", of.topic, of.partition))
+    }
+
+    fn lane_mut(&mut self, of: &TopicPartition) -> &mut Lane {
+        let index = usize::try_from(of.partition).expect("not negative");
+        let lanes = self.topics.get_mut(&of.topic).and_then(|lanes| lanes.get_mut(index));
+        lanes.unwrap_or_else(|| panic!("no such partition: {}/{}", of.topic, of.partition))
+    }
+
+    /// The node that coordinates a group or a producer's name.
+    pub fn coordinator(of: &str) -> usize {
+        of.bytes().map(usize::from).sum::<usize>() % NODES
+    }
+
+    fn is_led(&self, of: &TopicPartition) -> bool {
+        !self.down[self.lane(of).leader]
+    }
+
+    fn is_coordinated(&self, of: &str) -> bool {
+        !self.down[Self::coordinator(of)]
+    }
+
+    /// Writes a record; outside of a transaction without a number.
+    pub fn append(&mut self, output: Output, now: Millis, uid: Option<u64>) -> (TopicPartition, i64) {
+        let (topic, lanes) = self
+            .topics
+            .get_key_value(&output.topic)
+            .unwrap_or_else(|| panic!("no such topic: {}", output.topic));
+        let count = i32::try_from(lanes.len()).expect("few partitions");
+        let partition = match (output.partition, &output.key) {
+            (Some(partition), _) => partition,
+            (None, Some(key)) => partition_of(key, count),
+            (None, None) => 0,
+        };
+        let of = TopicPartition {
+            topic: Arc::clone(topic),
+            partition,
+        };
+        let lane = self.lane_mut(&of);
+        let offset = lane.end();
+        if let Some(uid) = uid {
+            lane.open.entry(uid).or_insert(offset);
+        }
+        let record = Record {
+            topic: Arc::clone(&of.topic),
+            partition,
+            offset,
+            timestamp: output.timestamp.unwrap_or(now),
+            key: output.key,
+            value: output.value,
+            headers: output.headers,
+        };
+        lane.entries.push(Entry::Data { record, uid });
+        (of, offset)
+    }
+
+    /// What a `read_committed` reader sees of a topic, partition by partition.
+    pub fn visible(&self, topic: &str) -> Vec<Record> {
+        let mut records = Vec::new();
+        for lane in self.topics.get(topic).map(Vec::as_slice).unwrap_or_default() {
+            let (start, stable) = (lane.start, lane.stable());
+            records.extend(lane.entries.iter().filter_map(|entry| match entry {
+                Entry::Data { record, uid }
+                    if record.offset >= start && record.offset < stable && lane.is_visible(*uid) =>
+                {
+                    Some(record.clone())
+                }
+                _ => None,
+            }));
+        }
+        records
+    }
+
+    /// Compaction: of each key only the newest record that is stable stays.
+    pub fn compact(&mut self, topic: &str) {
+        for lane in self.topics.get_mut(topic).into_iter().flatten() {
+            let stable = lane.stable();
+            let mut newest = BTreeMap::new();
+            for entry in &lane.entries {
+                if let Entry::Data { record, uid } = entry
+                    && record.offset < stable
+                    && lane.is_visible(*uid)
+                {
+                    newest.insert(record.key.clone(), record.offset);
+                }
+            }
+            for entry in &mut lane.entries {
+                if let Entry::Data { record, .. } = entry
+                    && newest.get(&record.key).is_some_and(|newer| record.offset < *newer)
+                {
+                    *entry = Entry::Gone;
+                }
+            }
+        }
+    }
+
+    pub fn committed(&self, group: &str, of: &TopicPartition) -> Option<&Committed> {
+        self.committed.get(&(group.to_owned(), of.clone()))
+    }
+
+    pub fn start(&self, of: &TopicPartition) -> i64 {
+        self.lane(of).start
+    }
+
+    pub fn end(&self, of: &TopicPartition) -> i64 {
+        self.lane(of).end()
+    }
+
+    /// Whether a transaction that commits offsets of this partition is under way.
+    fn is_unstable(&self, group: &str, of: &TopicPartition) -> bool {
+        let key = (group.to_owned(), of.clone());
+        let under_way = |one: &Transactions| matches!(one.state, State::Ongoing | State::Preparing { .. });
+        self.transactions
+            .values()
+            .any(|one| under_way(one) && one.offsets.contains_key(&key))
+    }
+
+    /// Whether no transaction is under way at all.
+    pub fn is_quiet(&self) -> bool {
+        let under_way = |one: &Transactions| matches!(one.state, State::Ongoing | State::Preparing { .. });
+        !self.transactions.values().any(under_way)
+    }
+
+    /// Ends transactions that have lasted too long, and members that were not heard.
+    pub fn sweep(&mut self, now: u64) {
+        let late: Vec<String> = self
+            .transactions
+            .iter()
+            .filter(|(name, one)| {
+                one.state == State::Ongoing && now.saturating_sub(one.begun) > one.timeout && self.is_coordinated(name)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in late {
+            if let Some(one) = self.transactions.get_mut(&name) {
+                one.epoch += 1;
+            }
+            self.prepare(&name, false);
+        }
+        let down = self.down;
+        for (name, group) in &mut self.groups {
+            if !down[Self::coordinator(name)] {
+                group.sweep(now);
+            }
+        }
+    }
+
+    fn prepare(&mut self, name: &str, commits: bool) {
+        let one = self.transactions.get_mut(name).expect("it is there");
+        one.state = State::Preparing { commits };
+        one.markers = one.lanes.len() + 1;
+        let (uid, lanes) = (one.uid, one.lanes.clone());
+        let offsets: Vec<(String, TopicPartition, Committed)> = one
+            .offsets
+            .iter()
+            .map(|((group, of), committed)| (group.clone(), of.clone(), committed.clone()))
+            .collect();
+        if commits {
+            let mut records = Vec::new();
+            for of in &lanes {
+                records.extend(self.lane(of).entries.iter().filter_map(|entry| match entry {
+                    Entry::Data { record, uid: Some(by) } if *by == uid => Some(record.clone()),
+                    _ => None,
+                }));
+            }
+            self.decided.push(Decided {
+                name: name.to_owned(),
+                records,
+                offsets,
+            });
+        }
+        let marker = |at| Later::Marker {
+            name: name.to_owned(),
+            uid,
+            at,
+        };
+        self.later.extend(lanes.into_iter().map(|of| marker(Some(of))));
+        self.later.push(marker(None));
+    }
+
+    /// A marker arrives; false if its node is down and it must come again.
+    pub fn mark(&mut self, later: &Later) -> bool {
+        let Later::Marker { name, uid, at } = later;
+        let Some(one) = self.transactions.get(name) else {
+            return true;
+        };
+        let State::Preparing { commits } = one.state else {
+            return true;
+        };
+        match at {
+            Some(of) => {
+                if !self.is_led(of) {
+                    return false;
+                }
+                let lane = self.lane_mut(of);
+                lane.entries.push(Entry::Control);
+                lane.open.remove(uid);
+                lane.decided.insert(*uid, commits);
+            }
+            None => {
+                let one = self.transactions.get_mut(name).expect("looked up above");
+                let offsets = std::mem::take(&mut one.offsets);
+                if commits {
+                    self.committed.extend(offsets);
+                }
+            }
+        }
+        let one = self.transactions.get_mut(name).expect("looked up above");
+        one.markers -= 1;
+        if one.markers == 0 {
+            one.state = State::Complete { commits };
+            one.lanes.clear();
+        }
+        true
+    }
+
+    /// The transaction of a producer that may write now, begun if there is none.
+    fn write(&mut self, by: &Identity, now: u64) -> Result<&mut Transactions, Response> {
+        let uids = &mut self.uids;
+        let one = self.transactions.get_mut(&by.name).ok_or(Response::Fenced)?;
+        if one.epoch != by.epoch {
+            return Err(Response::Fenced);
+        }
+        match one.state {
+            State::Preparing { .. } => return Err(Response::Concurrent),
+            State::Ongoing => {}
+            State::Empty | State::Complete { .. } => {
+                *uids += 1;
+                one.uid = *uids;
+                one.state = State::Ongoing;
+                one.begun = now;
+            }
+        }
+        Ok(one)
+    }
+
+    /// Answers a request that has arrived; `None` if nobody is there to answer.
+    pub fn handle(&mut self, request: Request, now: u64) -> Option<Response> {
+        let clock = Millis(i64::try_from(now / 1000).expect("small"));
+        Some(match request {
+            Request::Fetch { positions, max } => return self.fetch(&positions, max),
+            Request::Ends { of, is_stable } => {
+                let led = of.into_iter().filter(|of| self.is_led(of));
+                let end = |lane: &Lane| if is_stable { lane.stable() } else { lane.end() };
+                let ends: Vec<_> = led
+                    .map(|of| {
+                        let lane = self.lane(&of);
+                        (of.clone(), lane.start, end(lane))
+                    })
+                    .collect();
+                if ends.is_empty() {
+                    return None;
+                }
+                Response::Ends(ends)
+            }
+            Request::Committed { group, of, is_stable } => {
+                if !self.is_coordinated(&group) {
+                    return None;
+                }
+                if is_stable && of.iter().any(|of| self.is_unstable(&group, of)) {
+                    Response::Unstable
+                } else {
+                    Response::Committed(of.iter().map(|of| self.committed(&group, of).cloned()).collect())
+                }
+            }
+            Request::Init { name, timeout } => {
+                if !self.is_coordinated(&name) {
+                    return None;
+                }
+                self.init(name, timeout)
+            }
+            Request::Produce { by, sequence, outputs } => return self.produce(&by, sequence, outputs, (now, clock)),
+            Request::Offsets {
+                by,
+                group,
+                member,
+                generation,
+                offsets,
+            } => {
+                if !self.is_coordinated(&by.name) || !self.is_coordinated(&group) {
+                    return None;
+                }
+                let current = self.groups.get(&group);
+                // A generation below 0 is that of a client without a group: nobody checks it.
+                let is_current = generation < 0 || current.is_some_and(|group| group.is_current(member, generation));
+                match self.write(&by, now) {
+                    Err(refused) => refused,
+                    Ok(_) if !is_current => Response::Stale,
+                    Ok(one) => {
+                        one.offsets
+                            .extend(offsets.into_iter().map(|(of, at)| ((group.clone(), of), at)));
+                        Response::Done
+                    }
+                }
+            }
+            Request::End { by, commits } => {
+                if !self.is_coordinated(&by.name) {
+                    return None;
+                }
+                let one = self.transactions.get(&by.name)?;
+                if one.epoch != by.epoch {
+                    return Some(Response::Fenced);
+                }
+                match one.state {
+                    State::Ongoing => {
+                        self.prepare(&by.name, commits);
+                        Response::Done
+                    }
+                    State::Preparing { commits: before } | State::Complete { commits: before } if before == commits => {
+                        Response::Done
+                    }
+                    // An abort of nothing is one.
+                    State::Empty if !commits => Response::Done,
+                    _ => Response::Invalid,
+                }
+            }
+            Request::Delete { of, before } => {
+                if !self.is_led(&of) {
+                    return None;
+                }
+                let lane = self.lane_mut(&of);
+                if before <= 0 || before > lane.end() {
+                    Response::Invalid
+                } else {
+                    lane.start = lane.start.max(before);
+                    Response::Done
+                }
+            }
+            membership => return self.member(membership),
+        })
+    }
+
+    fn member(&mut self, request: Request) -> Option<Response> {
+        let name = match &request {
+            Request::Join { group, .. }
+            | Request::Heartbeat { group, .. }
+            | Request::Release { group, .. }
+            | Request::Leave { group, .. }
+            | Request::Rank { group, .. } => group.clone(),
+            other => panic!("no question of membership: {other:?}"),
+        };
+        if !self.is_coordinated(&name) {
+            return None;
+        }
+        let group = self.groups.entry(name).or_default();
+        Some(match request {
+            Request::Join {
+                member,
+                instance,
+                inputs,
+                deadline,
+                ..
+            } => Response::Synced(group.join(member, instance, &inputs, deadline)),
+            Request::Heartbeat { member, deadline, .. } => group
+                .heartbeat(member, deadline)
+                .map_or(Response::Stale, Response::Synced),
+            Request::Release { member, partitions, .. } => {
+                group.release(member, &partitions);
+                Response::Done
+            }
+            Request::Leave { member, .. } => {
+                group.leave(member);
+                Response::Done
+            }
+            Request::Rank { member, .. } => match group.rank(member) {
+                Some((index, members)) => Response::Rank(index, members),
+                None => Response::Stale,
+            },
+            _ => Response::Invalid,
+        })
+    }
+
+    fn init(&mut self, name: String, timeout: u64) -> Response {
+        let Some(one) = self.transactions.get_mut(&name) else {
+            let fresh = Transactions {
+                epoch: 0,
+                state: State::Empty,
+                uid: 0,
+                begun: 0,
+                timeout,
+                lanes: BTreeSet::new(),
+                offsets: BTreeMap::new(),
+                markers: 0,
+                sequence: 0,
+                produced: BTreeMap::new(),
+            };
+            self.transactions.insert(name, fresh);
+            return Response::Epoch(0);
+        };
+        match one.state {
+            State::Ongoing => {
+                one.epoch += 1;
+                self.prepare(&name, false);
+                Response::Concurrent
+            }
+            State::Preparing { .. } => Response::Concurrent,
+            State::Empty | State::Complete { .. } => {
+                one.epoch += 1;
+                one.state = State::Empty;
+                one.timeout = timeout;
+                one.sequence = 0;
+                one.produced.clear();
+                one.offsets.clear();
+                Response::Epoch(one.epoch)
+            }
+        }
+    }
+
+    fn produce(
+        &mut self,
+        by: &Identity,
+        sequence: u64,
+        outputs: Vec<Output>,
+        (now, clock): (u64, Millis),
+    ) -> Option<Response> {
+        if !self.is_coordinated(&by.name) {
+            return None;
+        }
+        if let Some(one) = self.transactions.get(&by.name)
+            && one.epoch == by.epoch
+            && sequence < one.sequence
+        {
+            // Seen before: answered as it was then.
+            let before = one.produced.get(&sequence).cloned();
+            return Some(before.map_or(Response::Invalid, Response::Produced));
+        }
+        let targets: Vec<TopicPartition> = outputs.iter().map(|output| self.target(output)).collect();
+        if targets.iter().any(|of| !self.is_led(of)) {
+            return None;
+        }
+        let uid = match self.write(by, now) {
+            Err(refused) => return Some(refused),
+            Ok(one) if sequence != one.sequence => return Some(Response::Invalid),
+            Ok(one) => {
+                one.sequence += 1;
+                one.lanes.extend(targets);
+                one.uid
+            }
+        };
+        let written: Vec<(TopicPartition, i64)> = outputs
+            .into_iter()
+            .map(|output| self.append(output, clock, Some(uid)))
+            .collect();
+        if let Some(one) = self.transactions.get_mut(&by.name) {
+            one.produced.insert(sequence, written.clone());
+        }
+        Some(Response::Produced(written))
+    }
+
+    fn target(&self, output: &Output) -> TopicPartition {
+        let (topic, lanes) = self
+            .topics
+            .get_key_value(&output.topic)
+            .unwrap_or_else(|| panic!("no such topic: {}", output.topic));
+        let count = i32::try_from(lanes.len()).expect("few partitions");
+        let partition = match (output.partition, &output.key) {
+            (Some(partition), _) => partition,
+            (None, Some(key)) => partition_of(key, count),
+            (None, None) => 0,
+        };
+        TopicPartition {
+            topic: Arc::clone(topic),
+            partition,
+        }
+    }
+
+    fn fetch(&self, positions: &[(TopicPartition, i64)], max: usize) -> Option<Response> {
+        let led: Vec<_> = positions.iter().filter(|(of, _)| self.is_led(of)).collect();
+        if led.is_empty() {
+            return None;
+        }
+        let mut left = max;
+        let fetched = led.into_iter().map(|(of, position)| {
+            let lane = self.lane(of);
+            let stable = lane.stable();
+            let mut found = Fetched {
+                of: of.clone(),
+                records: Vec::new(),
+                next: *position,
+                is_at_end: false,
+                is_out_of_range: *position < lane.start || *position > lane.end(),
+            };
+            if found.is_out_of_range {
+                return found;
+            }
+            let from = usize::try_from(*position).expect("not negative");
+            for entry in lane.entries.iter().skip(from) {
+                if found.next >= stable || left == 0 {
+                    break;
+                }
+                if let Entry::Data { record, uid } = entry
+                    && lane.is_visible(*uid)
+                {
+                    found.records.push(record.clone());
+                    left -= 1;
+                }
+                found.next += 1;
+            }
+            found.is_at_end = found.next >= stable;
+            found
+        });
+        Some(Response::Fetched(fetched.collect()))
+    }
+}

@@ -1,0 +1,682 @@
+//! `stream::Log` on the simulated cluster: one member of a group, and one transactional producer.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use stream::{
+    Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, KnownEnds, Log, LogError, Membership,
+    Millis, Output, TopicPartition,
+    mutant::{self, Mutant},
+};
+
+use super::{
+    Event, HEARTBEAT, Host, Micros, World,
+    broker::{Broker, Identity, Request, Response},
+    group::Sync,
+    reader::SimChangelog,
+};
+
+/// A request without an answer is sent again after this long, as librdkafka does.
+pub(super) const AGAIN: Micros = 250_000;
+/// A request for a transaction, or for a place in the group, is given up after this long.
+const PATIENCE: Micros = 5_000_000;
+/// One fetch is waited for this long.
+const FETCH: Micros = 500_000;
+/// Between two looks at a log that has nothing new.
+const LOOK: Micros = 10_000;
+
+pub(super) fn dead() -> LogError {
+    LogError::Fatal("killed".to_owned())
+}
+
+fn silent(what: &str) -> LogError {
+    LogError::Retriable(format!("{what}: nobody answers"))
+}
+
+/// The part of a client that goes on by itself, as librdkafka's own thread does.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub process: usize,
+    group: String,
+    member: u64,
+    is_member: bool,
+    instance: Option<String>,
+    inputs: Vec<TopicPartition>,
+    generation: i32,
+    owned: BTreeSet<TopicPartition>,
+    /// What the worker has not been told yet.
+    changes: Vec<Change>,
+    /// Lost, and not given back by the worker yet: it does not join again before that.
+    lost: BTreeSet<TopicPartition>,
+    /// It joins again by itself, so that a loss can pass unnoticed.
+    rejoins: bool,
+}
+
+/// A worker among its like.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// The group.
+    pub group: String,
+    /// The producer's name.
+    pub name: String,
+    /// Whether the group knows it by that name too.
+    pub is_static: bool,
+    /// The topics to read.
+    pub inputs: Vec<String>,
+    /// The changelog of a stage with state.
+    pub changelog: Option<String>,
+}
+
+/// One worker's log.
+pub struct SimLog {
+    host: Host,
+    life: u64,
+    client: u64,
+    member: Member,
+    epoch: Option<u32>,
+    sequence: u64,
+    open: Vec<Output>,
+    /// Something of the open transaction was sent.
+    has_sent: bool,
+    flowing: BTreeMap<TopicPartition, i64>,
+    told: Vec<KnownEnds>,
+    asked: Vec<Millis>,
+}
+
+impl World {
+    pub(super) fn heartbeat(&mut self, id: u64) {
+        let Some(client) = self.clients.get(&id) else { return };
+        let now = self.now;
+        let process = &self.processes[client.process];
+        if process.paused_until > now {
+            let when = process.paused_until;
+            self.at(when, Event::Heartbeat { client: id });
+            return;
+        }
+        let deadline = now + self.sessions;
+        let request = if client.is_member {
+            Request::Heartbeat {
+                group: client.group.clone(),
+                member: client.member,
+                deadline,
+            }
+        } else if client.rejoins || client.lost.is_empty() {
+            Request::Join {
+                group: client.group.clone(),
+                member: client.member,
+                instance: client.instance.clone(),
+                inputs: client.inputs.clone(),
+                deadline,
+            }
+        } else {
+            self.at(now + HEARTBEAT, Event::Heartbeat { client: id });
+            return;
+        };
+        // The whole exchange takes one way's time: what makes it late or lost is the process, the node or the network between.
+        let is_cut = process.isolated_until > now;
+        let lost = self.travel().is_none();
+        if !is_cut
+            && !lost
+            && let Some(response) = self.broker.handle(request, now)
+        {
+            self.schedule();
+            let when = now + self.random.between(100, 2000);
+            self.at(when, Event::Hear { client: id, response });
+        }
+        self.at(now + HEARTBEAT, Event::Heartbeat { client: id });
+    }
+
+    pub(super) fn hear(&mut self, id: u64, response: Response) {
+        let now = self.now;
+        let Some(client) = self.clients.get_mut(&id) else {
+            return;
+        };
+        let paused = self.processes[client.process].paused_until;
+        if paused > now {
+            self.at(paused, Event::Hear { client: id, response });
+            return;
+        }
+        match response {
+            Response::Synced(sync) => client.take(sync),
+            Response::Stale if client.is_member => {
+                client.is_member = false;
+                client.generation = -1;
+                let owned: Vec<TopicPartition> = std::mem::take(&mut client.owned).into_iter().collect();
+                client.lost.extend(owned.iter().cloned());
+                client.changes.push(Change::Lost(owned));
+                self.number += 1;
+                let member = self.number;
+                if let Some(client) = self.clients.get_mut(&id) {
+                    client.member = member;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A writer of its own takes a producer's name for a moment.
+    pub(super) fn hijack(&mut self, process: usize) {
+        let names: Vec<String> = self
+            .clients
+            .values()
+            .filter(|client| client.process == process)
+            .map(|client| format!("{}-{}", client.group, process))
+            .collect();
+        for name in names {
+            let timeout = self.transactions;
+            drop(self.broker.handle(Request::Init { name, timeout }, self.now));
+            self.schedule();
+        }
+    }
+}
+
+impl Client {
+    fn take(&mut self, sync: Sync) {
+        self.is_member = true;
+        self.generation = self.generation.max(sync.generation);
+        if !sync.revoked.is_empty() {
+            self.changes.push(Change::Revoked(sync.revoked));
+        }
+        if !sync.assigned.is_empty() {
+            self.owned.extend(sync.assigned.iter().cloned());
+            self.changes.push(Change::Assigned(sync.assigned));
+        }
+    }
+}
+
+impl SimLog {
+    /// Ends what an earlier worker of this name left open, and joins the group. The name must be `<group>-<process>`.
+    ///
+    /// # Errors
+    /// [`LogError::Retriable`] if nobody answers.
+    pub fn join(host: &Host, member: Member) -> Result<Self, LogError> {
+        let life = host.life();
+        let client = {
+            let mut world = host.sim().lock();
+            let id = world.ticket();
+            let inputs = world.broker.partitions(&member.inputs);
+            let rejoins = world.random.chance(300);
+            let own = Client {
+                process: host.process(),
+                group: member.group.clone(),
+                member: id,
+                is_member: false,
+                instance: member.is_static.then(|| member.name.clone()),
+                inputs,
+                generation: -1,
+                owned: BTreeSet::new(),
+                changes: Vec::new(),
+                lost: BTreeSet::new(),
+                rejoins,
+            };
+            world.clients.insert(id, own);
+            let when = world.now + 100;
+            world.at(when, Event::Heartbeat { client: id });
+            id
+        };
+        let mut log = Self {
+            host: host.clone(),
+            life,
+            client,
+            member,
+            epoch: None,
+            sequence: 0,
+            open: Vec::new(),
+            has_sent: false,
+            flowing: BTreeMap::new(),
+            told: Vec::new(),
+            asked: Vec::new(),
+        };
+        log.recycle()?;
+        Ok(log)
+    }
+
+    fn lives(&self) -> Result<(), LogError> {
+        if self.host.life() == self.life {
+            Ok(())
+        } else {
+            Err(dead())
+        }
+    }
+
+    fn ask(&self, request: &Request, patience: Micros) -> Result<Option<Response>, LogError> {
+        self.lives()?;
+        let answer = self.host.ask(request, AGAIN, patience);
+        self.lives()?;
+        Ok(answer)
+    }
+
+    fn with<T>(&self, look: impl FnOnce(&mut Client) -> T) -> Result<T, LogError> {
+        let mut world = self.host.sim().lock();
+        world.clients.get_mut(&self.client).map(look).ok_or_else(dead)
+    }
+
+    fn identity(&self) -> Result<Identity, LogError> {
+        let epoch = self
+            .epoch
+            .ok_or_else(|| LogError::Unknown("there is no producer".to_owned()))?;
+        Ok(Identity {
+            name: self.member.name.clone(),
+            epoch,
+        })
+    }
+
+    /// Asks a transaction's coordinator, again while it completes the one before.
+    fn transact(&self, request: &Request) -> Result<Option<Response>, LogError> {
+        let begun = self.host.monotonic();
+        loop {
+            match self.ask(request, PATIENCE)? {
+                Some(Response::Concurrent) if self.host.monotonic().saturating_sub(begun) < Duration::from_secs(5) => {
+                    self.host.sleep(Duration::from_millis(20));
+                }
+                answer => return Ok(answer),
+            }
+        }
+    }
+
+    /// Sends what waits; where each of it was written.
+    fn produce(&mut self) -> Result<Vec<(TopicPartition, i64)>, LogError> {
+        if self.open.is_empty() {
+            return Ok(Vec::new());
+        }
+        let outputs = std::mem::take(&mut self.open);
+        let (by, sequence) = (self.identity()?, self.sequence);
+        self.sequence += 1;
+        self.has_sent = true;
+        let request = Request::Produce { by, sequence, outputs };
+        match self.transact(&request)? {
+            Some(Response::Produced(at)) => Ok(at),
+            Some(Response::Fenced) => Err(LogError::Fenced("produce".to_owned())),
+            Some(other) => Err(LogError::Abort(format!("produce: {other:?}"))),
+            None => Err(LogError::Abort("produce: nobody answers".to_owned())),
+        }
+    }
+
+    /// Takes what the group said; true if there was anything.
+    fn hear(&mut self, batch: &mut Batch) -> Result<bool, LogError> {
+        let changes = self.with(|client| std::mem::take(&mut client.changes))?;
+        for change in &changes {
+            let (Change::Revoked(gone) | Change::Lost(gone)) = change else {
+                continue;
+            };
+            for partition in gone {
+                self.flowing.remove(partition);
+            }
+            batch.records.retain(|record| {
+                !gone
+                    .iter()
+                    .any(|of| of.partition == record.partition && of.topic == record.topic)
+            });
+        }
+        let heard = !changes.is_empty();
+        batch.changes.extend(changes);
+        Ok(heard)
+    }
+
+    /// Whether the client knows of a loss that the worker has not heard.
+    fn is_lost(&self, partition: &TopicPartition) -> Result<bool, LogError> {
+        self.with(|client| {
+            let takes = |change: &Change| matches!(change, Change::Lost(lost) if lost.contains(partition));
+            client.changes.iter().any(takes)
+        })
+    }
+
+    fn fetch(&mut self, max: usize, batch: &mut Batch) -> Result<bool, LogError> {
+        if self.flowing.is_empty() {
+            return Ok(false);
+        }
+        let few = {
+            let mut world = self.host.sim().lock();
+            1 + world.random.index(12)
+        };
+        let request = Request::Fetch {
+            positions: self.flowing.iter().map(|(of, next)| (of.clone(), *next)).collect(),
+            max: max.min(few),
+        };
+        let Some(Response::Fetched(fetched)) = self.ask(&request, FETCH)? else {
+            return Ok(false);
+        };
+        let mut found = false;
+        for one in fetched {
+            // What was taken away or moved meanwhile is not ours to read from there.
+            let Some(next) = self.flowing.get_mut(&one.of) else {
+                continue;
+            };
+            if one.is_out_of_range {
+                return Err(LogError::Fatal("input is not in the log any more".to_owned()));
+            }
+            found |= !one.records.is_empty();
+            let moved = one.next > *next;
+            *next = one.next;
+            batch.records.extend(one.records);
+            if one.is_at_end && (moved || found) {
+                batch.ends.push((one.of, one.next));
+            }
+        }
+        Ok(found)
+    }
+}
+
+impl Log for SimLog {
+    fn poll(&mut self, wait: Duration, max: usize, batch: &mut Batch) -> Result<(), LogError> {
+        self.lives()?;
+        let until = self.host.monotonic() + wait;
+        for asked in std::mem::take(&mut self.asked) {
+            let of: Vec<TopicPartition> = self.flowing.keys().cloned().collect();
+            let request = Request::Ends { of, is_stable: true };
+            if let Some(Response::Ends(ends)) = self.ask(&request, FETCH)? {
+                let ends = ends.into_iter().map(|(of, _, end)| (of, end)).collect();
+                self.told.push(KnownEnds { asked, ends });
+            }
+        }
+        loop {
+            let mut heard = self.hear(batch)?;
+            if max > 1 {
+                heard |= self.fetch(max, batch)?;
+                heard |= self.hear(batch)?;
+            }
+            heard |= !self.told.is_empty();
+            batch.told.append(&mut self.told);
+            if heard || self.host.monotonic() >= until {
+                return Ok(());
+            }
+            self.host.sleep(Duration::from_micros(LOOK));
+            self.lives()?;
+        }
+    }
+
+    fn committed(&mut self, of: &[TopicPartition]) -> Result<Vec<Option<Committed>>, LogError> {
+        let request = Request::Committed {
+            group: self.member.group.clone(),
+            of: of.to_vec(),
+            is_stable: !mutant::is_on(Mutant::UnstableOffsets),
+        };
+        match self.ask(&request, PATIENCE)? {
+            Some(Response::Committed(found)) => Ok(found),
+            Some(_) => {
+                self.host.sleep(Duration::from_millis(20));
+                self.lives()?;
+                Err(LogError::Retriable("offsets are unstable".to_owned()))
+            }
+            None => Err(silent("committed offsets")),
+        }
+    }
+
+    fn bounds(&mut self, of: &TopicPartition) -> Result<Bounds, LogError> {
+        let request = Request::Ends {
+            of: vec![of.clone()],
+            is_stable: false,
+        };
+        match self.ask(&request, PATIENCE)? {
+            Some(Response::Ends(ends)) => {
+                let (_, start, end) = ends.first().ok_or_else(|| silent("offsets"))?;
+                Ok(Bounds {
+                    start: *start,
+                    end: *end,
+                })
+            }
+            _ => Err(silent("offsets")),
+        }
+    }
+
+    fn ask_ends(&mut self, now: Millis) -> Result<(), LogError> {
+        self.lives()?;
+        if !self.flowing.is_empty() {
+            self.asked.push(now);
+        }
+        Ok(())
+    }
+
+    fn partitions(&mut self, topic: &str) -> Result<i32, LogError> {
+        let world = self.host.sim().lock();
+        let count = world.broker.partitions(&[topic.to_owned()]).len();
+        Ok(i32::try_from(count).expect("few"))
+    }
+
+    fn resume(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError> {
+        self.lives()?;
+        self.flowing.insert(partition.clone(), offset);
+        Ok(())
+    }
+
+    fn pause(&mut self, partition: &TopicPartition) -> Result<(), LogError> {
+        self.lives()?;
+        self.flowing.remove(partition);
+        Ok(())
+    }
+
+    fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        self.lives()?;
+        for partition in partitions {
+            self.flowing.remove(partition);
+        }
+        let (group, member, was_lost) = self.with(|client| {
+            let mut was_lost = false;
+            for partition in partitions {
+                was_lost |= client.lost.remove(partition);
+            }
+            if !was_lost {
+                client.owned.retain(|of| !partitions.contains(of));
+            }
+            (client.group.clone(), client.member, was_lost)
+        })?;
+        if was_lost {
+            return Ok(());
+        }
+        let request = Request::Release {
+            group,
+            member,
+            partitions: partitions.to_vec(),
+        };
+        self.ask(&request, PATIENCE)?.map(drop).ok_or_else(|| silent("release"))
+    }
+
+    fn membership(&mut self) -> Result<Membership, LogError> {
+        let (group, member, generation) =
+            self.with(|client| (client.group.clone(), client.member, client.generation))?;
+        match self.ask(&Request::Rank { group, member }, PATIENCE)? {
+            Some(Response::Rank(index, members)) => Ok(Membership {
+                generation,
+                index,
+                members,
+            }),
+            Some(_) => Err(LogError::Retriable("group does not list this member".to_owned())),
+            None => Err(silent("group")),
+        }
+    }
+
+    fn generation(&mut self) -> Result<i32, LogError> {
+        self.lives()?;
+        self.with(|client| client.generation)
+    }
+
+    fn begin(&mut self) -> Result<(), LogError> {
+        self.lives()?;
+        self.identity()?;
+        self.open.clear();
+        self.has_sent = false;
+        Ok(())
+    }
+
+    fn send(&mut self, output: Output) -> Result<(), LogError> {
+        self.lives()?;
+        self.open.push(output);
+        let some = {
+            let mut world = self.host.sim().lock();
+            world.random.chance(150)
+        };
+        if some { self.produce().map(drop) } else { Ok(()) }
+    }
+
+    fn commit(&mut self, epoch: &Commit) -> Result<CommitReport, LogError> {
+        self.produce()?;
+        let mut report = CommitReport {
+            changelog_next: vec![None; epoch.partitions.len()],
+            ..CommitReport::default()
+        };
+        for (index, part) in epoch.partitions.iter().enumerate() {
+            let Some(topic) = self.member.changelog.clone() else {
+                continue;
+            };
+            for value in &part.changelog {
+                self.open.push(Output {
+                    topic: Arc::from(topic.as_str()),
+                    partition: Some(part.input.partition),
+                    timestamp: None,
+                    key: None,
+                    value: Some(value.clone()),
+                    headers: Vec::new(),
+                });
+                // One at a time, so that an epoch's parts can be torn apart.
+                if let Some((_, at)) = self.produce()?.last() {
+                    report.changelog_next[index] = Some(at + 1);
+                }
+            }
+        }
+        for part in &epoch.partitions {
+            if self.is_lost(&part.input)? && !mutant::is_on(Mutant::OwnerInsteadOfSequence) {
+                return Err(LogError::Abort("a partition of the epoch was lost".to_owned()));
+            }
+        }
+        let (member, generation) = self.with(|client| (client.member, client.generation))?;
+        let generation = if mutant::is_on(Mutant::NoGeneration) {
+            -1
+        } else {
+            generation
+        };
+        if generation < 0 && !mutant::is_on(Mutant::NoGeneration) {
+            return Err(LogError::Abort("in no generation".to_owned()));
+        }
+        let offsets = epoch.partitions.iter().map(|part| {
+            let committed = Committed {
+                offset: part.offset,
+                metadata: part.metadata.clone(),
+            };
+            (part.input.clone(), committed)
+        });
+        let request = Request::Offsets {
+            by: self.identity()?,
+            group: self.member.group.clone(),
+            member,
+            generation,
+            offsets: offsets.collect(),
+        };
+        self.has_sent = true;
+        let begun = self.host.monotonic();
+        let refused = match self.transact(&request)? {
+            Some(Response::Done) => None,
+            Some(Response::Fenced) => Some(LogError::Fenced("send_offsets".to_owned())),
+            other => Some(LogError::Abort(format!("send_offsets: {other:?}"))),
+        };
+        if let Some(error) = refused
+            && !mutant::is_on(Mutant::OffsetsErrorIgnored)
+        {
+            return Err(error);
+        }
+        let sent = self.host.monotonic();
+        let request = Request::End {
+            by: self.identity()?,
+            commits: true,
+        };
+        match self.ask(&request, PATIENCE)? {
+            Some(Response::Done) => {}
+            Some(Response::Fenced) => return Err(LogError::Fenced("commit".to_owned())),
+            Some(other) => return Err(LogError::Unknown(format!("commit: {other:?}"))),
+            None => return Err(LogError::Unknown("commit: nobody answers".to_owned())),
+        }
+        let ended = self.host.monotonic();
+        report.longest_request = sent.saturating_sub(begun).max(ended.saturating_sub(sent));
+        self.has_sent = false;
+        Ok(report)
+    }
+
+    fn abort(&mut self) -> Result<(), LogError> {
+        self.lives()?;
+        self.open.clear();
+        if !std::mem::take(&mut self.has_sent) {
+            return Ok(());
+        }
+        let request = Request::End {
+            by: self.identity()?,
+            commits: false,
+        };
+        match self.ask(&request, PATIENCE)? {
+            Some(Response::Done) => Ok(()),
+            Some(Response::Fenced) => Err(LogError::Fenced("abort".to_owned())),
+            other => Err(LogError::Unknown(format!("abort: {other:?}"))),
+        }
+    }
+
+    fn recycle(&mut self) -> Result<(), LogError> {
+        self.lives()?;
+        self.epoch = None;
+        self.open.clear();
+        self.has_sent = false;
+        let timeout = self.host.sim().lock().transactions;
+        let request = Request::Init {
+            name: self.member.name.clone(),
+            timeout,
+        };
+        match self.transact(&request)? {
+            Some(Response::Epoch(epoch)) => {
+                self.epoch = Some(epoch);
+                self.sequence = 0;
+                Ok(())
+            }
+            other => Err(LogError::Retriable(format!("init: {other:?}"))),
+        }
+    }
+
+    fn changelog(&mut self) -> Result<Option<Box<dyn ChangelogReader>>, LogError> {
+        self.lives()?;
+        let Some(topic) = &self.member.changelog else {
+            return Ok(None);
+        };
+        Ok(Some(Box::new(SimChangelog {
+            host: self.host.clone(),
+            life: self.life,
+            topic: Arc::from(topic.as_str()),
+            positions: BTreeMap::new(),
+            skips: mutant::is_on(Mutant::SkipsAhead),
+        })))
+    }
+
+    fn trim(&mut self, partition: i32, before: i64) -> Result<(), LogError> {
+        let Some(topic) = &self.member.changelog else {
+            return Ok(());
+        };
+        let of = TopicPartition {
+            topic: Arc::from(topic.as_str()),
+            partition,
+        };
+        match self.ask(&Request::Delete { of, before }, PATIENCE)? {
+            Some(Response::Done) => Ok(()),
+            other => Err(LogError::Retriable(format!("trim: {other:?}"))),
+        }
+    }
+
+    fn leave(&mut self) -> Result<(), LogError> {
+        let (group, member) = self.with(|client| (client.group.clone(), client.member))?;
+        self.ask(&Request::Leave { group, member }, PATIENCE)?
+            .map(drop)
+            .ok_or_else(|| silent("leave"))
+    }
+}
+
+impl Drop for SimLog {
+    /// The client falls silent; the group notices by its session's end.
+    fn drop(&mut self) {
+        self.host.sim().lock().clients.remove(&self.client);
+    }
+}
+
+impl SimLog {
+    /// The node that decides about this worker's transactions.
+    #[must_use]
+    pub fn coordinator(&self) -> usize {
+        Broker::coordinator(&self.member.name)
+    }
+}

@@ -1,0 +1,212 @@
+//! What happens in a run, all from one seed: customers, and what goes wrong.
+
+use std::sync::Arc;
+
+use stream::{Millis, Output};
+use testkit::sim::{EPOCH, Fault, Micros, Random, Weather};
+
+/// Where virtual time begins.
+pub const EPOCH_MILLIS: i64 = EPOCH;
+pub const SECOND: Micros = 1_000_000;
+
+/// The processes: two of each service, and one of each that comes and goes.
+pub const INTAKES: [usize; 3] = [0, 1, 4];
+pub const MONITORS: [usize; 3] = [2, 3, 5];
+pub const PROCESSES: usize = 6;
+/// When the last of each begins.
+pub const LATE: Micros = 9 * SECOND;
+
+/// One event, as its sender wrote it.
+#[derive(Debug, Clone)]
+pub struct Sent {
+    pub at: Micros,
+    pub topic: &'static str,
+    pub partition: i32,
+    pub customer: String,
+    pub id: String,
+    pub value: Vec<u8>,
+}
+
+/// A run.
+pub struct Scenario {
+    pub seed: u64,
+    pub window: i64,
+    pub sent: Vec<Sent>,
+    pub faults: Vec<(Micros, Fault)>,
+    /// All is sent and nothing goes wrong after this.
+    pub ends: Micros,
+    /// Milliseconds that the clocks of intake are ahead.
+    pub skew: i64,
+    pub is_static: bool,
+}
+
+/// Customers whose events come through two channels end so: what they see depends on which channel lags.
+pub const ACROSS: &str = "across";
+
+fn event(customer: &str, number: usize, kind: &str, at: Micros, topic: &'static str, partition: i32) -> Sent {
+    let time = Millis(EPOCH + i64::try_from(at / 1000).expect("small"));
+    let attributes = match kind {
+        "order.completed" => serde_json::json!({ "order_id": "o-1", "value": 9.5, "currency": "EUR" }),
+        "product.viewed" => serde_json::json!({ "product_id": "p-1", "value": 9.5, "currency": "EUR" }),
+        _ => serde_json::json!({ "value": 9.5, "currency": "EUR" }),
+    };
+    let id = format!("{customer}-{number}");
+    let value = serde_json::json!({
+        "id": id, "source": "shop/web", "type": kind, "time": codec::time(time),
+        "identifiers": [{ "kind": "customer", "value": customer }], "attributes": attributes,
+    });
+    Sent {
+        at,
+        topic,
+        partition,
+        customer: customer.to_owned(),
+        id,
+        value: value.to_string().into_bytes(),
+    }
+}
+
+impl Sent {
+    pub fn output(&self) -> Output {
+        Output {
+            topic: Arc::from(self.topic),
+            partition: Some(self.partition),
+            timestamp: None,
+            key: None,
+            value: Some(self.value.clone()),
+            headers: Vec::new(),
+        }
+    }
+}
+
+const WEB: &str = "journey.events.web";
+const BUSINESS: &str = "journey.events.business";
+
+/// Customers, each with a life that ends in quiet: whatever is due is due long before or after anything else of theirs.
+fn customers(random: &mut Random, span: Micros) -> Vec<Sent> {
+    let mut sent = Vec::new();
+    for number in 0..18 {
+        let mut at = random.between(SECOND, span * 2 / 3) / 1000 * 1000;
+        let partition = i32::try_from(random.index(2)).expect("small");
+        let name = format!("c{number}");
+        let mut count = 0;
+        let mut push = |kind: &str, at: Micros| {
+            count += 1;
+            sent.push(event(&name, count, kind, at, WEB, partition));
+        };
+        for _ in 0..random.between(1, 6) {
+            push("product.viewed", at);
+            at += random.between(20, 900) * 1000;
+        }
+        push("cart.product_added", at);
+        at += random.between(20, 900) * 1000;
+        push("checkout.started", at);
+        at += random.between(20, 900) * 1000;
+        match random.index(3) {
+            0 => push("order.completed", at),
+            1 => push("product.viewed", at),
+            _ => {}
+        }
+    }
+    // Starts to pay on the web, and the order comes through another channel at once.
+    for number in 0..8 {
+        let at = random.between(SECOND, span * 2 / 3) / 1000 * 1000;
+        let name = format!("{ACROSS}{number}");
+        let (one, other) = (random.index(2), random.index(2));
+        let partition = |index: usize| i32::try_from(index).expect("small");
+        sent.push(event(&name, 1, "checkout.started", at, WEB, partition(one)));
+        let later = at + random.between(1, 1500) * 1000;
+        sent.push(event(&name, 2, "order.completed", later, BUSINESS, partition(other)));
+    }
+    // Rubbish, and repeats.
+    for number in 0..6 {
+        let at = random.between(SECOND, span) / 1000 * 1000;
+        let mut rubbish = event(&format!("x{number}"), 1, "product.viewed", at, WEB, 0);
+        rubbish.value = b"{ not an event".to_vec();
+        sent.push(rubbish);
+    }
+    sent.sort_by_key(|one| one.at);
+    sent
+}
+
+/// What goes wrong, one thing after the other and some at once.
+fn faults(random: &mut Random, span: Micros) -> Vec<(Micros, Fault)> {
+    let mut faults = Vec::new();
+    let mut at = 2 * SECOND;
+    while at < span {
+        let process = match random.index(10) {
+            0..=3 => MONITORS[random.index(2)],
+            4..=8 => INTAKES[random.index(2)],
+            _ => random.index(PROCESSES),
+        };
+        let any = [MONITORS[0], MONITORS[1], INTAKES[0], INTAKES[1]][random.index(4)];
+        let away = random.between(50_000, 3 * SECOND);
+        let fault = match random.index(16) {
+            0..=2 => Fault::Kill(process, away),
+            3 => Fault::KillAndLoseDisk(any, away),
+            4 => Fault::KillAndOldDisk(any, away),
+            5 => Fault::KeepDisk(any),
+            6 => Fault::Stop(process, away),
+            // Past sessions and transactions, and shorter.
+            7 | 8 => Fault::Pause(any, random.between(20_000, 9 * SECOND)),
+            9 => Fault::Isolate(any, random.between(100_000, 8 * SECOND)),
+            10 => Fault::NodeDown(random.index(3), random.between(100_000, 5 * SECOND)),
+            11..=13 => Fault::Storm(storm(random), random.between(500_000, 4 * SECOND)),
+            14 => Fault::DiskFull(any, random.between(100_000, 2 * SECOND)),
+            _ if random.chance(500) => Fault::Hijack(any),
+            _ => Fault::Compact,
+        };
+        faults.push((at, fault));
+        at += random.between(30_000, 2500_000);
+    }
+    // The one that comes late goes, and comes again.
+    let storms = random.chance(300);
+    for process in [INTAKES[2], MONITORS[2]] {
+        if storms {
+            let mut at = LATE;
+            while at < span {
+                faults.push((at, Fault::Stop(process, random.between(200_000, 2 * SECOND))));
+                at += random.between(SECOND, 4 * SECOND);
+            }
+        }
+    }
+    faults
+}
+
+fn storm(random: &mut Random) -> Weather {
+    Weather {
+        lost: random.between(0, 250),
+        delayed: random.between(50, 500),
+        late: random.between(100_000, 3 * SECOND),
+        latency: random.between(400, 20_000),
+    }
+}
+
+impl Scenario {
+    pub fn of(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x5eed);
+        let span = 30 * SECOND;
+        let sent = customers(&mut random, span);
+        let faults = faults(&mut random, span);
+        Self {
+            seed,
+            window: if random.chance(400) { 500 } else { 0 },
+            sent,
+            faults,
+            ends: span + 10 * SECOND,
+            skew: match random.index(8) {
+                0 => 3_600_000,
+                1 => -3_600_000,
+                _ => 0,
+            },
+            is_static: random.chance(300),
+        }
+    }
+
+    /// The same customers, and nothing goes wrong.
+    pub fn calm(seed: u64) -> Self {
+        Self {
+            faults: Vec::new(),
+            ..Self::of(seed)
+        }
+    }
+}
