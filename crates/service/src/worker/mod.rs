@@ -663,6 +663,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     fn owns(&mut self, membership: Membership) {
         let owned: Vec<TopicPartition> = self.tasks.keys().cloned().collect();
         self.generation = Some(membership.generation);
+        tracing::debug!(?membership, partitions = owned.len(), "place in the group");
         self.hooks.owns(&owned, membership);
     }
 

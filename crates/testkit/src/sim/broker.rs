@@ -67,6 +67,7 @@ pub(super) enum Request {
     Release {
         group: String,
         member: u64,
+        generation: i32,
         partitions: Vec<TopicPartition>,
     },
     Leave {
@@ -607,8 +608,13 @@ impl Broker {
             Request::Heartbeat { member, deadline, .. } => group
                 .heartbeat(member, deadline)
                 .map_or(Response::Stale, Response::Synced),
-            Request::Release { member, partitions, .. } => {
-                group.release(member, &partitions);
+            Request::Release {
+                member,
+                generation,
+                partitions,
+                ..
+            } => {
+                group.release(member, generation, &partitions);
                 Response::Done
             }
             Request::Leave { member, .. } => {

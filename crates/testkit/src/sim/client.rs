@@ -349,6 +349,10 @@ impl SimLog {
                 return Err(LogError::Fatal("input is not in the log any more".to_owned()));
             }
             found |= !one.records.is_empty();
+            if !one.records.is_empty() {
+                let first = one.records.first().map(|record| record.offset);
+                tracing::debug!(topic = %one.of.topic, partition = one.of.partition, first, next = one.next, "fetched");
+            }
             let moved = one.next > *next;
             *next = one.next;
             batch.records.extend(one.records);
@@ -438,6 +442,7 @@ impl Log for SimLog {
 
     fn resume(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError> {
         self.lives()?;
+        tracing::debug!(topic = %partition.topic, partition = partition.partition, offset, "resumed");
         self.flowing.insert(partition.clone(), offset);
         Ok(())
     }
@@ -453,7 +458,7 @@ impl Log for SimLog {
         for partition in partitions {
             self.flowing.remove(partition);
         }
-        let (group, member, was_lost) = self.with(|client| {
+        let (group, member, generation, was_lost) = self.with(|client| {
             let mut was_lost = false;
             for partition in partitions {
                 was_lost |= client.lost.remove(partition);
@@ -461,7 +466,7 @@ impl Log for SimLog {
             if !was_lost {
                 client.owned.retain(|of| !partitions.contains(of));
             }
-            (client.group.clone(), client.member, was_lost)
+            (client.group.clone(), client.member, client.generation, was_lost)
         })?;
         if was_lost {
             return Ok(());
@@ -469,6 +474,7 @@ impl Log for SimLog {
         let request = Request::Release {
             group,
             member,
+            generation,
             partitions: partitions.to_vec(),
         };
         self.ask(&request, PATIENCE)?.map(drop).ok_or_else(|| silent("release"))
@@ -495,6 +501,7 @@ impl Log for SimLog {
 
     fn begin(&mut self) -> Result<(), LogError> {
         self.lives()?;
+        tracing::debug!(epoch = self.epoch, "transaction begins");
         self.identity()?;
         self.open.clear();
         self.has_sent = false;

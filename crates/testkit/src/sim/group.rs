@@ -10,6 +10,11 @@ pub(super) struct Group {
     pub generation: i32,
     members: BTreeMap<u64, Member>,
     owners: BTreeMap<TopicPartition, u64>,
+    /// In which generation each partition was given.
+    given: BTreeMap<TopicPartition, i32>,
+    /// Who should have what, and in which generation that was worked out.
+    wanted: BTreeMap<u64, BTreeSet<TopicPartition>>,
+    planned: Option<i32>,
     /// All that there is to be read.
     inputs: BTreeSet<TopicPartition>,
 }
@@ -50,13 +55,19 @@ impl Group {
         let Some(predecessor) = predecessor else {
             self.members.insert(member, own);
             self.generation += 1;
-            return Sync::default();
+            return Sync {
+                generation: -1,
+                ..Sync::default()
+            };
         };
         // A static member's return moves nothing.
         if let Some(before) = self.members.remove(&predecessor) {
             own.synced = before.synced;
         }
         self.members.insert(member, own);
+        if let Some(wanted) = self.wanted.remove(&predecessor) {
+            self.wanted.insert(member, wanted);
+        }
         let mut assigned = Vec::new();
         for (partition, owner) in &mut self.owners {
             if *owner == predecessor {
@@ -100,7 +111,10 @@ impl Group {
 
     /// A sign of life; `None` if it is no member.
     pub fn heartbeat(&mut self, member: u64, deadline: u64) -> Option<Sync> {
-        let wanted = self.wanted(member)?;
+        if self.members.contains_key(&member) {
+            self.plan();
+        }
+        let wanted = self.wanted.get(&member).cloned().unwrap_or_default();
         let (generation, owners) = (self.generation, &mut self.owners);
         let one = self.members.get_mut(&member)?;
         one.deadline = deadline;
@@ -120,6 +134,7 @@ impl Group {
             let wants = wanted.contains(partition);
             if wants && owner.is_none() {
                 owners.insert(partition.clone(), member);
+                self.given.insert(partition.clone(), generation);
                 sync.assigned.push(partition.clone());
             } else if !wants && owner == Some(member) && one.revoking.insert(partition.clone()) {
                 sync.revoked.push(partition.clone());
@@ -128,10 +143,13 @@ impl Group {
         Some(sync)
     }
 
-    /// Who should have what: what members have, evened out.
-    fn wanted(&self, member: u64) -> Option<BTreeSet<TopicPartition>> {
-        self.members.get(&member)?;
-        let share = self.inputs.len().div_ceil(self.members.len());
+    /// Who should have what in this generation: what members have, evened out. Worked out once, as a group's leader does.
+    fn plan(&mut self) {
+        if self.planned == Some(self.generation) {
+            return;
+        }
+        self.planned = Some(self.generation);
+        let share = self.inputs.len().div_ceil(self.members.len().max(1));
         let mut held: BTreeMap<u64, BTreeSet<TopicPartition>> =
             self.members.keys().map(|id| (*id, BTreeSet::new())).collect();
         let mut free = Vec::new();
@@ -148,15 +166,18 @@ impl Group {
                 least.insert(partition);
             }
         }
-        held.remove(&member)
+        self.wanted = held;
     }
 
-    /// A member gives partitions back.
-    pub fn release(&mut self, member: u64, partitions: &[TopicPartition]) {
+    /// A member gives partitions back that it had in a generation. A late copy of that says nothing of those that it was given since.
+    pub fn release(&mut self, member: u64, generation: i32, partitions: &[TopicPartition]) {
         let Some(one) = self.members.get_mut(&member) else {
             return;
         };
         for partition in partitions {
+            if self.given.get(partition).is_some_and(|given| *given > generation) {
+                continue;
+            }
             one.revoking.remove(partition);
             if self.owners.get(partition) == Some(&member) {
                 self.owners.remove(partition);
@@ -169,9 +190,11 @@ impl Group {
         self.members.contains_key(&member) && generation == self.generation
     }
 
-    /// Rank and number of members; `None` if it is none.
+    /// Rank and number of members; `None` if it is none. A static name is the first part of a member's id, so it keeps its rank.
     pub fn rank(&self, member: u64) -> Option<(i32, i32)> {
-        let index = self.members.keys().position(|id| *id == member)?;
+        let mut ids: Vec<_> = self.members.iter().map(|(id, one)| (&one.instance, *id)).collect();
+        ids.sort();
+        let index = ids.iter().position(|(_, id)| *id == member)?;
         let int = |number: usize| i32::try_from(number).expect("a group is small");
         Some((int(index), int(self.members.len())))
     }

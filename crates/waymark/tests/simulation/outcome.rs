@@ -54,12 +54,12 @@ fn is_tick(record: &Record) -> bool {
 /// Everything that is visible, but for customers whose outcome depends on which channel lags.
 pub fn outcome(sim: &Sim, across: &BTreeMap<String, String>, is_skewed: bool) -> Outcome {
     let names = Names::new("");
-    let mut topics = vec![
-        names.timeline(),
-        names.topic("journey.signals"),
-        names.topic("journey.profiles"),
-    ];
-    topics.extend(names.all_interventions());
+    let mut topics = vec![names.timeline(), names.topic("journey.signals")];
+    if !is_skewed {
+        // What is decided depends on how long ago things were, by a clock that is wrong then.
+        topics.push(names.topic("journey.profiles"));
+        topics.extend(names.all_interventions());
+    }
     let letters: Vec<String> = names
         .all_raw()
         .into_iter()

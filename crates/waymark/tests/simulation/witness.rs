@@ -150,7 +150,15 @@ impl Witness {
                 ));
             }
             if !said.insert((topic.clone(), partition, offset)) {
-                return Err(format!("I2: {topic}/{partition}/{offset} was said twice"));
+                let all: Vec<String> = decided
+                    .records
+                    .iter()
+                    .map(|one| format!("{}/{}/{} {:?}", one.topic, one.partition, one.offset, origin(one).ok()))
+                    .collect();
+                return Err(format!(
+                    "I2: {topic}/{partition}/{offset} was said twice by {}: {all:?}",
+                    decided.name
+                ));
             }
         }
         for (of, (from, to)) in passed {
