@@ -2,6 +2,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -12,7 +13,7 @@ use crate::{
     backend::Backend,
     config::Config,
     telemetry::{Probe, Telemetry},
-    worker::{Start, Stop, WorkerConfig},
+    worker::{Hand, Start, Stop, WorkerConfig},
 };
 
 /// The clock on the wall. The only one below the command line.
@@ -64,6 +65,12 @@ pub fn worker_config<B: Backend>(
         open_db: backend.open_db(service),
         wall: Box::new(wall),
     }
+}
+
+/// The file of what a worker has in hand.
+#[must_use]
+pub fn in_hand(config: &Config, service: &str, worker: usize) -> Hand {
+    Hand::open(Path::new(config.text("service.data_dir")), service, worker)
 }
 
 /// How long a start waits before it asks a log again that did not answer.
