@@ -296,10 +296,7 @@ fn what_aborts_the_process_three_times_is_a_dead_letter() {
     };
     let counts = ["k0", "k1", "k2", "k3", "bomb"].map(of);
     assert_eq!(counts, [50, 51, 51, 50, 1], "each event exactly once");
-    let last = said
-        .iter()
-        .filter(|record| record.key.as_deref() == Some(b"k1"))
-        .next_back();
+    let last = said.iter().rfind(|record| record.key.as_deref() == Some(b"k1"));
     let last = last.and_then(|record| record.value.as_deref());
     assert_eq!(last, Some(&b"b 51 at 497"[..]));
 }
