@@ -13,7 +13,10 @@ use std::{
 
 use embedded::{Embedded, Kept};
 use proptest::prelude::*;
-use service::worker::{Hand, Hooks, Observation, OpenDb, Start, Worker, WorkerConfig};
+use service::{
+    Machine,
+    worker::{Hand, Hooks, Observation, OpenDb, Start, Worker, WorkerConfig},
+};
 use stream::{Cause, Millis, Output, Record, SnapshotRule, Statefulness, TopicPartition, TopicReader as _};
 use testkit::{
     memory::{Broker, Disk, Fuse, MemoryLog},
@@ -35,7 +38,7 @@ fn config(open_db: OpenDb, changelog: Option<&str>, window: i64) -> WorkerConfig
         start: Start::Earliest,
         dead_letters: Arc::new(dead_letter),
         open_db,
-        wall: Box::new(|| Millis(0)),
+        clock: Box::new(Machine::default()),
     }
 }
 
