@@ -7,7 +7,7 @@ use sentiment::LANGUAGES;
 use service::{
     backend::{Backend, Member},
     config::Config,
-    dead_letters, run_workers,
+    dead_letters, in_hand, run_workers,
     telemetry::Telemetry,
     topics::Names,
     until_answered,
@@ -116,14 +116,19 @@ pub fn run<B: Backend>(
         };
         let log = until_answered("joining the group", &probe, stop, || backend.join(&member))?;
         let settings = worker_config(config, backend, SERVICE, Statefulness::None, dead_letters(SERVICE));
+        let hand = in_hand(config, SERVICE, index);
         match stage.clock {
             Clock::Wall => {
                 let hooks = WallClock::new(Arc::clone(&stage), timeline, inputs, probe);
-                Worker::new(log, Arc::clone(&stage), hooks, settings).run(stop)
+                Worker::new(log, Arc::clone(&stage), hooks, settings)
+                    .with_hand(hand)
+                    .run(stop)
             }
             Clock::Events => {
                 let hooks = EventClock::new(Arc::clone(&stage), timeline, inputs, probe);
-                Worker::new(log, Arc::clone(&stage), hooks, settings).run(stop)
+                Worker::new(log, Arc::clone(&stage), hooks, settings)
+                    .with_hand(hand)
+                    .run(stop)
             }
         }
     })

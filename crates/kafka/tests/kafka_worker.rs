@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
@@ -10,7 +11,7 @@ use std::{
 use kafka::{Admin, From, KafkaConfig, KafkaLog, Publisher, Tail};
 use service::{
     Machine,
-    worker::{Start, Worker, WorkerConfig},
+    worker::{Hand, Start, Worker, WorkerConfig},
 };
 use stream::{ChangelogBatch, Log, LogError, Millis, Output, Record, SnapshotRule, Statefulness, TopicPartition};
 use testkit::{
@@ -144,10 +145,11 @@ fn read(address: &str, topics: &[&str]) -> Vec<Record> {
     tail.read_to_end(BUDGET).expect("topics end")
 }
 
-fn start_child(address: &str) -> Child {
+fn start_child(address: &str, data_dir: &Path) -> Child {
     Command::new(std::env::current_exe().expect("the test is a file"))
         .args(["--exact", "a_worker_of_its_own", "--nocapture"])
         .env("WAYMARK_TEST_WORKER", address)
+        .env("WAYMARK_TEST_DATA", data_dir)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -161,12 +163,14 @@ fn a_worker_of_its_own() {
         return;
     };
     let log = KafkaLog::open(kafka_config(&address, "g-0")).expect("broker answers");
-    let mut worker = Worker::new(
+    let worker = Worker::new(
         log,
         Arc::new(Waiting),
         (),
         worker_config(Disk::default(), Start::Earliest),
     );
+    let data_dir = std::env::var_os("WAYMARK_TEST_DATA").expect("set beside the address");
+    let mut worker = worker.with_hand(Hand::open(Path::new(&data_dir), "g", 0));
     worker.run(&AtomicBool::new(false)).expect("no faults but its end");
 }
 
@@ -181,12 +185,13 @@ fn killed_in_the_middle_it_says_what_an_undisturbed_worker_says() {
         publisher.publish(batch).expect("published");
     }
 
+    let data_dir = tempfile::tempdir().expect("a directory");
     let begun = Instant::now();
     let mut kills = 0;
     let mut progress = Vec::new();
     // Each life gets a little longer, so that deaths fall into start, restore, epochs and commits alike.
     for life in 0..12 {
-        let mut child = start_child(kafka.address());
+        let mut child = start_child(kafka.address(), data_dir.path());
         std::thread::sleep(Duration::from_millis(900 + life * 150));
         child.kill().expect("it runs");
         child.wait().expect("it ended");
@@ -196,7 +201,7 @@ fn killed_in_the_middle_it_says_what_an_undisturbed_worker_says() {
             break;
         }
     }
-    let mut child = start_child(kafka.address());
+    let mut child = start_child(kafka.address(), data_dir.path());
     let mut found = Vec::new();
     while found.len() < expected.len() && begun.elapsed() < BUDGET {
         std::thread::sleep(Duration::from_millis(200));
@@ -212,6 +217,91 @@ fn killed_in_the_middle_it_says_what_an_undisturbed_worker_says() {
         expected.len()
     );
     assert_eq!(said(&found), expected);
+}
+
+#[test]
+fn what_aborts_the_process_three_times_is_a_dead_letter() {
+    let Some(kafka) = Kafka::for_test() else { return };
+    create_topics(kafka.address());
+    let mut inputs = Vec::new();
+    let mut push = |value: String| {
+        inputs.push(Output {
+            topic: Arc::from("in"),
+            partition: Some(0),
+            timestamp: Some(Millis(1_700_000_000_000)),
+            key: None,
+            value: Some(value.into_bytes()),
+            headers: Vec::new(),
+        });
+    };
+    for step in 0..100 {
+        push(format!("b k{} {step}", step % 4));
+    }
+    // The record and the timer that end the process, with innocents around them.
+    for value in [
+        "abort k0 100",
+        "b k1 101",
+        "tick - 110",
+        "a bomb 120",
+        "b k2 130",
+        "tick - 300",
+        "b bomb 310",
+    ] {
+        push(value.to_owned());
+    }
+    for step in 400..500 {
+        push(format!("b k{} {step}", step % 4));
+    }
+    let mut publisher = Publisher::open(&kafka_config(kafka.address(), "publisher")).expect("broker answers");
+    publisher.publish(&inputs).expect("published");
+
+    let data_dir = tempfile::tempdir().expect("a directory");
+    let begun = Instant::now();
+    let mut deaths = 0;
+    let mut child = start_child(kafka.address(), data_dir.path());
+    let mut found = Vec::new();
+    while found.len() < inputs.len() - 2 && begun.elapsed() < BUDGET {
+        std::thread::sleep(Duration::from_millis(100));
+        if child.try_wait().expect("it can be asked").is_some() {
+            deaths += 1;
+            child = start_child(kafka.address(), data_dir.path());
+        } else if deaths >= 6 {
+            found = read(kafka.address(), &["out", "in.dlq"]);
+        }
+    }
+    // A seventh death, or what would be said twice, would come now.
+    std::thread::sleep(Duration::from_millis(500));
+    let lives = child.try_wait().expect("it can be asked").is_none();
+    let found = read(kafka.address(), &["out", "in.dlq"]);
+    child.kill().expect("it runs");
+    child.wait().expect("it ended");
+    assert_eq!((deaths, lives), (6, true), "three for the record, three for the timer");
+    let (letters, said): (Vec<Record>, Vec<Record>) =
+        found.into_iter().partition(|record| record.topic.as_ref() == "in.dlq");
+    let letters: Vec<_> = letters
+        .iter()
+        .map(|letter| {
+            let reason = letter.headers.iter().find(|(name, _)| name == "reason");
+            let text =
+                |bytes: &Option<Vec<u8>>| String::from_utf8_lossy(bytes.as_deref().unwrap_or_default()).into_owned();
+            (reason.map(|(_, reason)| text(reason)), text(&letter.value))
+        })
+        .collect();
+    let expected = [("crash_loop", "abort k0 100"), ("quarantined", "b bomb 310")];
+    assert_eq!(
+        letters,
+        expected.map(|(reason, value)| (Some(reason.to_owned()), value.to_owned()))
+    );
+    let of = |key: &str| {
+        said.iter()
+            .filter(|record| record.key.as_deref() == Some(key.as_bytes()))
+            .count()
+    };
+    let counts = ["k0", "k1", "k2", "k3", "bomb"].map(of);
+    assert_eq!(counts, [50, 51, 51, 50, 1], "each event exactly once");
+    let last = said.iter().rfind(|record| record.key.as_deref() == Some(b"k1"));
+    let last = last.and_then(|record| record.value.as_deref());
+    assert_eq!(last, Some(&b"b 51 at 497"[..]));
 }
 
 #[test]

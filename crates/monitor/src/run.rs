@@ -9,7 +9,7 @@ use pattern::Limits;
 use service::{
     backend::{Backend, Member},
     config::Config,
-    dead_letters, run_workers,
+    dead_letters, in_hand, run_workers,
     telemetry::Telemetry,
     until_answered,
     worker::{Stop, Worker},
@@ -64,6 +64,7 @@ pub fn run<B: Backend>(config: &Config, backend: &B, stop: &AtomicBool, telemetr
             .map_err(|error| Stop::Failed(error.to_string()))?;
         let state = Statefulness::Keyed;
         let worker = worker_config(config, backend, SERVICE, state, dead_letters(SERVICE));
-        Worker::new(log, stage, hooks, worker).run(stop)
+        let hand = in_hand(config, SERVICE, index);
+        Worker::new(log, stage, hooks, worker).with_hand(hand).run(stop)
     })
 }

@@ -2,6 +2,7 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
+    path::Path,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
@@ -12,7 +13,7 @@ use crate::{
     backend::Backend,
     config::Config,
     telemetry::{Probe, Telemetry},
-    worker::{Clock, Start, Stop, WorkerConfig},
+    worker::{Clock, Hand, Start, Stop, WorkerConfig},
 };
 
 /// The clock on the wall. The only one below the command line.
@@ -87,6 +88,12 @@ pub fn worker_config<B: Backend>(
         open_db: backend.open_db(service),
         clock: Box::new(Machine::default()),
     }
+}
+
+/// The file of what a worker has in hand.
+#[must_use]
+pub fn in_hand(config: &Config, service: &str, worker: usize) -> Hand {
+    Hand::open(Path::new(config.text("service.data_dir")), service, worker)
 }
 
 /// How long a start waits before it asks a log again that did not answer.

@@ -17,10 +17,11 @@ mod task;
 pub use event::Millis;
 pub use marker::Marker;
 pub use record::{Header, Output, Record, TopicPartition, partition_of};
+pub use rows::Cause;
 pub use seam::{
     Batch, Bounds, Change, ChangelogBatch, ChangelogReader, Commit, CommitReport, Committed, Db, KnownEnds, Log,
     LogError, Membership, PartitionEpoch, Row, RowRef, StoredRow, TopicReader,
 };
 pub use snapshot::{OpenSnapshot, SnapshotRule, Snapshots};
 pub use stage::{Corrupt, Cx, Reject, Routed, RowWriter, Rows, Stage, Tick};
-pub use task::{DeadLetters, InHand, Statefulness, Task, TaskConfig, TaskError};
+pub use task::{DeadLetters, InHand, Statefulness, Task, TaskConfig, TaskError, Watch};

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | head of a key | `st` ‖ key16 ‖ `hd` | version ‖ deadline ‖ last `now` ‖ key ‖ payload |
 //! | other rows | `st` ‖ key16 ‖ kind (2 ASCII) ‖ suffix | version ‖ payload |
+//! | quarantine | `st` ‖ key16 ‖ `qu` | version ‖ cause ‖ be64(time) |
 //! | timer | `ti` ‖ be64(due) ‖ key16 | empty |
 //! | marker, position | `me/marker`, `me/position` | `marker` |
 
@@ -18,6 +19,9 @@ pub const MARKER: &[u8] = b"me/marker";
 pub const POSITION: &[u8] = b"me/position";
 /// The name of a key's head row.
 pub const HEAD: &[u8] = b"hd";
+/// The name of the row that says that a key is quarantined; no stage may use it.
+pub const QUARANTINE: &[u8] = b"qu";
+const QUARANTINE_VERSION: u8 = 1;
 /// The newest version of a head row.
 const HEAD_VERSION: u8 = 1;
 const NO_DEADLINE: i64 = i64::MAX;
@@ -166,9 +170,93 @@ impl<'a> Head<'a> {
     }
 }
 
+/// Why something is kept from its stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// The stage panicked on it.
+    Panicked,
+    /// The process died with it in hand, again and again.
+    CrashLoop,
+}
+
+impl Cause {
+    /// The published reason code.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Panicked => "panicked",
+            Self::CrashLoop => "crash_loop",
+        }
+    }
+}
+
+/// What the row of a quarantined key says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quarantine {
+    /// Why.
+    pub cause: Cause,
+    /// The key's clock when it began.
+    pub time: Millis,
+}
+
+impl Quarantine {
+    /// Writes the newest version.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let cause = match self.cause {
+            Cause::Panicked => 1,
+            Cause::CrashLoop => 2,
+        };
+        [&[QUARANTINE_VERSION, cause], self.time.0.to_be_bytes().as_slice()].concat()
+    }
+
+    /// Reads any known version.
+    ///
+    /// # Errors
+    /// [`Corrupt`] if it is cut short, too long, or of an unknown version or cause.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
+        let (&[version, cause], time) = bytes
+            .split_first_chunk()
+            .ok_or_else(|| Corrupt("quarantine row is cut short".to_owned()))?;
+        if version != QUARANTINE_VERSION {
+            return Err(Corrupt(format!(
+                "unknown quarantine version: found={version} known={QUARANTINE_VERSION}"
+            )));
+        }
+        let cause = match cause {
+            1 => Cause::Panicked,
+            2 => Cause::CrashLoop,
+            _ => return Err(Corrupt(format!("unknown cause of a quarantine: {cause}"))),
+        };
+        let time = time
+            .try_into()
+            .map_err(|_| Corrupt(format!("quarantine row of unknown form: bytes={}", bytes.len())))?;
+        Ok(Self {
+            cause,
+            time: Millis(i64::from_be_bytes(time)),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_bytes_of_a_quarantine_never_change() {
+        for (cause, code) in [(Cause::Panicked, 1), (Cause::CrashLoop, 2)] {
+            let quarantine = Quarantine {
+                cause,
+                time: Millis(-2),
+            };
+            let golden = [1, code, 255, 255, 255, 255, 255, 255, 255, 254];
+            assert_eq!(quarantine.encode(), golden);
+            assert_eq!(Quarantine::decode(&golden), Ok(quarantine));
+        }
+        assert!(Quarantine::decode(&[1]).is_err() && Quarantine::decode(&[1, 1, 0]).is_err());
+        assert!(Quarantine::decode(&[2, 1, 0, 0, 0, 0, 0, 0, 0, 0]).is_err());
+        assert!(Quarantine::decode(&[1, 3, 0, 0, 0, 0, 0, 0, 0, 0]).is_err());
+    }
 
     #[test]
     fn the_bytes_of_a_head_never_change() {

@@ -1,14 +1,17 @@
 //! What a restore leaves in the database, against a map that every row of the log went into in order.
 
+mod map;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
+use map::{Map, Stored};
 use proptest::prelude::*;
 use stream::{
-    Corrupt, Cx, Db, Marker, Millis, Record, Reject, Routed, Row, RowRef, RowWriter, Rows, Stage, Statefulness,
-    StoredRow, Task, TaskConfig, TopicPartition,
+    Corrupt, Cx, Marker, Millis, Record, Reject, Routed, Row, RowWriter, Rows, Stage, Statefulness, Task, TaskConfig,
+    TopicPartition,
     changelog::pack,
     rows::{HEAD, Head, MARKER, POSITION, head_of, read_timer, state_key},
 };
@@ -36,44 +39,6 @@ impl Stage for Idle {
     }
 
     fn save(&self, (): &mut (), _: &mut RowWriter<'_>) {}
-}
-
-type Stored = Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>;
-
-struct Map(Stored);
-
-impl Db for Map {
-    fn multi_get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, String> {
-        let rows = self.0.lock().expect("no panic");
-        Ok(keys.iter().map(|key| rows.get(*key).cloned()).collect())
-    }
-
-    fn scan(&self, from: &[u8], to: &[u8], max: usize) -> Result<Vec<StoredRow>, String> {
-        let rows = self.0.lock().expect("no panic");
-        let range = rows.range(from.to_vec()..to.to_vec()).take(max);
-        Ok(range.map(|(key, value)| (key.clone(), value.clone())).collect())
-    }
-
-    fn ingest(&mut self, rows: &mut dyn Iterator<Item = RowRef<'_>>) -> Result<(), String> {
-        let mut stored = self.0.lock().expect("no panic");
-        let mut last: Option<Vec<u8>> = None;
-        for (key, value) in rows {
-            if last.as_deref().is_some_and(|last| last >= key) {
-                return Err(format!("rows are not sorted: {key:?} behind {last:?}"));
-            }
-            last = Some(key.to_vec());
-            match value {
-                Some(value) => stored.insert(key.to_vec(), value.to_vec()),
-                None => stored.remove(key),
-            };
-        }
-        Ok(())
-    }
-
-    fn reset(&mut self) -> Result<(), String> {
-        self.0.lock().expect("no panic").clear();
-        Ok(())
-    }
 }
 
 fn open(stored: &Stored) -> Task<Idle> {

@@ -1,6 +1,9 @@
 //! A small stage for tests of the runtime: it counts, waits, and says what it did.
 //!
 //! Input values are `a KEY TIME`, `b KEY TIME` and `tick - TIME`; anything else is refused. Outputs go to the topic `out`.
+//!
+//! It can be poisoned: `panic KEY TIME` makes it panic, `abort KEY TIME` ends the process after 100 milliseconds, `slow KEY TIME` takes
+//! two milliseconds, `long KEY TIME` 400; the timer of a key `fuse…` makes it panic, that of a key `bomb…` ends the process.
 
 use std::sync::Arc;
 
@@ -38,11 +41,16 @@ impl Stage for Waiting {
                 owned: 1,
                 partitions: 1,
             })),
-            (Some(kind @ ("a" | "b")), Some(key), Some(time)) => Ok(Routed::Event {
-                key: key.as_bytes().to_vec(),
-                time: Millis(time),
-                input: kind.chars().next().expect("matched above"),
-            }),
+            (Some(kind @ ("a" | "b" | "panic" | "abort" | "slow" | "long")), Some(key), Some(time)) => {
+                Ok(Routed::Event {
+                    key: key.as_bytes().to_vec(),
+                    time: Millis(time),
+                    input: match kind {
+                        "abort" => '!',
+                        _ => kind.chars().next().expect("matched above"),
+                    },
+                })
+            }
             _ => Err(Reject {
                 stage: "decode",
                 reason: "format_unknown",
@@ -56,11 +64,25 @@ impl Stage for Waiting {
     fn on_event(&self, state: &mut State, event: char, cx: &mut Cx<'_>) {
         state.seen += 1;
         state.since = (event == 'a').then_some(cx.now);
+        match event {
+            'p' => panic!("told to"),
+            '!' => {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+                std::process::abort();
+            }
+            's' => std::thread::sleep(std::time::Duration::from_millis(2)),
+            'l' => std::thread::sleep(std::time::Duration::from_millis(400)),
+            _ => {}
+        }
         say(cx, &format!("{event} {} at {}", state.seen, cx.now));
     }
 
     fn on_time(&self, state: &mut State, cx: &mut Cx<'_>) {
         state.since = None;
+        assert!(!cx.key.starts_with(b"fuse"), "told to");
+        if cx.key.starts_with(b"bomb") {
+            std::process::abort();
+        }
         say(cx, &format!("late after {} at {}", state.seen, cx.now));
     }
 

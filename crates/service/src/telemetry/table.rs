@@ -97,6 +97,14 @@ pub const METRICS: &[Metric] = &[
         "refused records by source topic; **WaymarkDeadLetters**: over 0.1 % of read, 10 min",
     ),
     metric(
+        "waymark_quarantined_total",
+        Counter,
+        &["cause"],
+        MONITOR,
+        &[&["panicked"], &["crash_loop"]],
+        "customers kept from the stage, whose timer or rows made it panic or the process die: panicked, crash_loop; **WaymarkPoison**: any, or a dead letter for either reason",
+    ),
+    metric(
         "waymark_late_events_total",
         Counter,
         &["channel"],

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use stream::{KnownEnds, Membership, Millis, Output, Record, Stage, TopicPartition};
+use stream::{Cause, KnownEnds, Membership, Millis, Output, Record, Stage, TopicPartition};
 
 /// What a service adds to the loop. Every method has a default that does nothing.
 pub trait Hooks<S: Stage> {
@@ -108,6 +108,8 @@ pub enum Observation<'a> {
         /// Bytes of the changelog since its last whole snapshot began.
         changelog_bytes: u64,
     },
+    /// A key was quarantined.
+    Quarantined(Cause),
     /// A changelog was trimmed, or that was refused.
     Trimmed(bool),
     /// All partitions have been told.

@@ -4,9 +4,12 @@
 //! outcome is unknown, positions are compared, never guessed.
 
 mod hooks;
+mod in_hand;
+mod poison;
 mod recover;
 
 pub use hooks::{Hooks, Observation};
+pub use in_hand::Hand;
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +22,7 @@ use std::{
 };
 
 use stream::{
-    Batch, Change, ChangelogReader, Commit, CommitReport, Db, DeadLetters, InHand, Log, LogError, Membership, Millis,
+    Batch, Change, ChangelogReader, Commit, CommitReport, Db, DeadLetters, Log, LogError, Membership, Millis,
     Output, SnapshotRule, Stage, Statefulness, Task, TaskConfig, TaskError, TopicPartition,
     mutant::{self, Mutant},
 };
@@ -162,6 +165,7 @@ pub struct Worker<L: Log, S: Stage, H: Hooks<S>> {
     generation: Option<i32>,
     /// Partitions were sent back to what is committed: what was read of them before is void.
     rewound: bool,
+    hand: Option<Hand>,
 }
 
 impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
@@ -191,7 +195,15 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             lags: false,
             generation: None,
             rewound: false,
+            hand: None,
         }
+    }
+
+    /// Says in that file what is in hand, so that what kills the process again and again is found.
+    #[must_use]
+    pub fn with_hand(mut self, hand: Hand) -> Self {
+        self.hand = Some(hand);
+        self
     }
 
     fn now(&self) -> Duration {
@@ -355,10 +367,9 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             };
             let handled = catch_unwind(AssertUnwindSafe(|| task.handle(&record, now, &mut outputs)));
             let Ok(handled) = handled else {
-                let in_hand = task.in_hand();
                 outputs.clear();
                 self.outputs = outputs;
-                return self.panicked(&partition, in_hand);
+                return self.panicked(&partition);
             };
             handled?;
             let sent = self.send_all(&mut outputs);
@@ -369,21 +380,6 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             }
         }
         Ok(())
-    }
-
-    /// A stage panicked: the epoch is dropped, and the record becomes a dead letter when it is read again.
-    fn panicked(&mut self, partition: &TopicPartition, in_hand: Option<InHand>) -> Result<(), Stop> {
-        let Some(InHand::Record(offset)) = in_hand else {
-            return Err(Stop::Failed(format!(
-                "a timer made the service panic: {}/{}",
-                partition.topic, partition.partition
-            )));
-        };
-        tracing::error!(topic = %partition.topic, partition = partition.partition, offset, "record made the service panic");
-        if let Some(task) = self.tasks.get_mut(partition) {
-            task.skip(offset);
-        }
-        self.abort("a record made the service panic")
     }
 
     /// Sends outputs; false if the epoch had to be aborted.
@@ -453,8 +449,12 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 return Ok(());
             }
         }
-        for task in self.tasks.values_mut() {
-            epoch.partitions.extend(task.batch()?);
+        for (partition, task) in &mut self.tasks {
+            let Ok(batch) = catch_unwind(AssertUnwindSafe(|| task.batch())) else {
+                let partition = partition.clone();
+                return self.panicked(&partition);
+            };
+            epoch.partitions.extend(batch?);
         }
         if epoch.partitions.is_empty() {
             if self.begun.is_none() {
@@ -567,6 +567,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
         self.begun = None;
         self.ended = self.now();
+        self.tell_poison();
         self.trim()?;
         let written = std::mem::take(&mut self.written);
         let dead = std::mem::take(&mut self.dead);

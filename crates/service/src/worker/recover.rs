@@ -146,6 +146,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             Statefulness::None => Box::new(NoDb),
         };
         let mut task = Task::open(Arc::clone(&self.stage), self.task_config(partition), db)?;
+        self.watched(partition, &mut task);
         let mut to_read = ToRead::Nothing;
         if self.config.state == Statefulness::Keyed {
             let ahead = committed

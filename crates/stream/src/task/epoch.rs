@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Open, Statefulness, Task, TaskError};
+use super::{InHand, Open, Statefulness, Task, TaskError};
 use crate::{
     Marker, Millis, PartitionEpoch, Row, RowWriter, Stage,
     bytes::Writer,
     changelog::pack,
     mutant::{self, Mutant},
-    rows::{HEAD, Head, Key16, MARKER, POSITION, state_key, timer_key},
+    rows::{HEAD, Head, Key16, MARKER, POSITION, QUARANTINE, state_key, timer_key},
     snapshot::{ROWS, SnapshotRule},
 };
 
@@ -87,10 +87,20 @@ impl<S: Stage> Task<S> {
         }
         let mut rows: Vec<Row> = Vec::new();
         let mut changed = Vec::new();
-        for short in &self.open.dirty {
+        // Should the stage panic, what is dirty must still be known.
+        let dirty: Vec<Key16> = self.open.dirty.iter().copied().collect();
+        for short in &dirty {
+            self.hold(InHand::Key(*short));
             let Some(entry) = self.cache.get_mut(short) else {
                 continue;
             };
+            if let Some(quarantine) = &entry.quarantine {
+                rows.push((state_key(short, QUARANTINE), Some(quarantine.encode())));
+                if entry.rows_stay {
+                    continue;
+                }
+                entry.rows_stay = true;
+            }
             changed.clear();
             self.stage.save(&mut entry.state, &mut RowWriter { rows: &mut changed });
             changed.sort_by(|one: &Row, other| one.0.cmp(&other.0));
@@ -117,6 +127,7 @@ impl<S: Stage> Task<S> {
             let others = changed.drain(..).filter(|(name, _)| name != HEAD);
             rows.extend(others.map(|(name, value)| (state_key(short, &name), value)));
         }
+        self.let_go();
         rows.sort_by(|one, other| one.0.cmp(&other.0));
         let mut marker = Marker {
             offset: self.open.offset,
@@ -223,8 +234,10 @@ impl<S: Stage> Task<S> {
             }
         }
         let bucket = self.open.bucket;
+        self.quarantined.append(&mut self.open.quarantined);
         self.open = Open::behind(&self.committed);
         self.open.bucket = bucket;
+        self.forget_poison();
         self.evict();
         Ok(())
     }
@@ -259,7 +272,7 @@ impl<S: Stage> Task<S> {
             }
         }
         self.bucket.clear();
-        self.in_hand = None;
+        self.let_go();
         self.last_read = None;
         self.open = Open::behind(&self.committed);
         self.committed.offset

@@ -1,6 +1,7 @@
 //! One partition of one service: records in, outputs and epochs out. No clock, no thread, no I/O but [`Db`].
 
 mod epoch;
+mod quarantine;
 mod restore;
 mod timers;
 
@@ -13,15 +14,16 @@ use std::{
 use hashbrown::HashMap;
 
 use epoch::POSITION_VERSION;
+pub use quarantine::{InHand, Watch};
 use restore::stored_timers;
 
 use crate::{
-    Corrupt, Cx, Db, Marker, Millis, Output, Record, Reject, Routed, Rows, Stage, StoredRow, Tick, TopicPartition,
+    Corrupt, Cx, Db, Marker, Millis, Output, Record, Reject, Routed, Stage, StoredRow, Tick, TopicPartition,
     bytes::Reader,
     changelog::Assembler,
     clock::Clock,
     mutant::{self, Mutant},
-    rows::{HEAD, Head, Key16, MARKER, POSITION, ShortHasher, key16, state_range},
+    rows::{Cause, Key16, MARKER, POSITION, Quarantine, ShortHasher, key16, state_range},
     snapshot::SnapshotRule,
 };
 
@@ -80,15 +82,6 @@ impl From<Corrupt> for TaskError {
     }
 }
 
-/// What was in hand when a stage panicked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InHand {
-    /// The record at this offset.
-    Record(i64),
-    /// A timer.
-    Timer,
-}
-
 /// At most this many timers of one key fire in one bucket; the rest wait for the next.
 const TIMERS_PER_BUCKET: u32 = 16;
 /// A bucket is split beyond this many records.
@@ -117,8 +110,12 @@ pub struct Task<S: Stage> {
     /// Records of the bucket that is not closed yet.
     bucket: Vec<Pending<S::Input>>,
     open: Open,
-    skip: BTreeSet<i64>,
+    /// What must not reach the stage when it comes again.
+    poison: BTreeMap<InHand, Cause>,
+    watch: Option<Watch>,
     in_hand: Option<InHand>,
+    /// Why keys were quarantined in committed epochs that nobody has asked about yet.
+    quarantined: Vec<Cause>,
     last_read: Option<i64>,
     /// The next epoch begins a snapshot.
     begins_snapshot: bool,
@@ -140,6 +137,8 @@ struct Open {
     timers: Vec<(bool, (Millis, Key16))>,
     outputs: BTreeMap<String, u64>,
     records: u64,
+    /// Why keys were quarantined.
+    quarantined: Vec<Cause>,
 }
 
 impl Open {
@@ -153,6 +152,7 @@ impl Open {
             timers: Vec::new(),
             outputs: BTreeMap::new(),
             records: 0,
+            quarantined: Vec::new(),
         }
     }
 }
@@ -163,6 +163,9 @@ struct Entry<T> {
     now: Millis,
     deadline: Option<Millis>,
     used: bool,
+    quarantine: Option<Quarantine>,
+    /// Its rows are not written: it is quarantined, and nothing has changed them since they were.
+    rows_stay: bool,
 }
 
 struct Pending<I> {
@@ -171,8 +174,23 @@ struct Pending<I> {
     what: What<I>,
 }
 
+impl<I> Pending<I> {
+    fn of(record: &Record, what: What<I>) -> Self {
+        Self {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            what,
+        }
+    }
+}
+
 enum What<I> {
-    Event { key: Vec<u8>, time: Millis, input: I },
+    Event {
+        short: Key16,
+        key: Vec<u8>,
+        time: Millis,
+        input: I,
+    },
     Tick(Tick),
     Refused(Box<Output>),
     Nothing,
@@ -219,8 +237,10 @@ impl<S: Stage> Task<S> {
             changelog_next,
             bucket: Vec::new(),
             open,
-            skip: BTreeSet::new(),
+            poison: BTreeMap::new(),
+            watch: None,
             in_hand: None,
+            quarantined: Vec::new(),
             last_read: None,
             begins_snapshot: false,
             trim: None,
@@ -257,33 +277,25 @@ impl<S: Stage> Task<S> {
     /// [`TaskError`] if state cannot be loaded.
     pub fn handle(&mut self, record: &Record, now: Millis, outputs: &mut Vec<Output>) -> Result<(), TaskError> {
         debug_assert!(!self.is_restoring, "a partition runs once it is restored");
-        self.in_hand = Some(InHand::Record(record.offset));
-        let decoded = if self.skip.contains(&record.offset) {
-            Err(Reject {
-                stage: "process",
-                reason: "panicked",
-                message: "the stage failed on this record".to_owned(),
-                field: None,
-                schema: None,
-            })
-        } else {
-            self.stage.decode(record)
+        let decoded = match self.hold(InHand::Record(record.offset)) {
+            Some(cause) => Err(Self::reject(cause)),
+            None => self.stage.decode(record),
         };
-        let what = match decoded {
-            Ok(Routed::Event { key, time, input }) => What::Event { key, time, input },
+        let mut what = match decoded {
+            Ok(Routed::Event { key, time, input }) => What::Event {
+                short: key16(&key),
+                key,
+                time,
+                input,
+            },
             Ok(Routed::Tick(tick)) => What::Tick(tick),
             Ok(Routed::Ignore) => What::Nothing,
             Err(reject) => What::Refused(Box::new((self.config.dead_letters)(record, &reject))),
         };
-        let pending = Pending {
-            offset: record.offset,
-            timestamp: record.timestamp,
-            what,
-        };
         self.last_read = Some(record.offset);
         if self.config.state == Statefulness::None {
-            self.pass(pending, now, outputs);
-            self.in_hand = None;
+            self.pass(Pending::of(record, what), now, outputs);
+            self.let_go();
             return Ok(());
         }
         let bucket = if self.config.window > 0 {
@@ -295,11 +307,17 @@ impl<S: Stage> Task<S> {
             self.close_bucket(outputs)?;
             self.open.bucket = bucket;
         }
-        self.bucket.push(pending);
+        // Only the timers of a bucket before can have quarantined the key, and these have been fired.
+        if let What::Event { short, key, .. } = &what
+            && self.is_quarantined(short, key)?
+        {
+            what = What::Refused(Box::new(self.refuse_quarantined(record)));
+        }
+        self.bucket.push(Pending::of(record, what));
         if self.config.window == 0 {
             self.close_bucket(outputs)?;
         }
-        self.in_hand = None;
+        self.let_go();
         Ok(())
     }
 
@@ -307,7 +325,7 @@ impl<S: Stage> Task<S> {
     fn pass(&mut self, pending: Pending<S::Input>, now: Millis, outputs: &mut Vec<Output>) {
         let first = outputs.len();
         match pending.what {
-            What::Event { key, time, input } => {
+            What::Event { key, time, input, .. } => {
                 let mut state = S::State::default();
                 let mut cx = Cx {
                     now,
@@ -363,10 +381,17 @@ impl<S: Stage> Task<S> {
         self.open.records += bucket.len() as u64;
         let first = outputs.len();
         for pending in bucket {
-            self.in_hand = Some(InHand::Record(pending.offset));
+            // Whether it may reach the stage was asked when it was read.
+            self.hold(InHand::Record(pending.offset));
             match pending.what {
-                What::Event { key, time, input } => {
-                    self.event(&key, time, input, (pending.offset, pending.timestamp), outputs)?;
+                What::Event {
+                    short,
+                    key,
+                    time,
+                    input,
+                } => {
+                    let place = (pending.offset, pending.timestamp);
+                    self.event((&short, &key), time, input, place, outputs)?;
                 }
                 What::Tick(tick) => self.open.clock.tick(tick),
                 What::Refused(letter) => outputs.push(*letter),
@@ -377,23 +402,24 @@ impl<S: Stage> Task<S> {
         self.open.clock.turn();
         self.fire(outputs)?;
         self.count(&outputs[first..]);
-        self.in_hand = None;
+        self.let_go();
         Ok(())
     }
 
     fn event(
         &mut self,
-        key: &[u8],
+        (short, key): (&Key16, &[u8]),
         time: Millis,
         input: S::Input,
         (offset, timestamp): (i64, Millis),
         outputs: &mut Vec<Output>,
     ) -> Result<(), TaskError> {
-        let short = key16(key);
-        self.load(&short, key)?;
+        self.load(short, key)?;
+        // Before the stage is called: should it panic halfway, the abort must drop what it did to the cached state.
+        self.open.dirty.insert(*short);
         let clock = self.open.clock.now();
         self.open.clock.event(time);
-        let entry = self.cache.get_mut(&short).expect("loaded above");
+        let entry = self.cache.get_mut(short).expect("loaded above");
         let behind = entry.now.max(clock);
         let now = time.max(behind);
         entry.now = now;
@@ -410,8 +436,7 @@ impl<S: Stage> Task<S> {
             outputs,
         };
         self.stage.on_event(&mut entry.state, input, &mut cx);
-        self.open.dirty.insert(short);
-        self.file(&short);
+        self.file(short);
         Ok(())
     }
 
@@ -425,42 +450,11 @@ impl<S: Stage> Task<S> {
             now: Millis::MIN,
             deadline: None,
             used: true,
+            quarantine: None,
+            rows_stay: false,
         };
         self.cache.insert(*short, fresh);
         Ok(())
-    }
-
-    /// Brings a key into the cache; false if it has no rows.
-    fn load_stored(&mut self, short: &Key16) -> Result<bool, TaskError> {
-        if let Some(entry) = self.cache.get_mut(short) {
-            entry.used = true;
-            return Ok(true);
-        }
-        let stored = self.rows_of(short)?;
-        let Some(head) = stored.iter().find(|(name, _)| name == HEAD) else {
-            return Ok(false);
-        };
-        let head = Head::decode(&head.1)?;
-        let rows: Vec<(&[u8], &[u8])> = stored
-            .iter()
-            .map(|(name, value)| {
-                (
-                    name.as_slice(),
-                    if name == HEAD { head.payload } else { value.as_slice() },
-                )
-            })
-            .collect();
-        let state = self.stage.load(Rows { rows: &rows })?;
-        let deadline = self.stage.deadline(&state);
-        let entry = Entry {
-            state,
-            key: head.key.to_vec(),
-            now: head.now,
-            deadline,
-            used: true,
-        };
-        self.cache.insert(*short, entry);
-        Ok(true)
     }
 
     /// The committed rows of a key, by name: the overlay's before the database's, its deletions too.
@@ -523,17 +517,6 @@ impl<S: Stage> Task<S> {
     /// Sets the catalogue revision for what comes; between two epochs only.
     pub fn set_revision(&mut self, revision: i64) {
         self.committed.revision = revision;
-    }
-
-    /// What was in hand, for whoever caught a panic.
-    #[must_use]
-    pub fn in_hand(&self) -> Option<InHand> {
-        self.in_hand
-    }
-
-    /// The record at this offset made the stage panic: it becomes a dead letter when it is read again.
-    pub fn skip(&mut self, offset: i64) {
-        self.skip.insert(offset);
     }
 
     /// Bytes of committed rows that only memory and changelog hold.

@@ -42,7 +42,18 @@ impl<S: Stage> Task<S> {
             if !self.load_stored(&short)? {
                 continue;
             }
+            let poison = self.hold(InHand::Timer {
+                key: short,
+                offset: self.open.offset,
+            });
             let entry = self.cache.get_mut(&short).expect("loaded above");
+            if entry.quarantine.is_some() {
+                continue;
+            }
+            if let Some(cause) = poison {
+                self.quarantine(&short, cause);
+                continue;
+            }
             let Some(deadline) = self.stage.deadline(&entry.state) else {
                 continue;
             };
@@ -56,9 +67,10 @@ impl<S: Stage> Task<S> {
                 continue;
             }
             *count += 1;
+            // As for an event: what a panic leaves half done must not stay in the cache.
+            self.open.dirty.insert(short);
             let now = deadline.max(entry.now);
             entry.now = now;
-            self.in_hand = Some(InHand::Timer);
             let mut cx = Cx {
                 now,
                 clock,
@@ -72,7 +84,6 @@ impl<S: Stage> Task<S> {
                 outputs,
             };
             self.stage.on_time(&mut entry.state, &mut cx);
-            self.open.dirty.insert(short);
             let next = self.stage.deadline(&entry.state);
             entry.deadline = next;
             if let Some(next) = next {
