@@ -4,12 +4,14 @@
 //! rebalances are set up as events there.
 
 mod admin;
+mod follow;
 mod log;
 mod native;
 mod producer;
 mod tail;
 
 pub use admin::{Admin, AdminError, TopicState};
+pub use follow::{Bystander, Follower, Outsider, Skipped};
 pub use log::{KafkaConfig, KafkaLog};
 pub use producer::Publisher;
 pub use tail::{From, Tail};

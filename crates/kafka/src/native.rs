@@ -414,6 +414,21 @@ impl Consumer {
         Ok((low, high))
     }
 
+    /// For each entry, whose offset is a time, the first offset that is not older; `None` where there is none.
+    pub(crate) fn offsets_for_times(&self, list: &Partitions) -> Result<Vec<Option<i64>>, LogError> {
+        // SAFETY: see above.
+        check(
+            unsafe { sys::rd_kafka_offsets_for_times(self.client, list.as_ptr(), REQUEST) },
+            "offsets by time",
+        )?;
+        let mut found = Vec::new();
+        for entry in list.entries() {
+            check(entry.err, "offsets by time")?;
+            found.push((entry.offset >= 0).then_some(entry.offset));
+        }
+        Ok(found)
+    }
+
     /// The group's generation, and all member ids, own first.
     pub(crate) fn group(&self, group: &str) -> Result<(i32, String, Vec<String>), LogError> {
         let generation = {
