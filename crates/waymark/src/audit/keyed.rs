@@ -313,9 +313,10 @@ struct Ids {
 }
 
 impl Ids {
-    /// Remembers an id; false if it is known. One that is not 32 hexadecimal digits is not remembered.
+    /// Remembers an id; false if it is known. One that is no UUID is not remembered.
     fn insert(&mut self, topic: usize, id: &str) -> bool {
-        let Ok(id) = u128::from_str_radix(id, 16) else {
+        let digits: String = id.chars().filter(|digit| *digit != '-').collect();
+        let Ok(id) = u128::from_str_radix(&digits, 16) else {
             return true;
         };
         if !self.known.insert((topic, id)) {

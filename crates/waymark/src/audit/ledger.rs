@@ -28,8 +28,8 @@ pub struct Tally {
     pub counted: u64,
     /// By the topic.
     pub visible: u64,
-    /// What differs has been said.
-    told: bool,
+    /// By how much they differ has been said.
+    told: u64,
 }
 
 /// Epochs that end at one input offset.
@@ -56,7 +56,7 @@ impl Group {
                 topic,
                 counted: 0,
                 visible: 0,
-                told: false,
+                told: 0,
             });
             self.tallies.len() - 1
         });
@@ -364,7 +364,6 @@ impl Ledger {
         for (name, count) in &marker.outputs {
             let tally = group.tally(topic(name));
             tally.counted += count;
-            tally.told &= *count == 0;
         }
         if self.groups.len() > GROUPS {
             self.merge();
@@ -385,7 +384,7 @@ impl Ledger {
                         let tally = before.tally(of.topic);
                         tally.counted += of.counted;
                         tally.visible += of.visible;
-                        tally.told |= of.told;
+                        tally.told = tally.told.max(of.told);
                     }
                     may_grow = false;
                 }
@@ -604,10 +603,14 @@ impl Ledger {
                 (_, true) => Kind::Duplicated,
                 _ => continue,
             };
-            if now.told {
+            let by = match kind {
+                Kind::Lost => old.counted - now.visible,
+                _ => old.visible - now.counted,
+            };
+            if by <= now.told {
                 continue;
             }
-            group.tallies[index].told = true;
+            group.tallies[index].told = by;
             let message = match kind {
                 Kind::Lost => format!("fewer records of {} than its markers count", name(now.topic)),
                 _ => format!("more records of {} than its markers count", name(now.topic)),

@@ -159,7 +159,9 @@ fn a_batch_is_whole_or_torn() {
     for index in 2..5 {
         check(
             &["torn: /3: events of this raw record are missing counted=3 visible=2"],
-            |history| drop(history.events.remove(index)),
+            |history| {
+                history.events.remove(index);
+            },
         );
     }
     check(
