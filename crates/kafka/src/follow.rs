@@ -35,6 +35,8 @@ pub struct Follower {
     outsider: Outsider,
     /// The next offset of each partition, behind control records too.
     positions: BTreeMap<TopicPartition, i64>,
+    /// A partition's next record is gone, and which one's is not known yet.
+    lost: bool,
 }
 
 impl Follower {
@@ -47,6 +49,7 @@ impl Follower {
             consumer: Consumer::new(&config.reader_settings("read_committed"))?,
             outsider: Outsider::open(config)?,
             positions: BTreeMap::new(),
+            lost: false,
         })
     }
 
@@ -79,6 +82,9 @@ impl Follower {
     pub fn poll(&mut self, wait: Duration, into: &mut Vec<Record>) -> Result<Vec<Skipped>, LogError> {
         let begun = Instant::now();
         let before = into.len();
+        if self.lost {
+            return self.skip();
+        }
         loop {
             let mut failed = None;
             let positions = &mut self.positions;
@@ -104,7 +110,10 @@ impl Follower {
                 Polled::Failed(error) => failed = Some(error),
             });
             match failed {
-                Some(LogError::OutOfRange(_)) => return self.skip(),
+                Some(LogError::OutOfRange(_)) => {
+                    self.lost = true;
+                    return self.skip();
+                }
                 Some(error) => return Err(error),
                 None => {}
             }
@@ -114,11 +123,16 @@ impl Follower {
         }
     }
 
-    /// The client stops reading a partition whose next offset is gone, and does not say which.
+    /// The client stops reading a partition whose next offset is gone, and does not say which. While no broker says where partitions
+    /// begin it is asked again.
     fn skip(&mut self) -> Result<Vec<Skipped>, LogError> {
         let mut skipped = Vec::new();
         for (of, position) in &mut self.positions {
-            let start = self.outsider.bounds(of)?.start;
+            let start = match self.outsider.bounds(of) {
+                Ok(bounds) => bounds.start,
+                Err(LogError::Retriable(_)) => return Ok(skipped),
+                Err(error) => return Err(error),
+            };
             if *position >= start {
                 continue;
             }
@@ -133,6 +147,7 @@ impl Follower {
                 .incremental_unassign(&Partitions::of([of], OFFSET_INVALID))?;
             self.consumer.incremental_assign(&Partitions::of([of], start))?;
         }
+        self.lost = false;
         Ok(skipped)
     }
 }

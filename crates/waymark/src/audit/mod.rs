@@ -51,40 +51,52 @@ pub fn run(global: &Global, options: &Audit) -> Result<Report, Failure> {
         .since
         .map(|span| Millis(service::wall().0.saturating_sub(span.as_millis() as i64)));
     let mut watch = Watch::open(&config, options.service, since)?;
-    let begun = Instant::now();
-    let mut late = Vec::new();
-    // What is visible but not counted shows with the second cut: only then is it known that its marker should have been read.
-    let mut cuts = 0;
-    while cuts < 2 || options.follow.is_some_and(|span| begun.elapsed() < span) {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
-        late = cut(&mut watch, &stop, PATIENCE)?;
-        tell(&mut watch, global.output);
-        cuts += 1;
-        if !late.is_empty() && options.follow.is_none() {
-            break;
-        }
-        if let Some(span) = options.follow {
-            let until = Instant::now() + BETWEEN.min(span.saturating_sub(begun.elapsed()));
-            while Instant::now() < until && !stop.load(Ordering::Relaxed) {
-                watch.read(Duration::from_millis(50))?;
-            }
-        }
-    }
-    if options.follow.is_some() {
-        // A signal has been answered by leaving the loop; a second one ends the process.
-        let patience = if stop.load(Ordering::Relaxed) { LAST } else { PATIENCE };
-        for _ in 0..2 {
-            late = cut(&mut watch, &AtomicBool::new(false), patience)?;
-        }
-        tell(&mut watch, global.output);
-    }
+    let late = match options.follow {
+        Some(span) => follow(&mut watch, &stop, span, global.output)?,
+        None => once(&mut watch, &stop)?,
+    };
     let mut report = show::report(&watch, &late);
     if !late.is_empty() && report.exit == Exit::Done {
         report.exit = Exit::NoAnswer;
     }
     Ok(report)
+}
+
+/// Audits what is there. What is visible but not counted shows with the second cut: only then is it known that its marker should have
+/// been read. Returns what could not be read to its end.
+fn once(watch: &mut Watch, stop: &AtomicBool) -> Result<Vec<String>, Failure> {
+    for _ in 0..2 {
+        let late = cut(watch, stop, PATIENCE)?;
+        if !late.is_empty() {
+            return Ok(late);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Goes on for a span, or until told to stop; brokers that do not answer meanwhile are asked again.
+fn follow(watch: &mut Watch, stop: &AtomicBool, span: Duration, output: Format) -> Result<Vec<String>, Failure> {
+    let begun = Instant::now();
+    while begun.elapsed() < span && !stop.load(Ordering::Relaxed) {
+        match cut(watch, stop, PATIENCE) {
+            Ok(late) if late.is_empty() => {}
+            Ok(late) => tracing::warn!(late = late.join(", "), "not everything could be read, trying again"),
+            Err(failure) => tracing::warn!(error = failure.message, "brokers do not answer, trying again"),
+        }
+        tell(watch, output);
+        let until = Instant::now() + BETWEEN.min(span.saturating_sub(begun.elapsed()));
+        while Instant::now() < until && !stop.load(Ordering::Relaxed) {
+            watch.read(Duration::from_millis(50))?;
+        }
+    }
+    // A signal has been answered by leaving the loop, and what was read is judged; a second signal ends the process.
+    let patience = if stop.load(Ordering::Relaxed) { LAST } else { PATIENCE };
+    let mut late = Vec::new();
+    for _ in 0..2 {
+        late = cut(watch, &AtomicBool::new(false), patience).unwrap_or_else(|failure| vec![failure.message]);
+    }
+    tell(watch, output);
+    Ok(late)
 }
 
 /// One cut. Returns what could not be read far enough; then nothing is judged.
