@@ -10,9 +10,9 @@ use std::{
 };
 
 use binary::{Producer, Running, done, event, eventually, hesitation, settings, tap, waymark};
-use kafka::{Admin, Bystander, Follower, KafkaConfig, Publisher};
+use kafka::{Admin, Bystander, Follower, KafkaConfig, KafkaLog, Publisher};
 use serde_json::{Value, json};
-use stream::{Output, Record, TopicPartition, partition_of};
+use stream::{Batch, Change, Commit, Log as _, Output, PartitionEpoch, Record, TopicPartition, partition_of};
 use testkit::broker::Kafka;
 
 const CUSTOMERS: usize = 60;
@@ -189,42 +189,56 @@ fn tamper(kafka: &Kafka, set: &[String]) {
     let mut publisher = Publisher::open(&config).expect("a publisher");
     let admin = Admin::connect(&config).expect("connected");
 
-    // An epoch's number is skipped: the last marker comes again under a greater number.
-    let changelog = records(&config, "journey.changelog.monitor");
-    let last = changelog
-        .iter()
-        .rfind(|record| record.partition == 0)
-        .expect("an epoch");
-    let marker = stream::changelog::Assembler::default()
-        .push(last.value.as_deref().expect("a part"))
-        .expect("whole")
-        .expect("one part")
-        .marker;
-    let skipped = stream::Marker {
-        epoch: marker.epoch + 2,
-        outputs: Vec::new(),
-        ..marker.clone()
+    // A marker that counts an output which nobody wrote: an epoch of timers, behind the last one.
+    let last = |partition: i32| {
+        let changelog = records(&config, "journey.changelog.monitor");
+        let last = changelog.into_iter().rfind(|record| record.partition == partition);
+        let last = last.expect("an epoch");
+        let epoch = stream::changelog::Assembler::default().push(last.value.as_deref().expect("a part"));
+        (epoch.expect("whole").expect("one part").marker, last)
     };
-    let forged = stream::changelog::pack(&skipped, &[]).remove(0);
-    let mut output = copy(last, 0);
-    output.value = Some(forged);
+    let (marker, record) = last(1);
+    let counts = stream::Marker {
+        epoch: marker.epoch + 1,
+        outputs: vec![("journey.signals".to_owned(), 1)],
+        ..marker
+    };
+    let mut output = copy(&record, 1);
+    output.value = Some(stream::changelog::pack(&counts, &[]).remove(0));
     publisher.publish(&[output]).expect("written");
     let (code, report) = audit(set, &["--service", "monitor"]);
     assert_eq!(code, 1);
+    assert_eq!(
+        report["data"]["counts"],
+        json!({ "lost": 1, "disagrees": 1 }),
+        "{report:#}"
+    );
     let found = report["data"]["found"].to_string();
     assert!(
-        found.contains("\"gap\"") && found.contains("epoch numbers skip"),
+        found.contains("fewer records of journey.signals than its markers count"),
         "{report:#}"
     );
-    assert!(
-        found.contains("\"disagrees\"") && found.contains("committed offset and marker differ"),
-        "{report:#}"
-    );
+
+    // An epoch's number is skipped.
+    let (marker, record) = last(0);
+    let skipped = stream::Marker {
+        epoch: marker.epoch + 2,
+        outputs: Vec::new(),
+        ..marker
+    };
+    let mut output = copy(&record, 0);
+    output.value = Some(stream::changelog::pack(&skipped, &[]).remove(0));
+    publisher.publish(&[output]).expect("written");
+    let (code, report) = audit(set, &["--service", "monitor"]);
+    assert_eq!(code, 1);
     assert_eq!(
-        report["data"]["counts"].as_object().map(serde_json::Map::len),
-        Some(2),
+        report["data"]["counts"],
+        json!({ "lost": 1, "gap": 1, "disagrees": 2 }),
         "{report:#}"
     );
+    let found = report["data"]["found"].to_string();
+    assert!(found.contains("epoch numbers skip"), "{report:#}");
+    assert!(found.contains("committed offset and marker differ"), "{report:#}");
 
     // A signal is published again, while nothing else is wrong with the raw side.
     clean(set, &["--service", "intake"]);
@@ -250,6 +264,7 @@ fn tamper(kafka: &Kafka, set: &[String]) {
     }
     let (_, report) = audit(set, &["--service", "monitor"]);
     assert!(report["data"]["counts"].get("lost").is_none(), "{report:#}");
+    assert_eq!(report["data"]["counts"]["gap"], 1, "{report:#}");
     let not_covered = report["data"]["not_covered"].to_string();
     assert!(
         not_covered.contains("journey.signals from journey.timeline"),
@@ -281,8 +296,6 @@ fn tamper(kafka: &Kafka, set: &[String]) {
     raw.topic = Arc::clone(&of.topic);
     raw.headers = Vec::new();
     publisher.publish(&[raw]).expect("written");
-    let group = Bystander::open(&config, "waymark-intake").expect("connected");
-    assert_eq!(group.committed(std::slice::from_ref(&of)).expect("asked").len(), 1);
     let mut follower = Follower::open(&config).expect("connected");
     follower.add(&[(of.clone(), 0)]).expect("assigned");
     let mut read = Vec::new();
@@ -302,4 +315,52 @@ fn tamper(kafka: &Kafka, set: &[String]) {
         !waits.contains("journey.events.email/0"),
         "the group has not passed it: {report:#}"
     );
+
+    // An intake that passes it and writes nothing has lost it.
+    forget(&config, &of);
+    let group = Bystander::open(&config, "waymark-intake").expect("connected");
+    let committed = group.committed(std::slice::from_ref(&of)).expect("asked");
+    assert_eq!(committed[0].as_ref().map(|committed| committed.offset), Some(1));
+    let (code, report) = audit(set, &["--service", "intake"]);
+    assert_eq!(code, 1);
+    assert_eq!(
+        report["data"]["counts"],
+        json!({ "lost": 1, "duplicated": 1 }),
+        "{report:#}"
+    );
+    let found = report["data"]["found"].to_string();
+    assert!(found.contains("journey.events.email/0/0"), "{report:#}");
+}
+
+/// Joins intake's group, reads the first record of a partition and commits that it was read.
+fn forget(config: &KafkaConfig, of: &TopicPartition) {
+    let config = KafkaConfig {
+        group: "waymark-intake".to_owned(),
+        transactional_id: "forgetful".to_owned(),
+        inputs: vec![of.topic.to_string()],
+        ..config.clone()
+    };
+    let mut log = KafkaLog::open(config).expect("connected");
+    let until = Instant::now() + Duration::from_secs(60);
+    let mut owned = false;
+    while !owned {
+        assert!(Instant::now() < until, "the group gives the partition");
+        let mut batch = Batch::default();
+        log.poll(Duration::from_millis(200), 10, &mut batch).expect("polled");
+        let given = |change: &Change| matches!(change, Change::Assigned(given) if given.contains(of));
+        owned = batch.changes.iter().any(given);
+    }
+    log.resume(of, 0).expect("it flows");
+    log.begin().expect("begun");
+    let epoch = PartitionEpoch {
+        input: of.clone(),
+        offset: 1,
+        metadata: String::new(),
+        changelog: Vec::new(),
+        rows: Vec::new(),
+    };
+    log.commit(&Commit {
+        partitions: vec![epoch],
+    })
+    .expect("committed");
 }
