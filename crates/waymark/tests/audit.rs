@@ -74,7 +74,7 @@ fn copy(record: &Record, partition: i32) -> Output {
 fn send(producer: &mut Producer, number: usize) {
     let customer = format!("customer-{number}");
     producer.send("web", event(&customer, "checkout.started"));
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         producer.send("web", event(&customer, "order.completed"));
     }
     let message = json!({
@@ -84,7 +84,7 @@ fn send(producer: &mut Producer, number: usize) {
         "text": { "body": "terrible service and nobody answers", "role": "customer", "lang": "en" },
     });
     producer.send("chat", message.to_string().into_bytes());
-    if number % 5 == 0 {
+    if number.is_multiple_of(5) {
         let call = |name: &str| json!({ "type": "track", "event": name, "userId": customer, "messageId": format!("{number}-{name}") });
         let batch = json!({ "batch": [call("Product Viewed"), call("Product Added"), call("Gift Card Redeemed")] });
         producer.send("mobile", batch.to_string().into_bytes());
@@ -131,7 +131,7 @@ fn a_living_pipeline_is_clean_and_tampering_is_found() {
     std::fs::remove_dir_all(dir.path().join("m")).expect("its state was there");
     for number in CUSTOMERS / 2..CUSTOMERS {
         send(&mut producer, number);
-        if number % 10 == 0 {
+        if number.is_multiple_of(10) {
             clean(&set, &["--service", "intake"]);
         }
     }

@@ -4,10 +4,10 @@
 //! Each raw record that is not judged yet takes a few bytes. Records are judged once the group has passed them and everything that
 //! stood in the topics then has been read.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+mod judge;
+mod raw;
+
+use std::{collections::BTreeMap, sync::Arc};
 
 use stream::{Millis, Record};
 
@@ -16,56 +16,13 @@ use super::{
     keyed::{Reach, SLACK, letter_source, source},
 };
 
-/// What a raw record must bring about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Expect {
-    /// No such record was read.
-    #[default]
-    Absent,
-    /// Nothing: it is for the service itself, or an empty batch.
-    Nothing,
-    /// This many events on the timeline.
-    Events(u16),
-    /// A dead letter.
-    Letter,
-}
+use judge::Judge;
+use raw::Raw;
 
-#[derive(Debug, Clone, Copy, Default)]
-struct Slot {
-    expect: Expect,
-    /// Records of its first event.
-    first: u8,
-    letters: u8,
-    /// Scores that events carry, less scores that were published.
-    scores: i8,
-}
+pub use raw::Expect;
 
 /// A timeline or sentiment partition, or one of dead letters.
 type Lane = (Arc<str>, i32);
-
-/// One raw partition.
-struct Raw {
-    place: String,
-    /// The offset of the first slot: everything before is judged, or was never asked for.
-    base: i64,
-    slots: VecDeque<Slot>,
-    /// How often each event behind the first was seen, by offset.
-    more: BTreeMap<i64, Vec<u8>>,
-    /// The greatest offset that an output names, and the one when the cut began.
-    highest: Option<i64>,
-    at_cut: Option<i64>,
-    /// What was already said to be ahead of the group.
-    told: Option<i64>,
-    committed: Option<i64>,
-    /// Where the group stood at the first cut: what comes later was not deleted before.
-    live: Option<i64>,
-    /// Offset and time of some of the records that stand on the timeline, in order.
-    samples: Samples,
-    read: u64,
-    events: u64,
-    letters: u64,
-    judged: Option<(i64, i64)>,
-}
 
 /// What is said of one raw partition at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,22 +78,7 @@ impl Stateless {
 
     /// Opens a raw partition that is read from `offset`.
     pub fn raw(&mut self, topic: &str, partition: i32, offset: i64) {
-        let raw = Raw {
-            place: format!("{topic}/{partition}"),
-            base: offset,
-            slots: VecDeque::new(),
-            more: BTreeMap::new(),
-            highest: None,
-            at_cut: None,
-            told: None,
-            committed: None,
-            live: None,
-            samples: Samples::default(),
-            read: 0,
-            events: 0,
-            letters: 0,
-            judged: None,
-        };
+        let raw = Raw::new(format!("{topic}/{partition}"), offset);
         self.raws.insert((topic.to_owned(), partition), raw);
     }
 
@@ -367,196 +309,6 @@ fn since(lanes: &BTreeMap<Lane, Reach>, is_it: impl Fn(&str) -> bool) -> Option<
             Reach::Left => Some(Millis(i64::MAX)),
         })
         .max()
-}
-
-/// How one cut judges the records of one raw partition.
-struct Judge {
-    service: &'static str,
-    letters_from: i64,
-    scores_from: i64,
-}
-
-impl Judge {
-    fn all(&self, raw: &mut Raw, committed: i64, findings: &mut Findings) {
-        if committed <= raw.base {
-            return;
-        }
-        let begin = raw.judged.map_or(raw.base, |(begin, _)| begin);
-        raw.judged = Some((begin, committed));
-        while raw.base < committed {
-            let Some(slot) = raw.slots.pop_front() else {
-                raw.base = committed;
-                break;
-            };
-            let offset = raw.base;
-            raw.base += 1;
-            let more = raw.more.remove(&offset).unwrap_or_default();
-            let events: u64 = more.iter().chain([&slot.first]).map(|count| u64::from(*count)).sum();
-            raw.read += u64::from(slot.expect != Expect::Absent);
-            raw.events += events;
-            raw.letters += u64::from(slot.letters);
-            let place = format!("{}/{offset}", raw.place);
-            self.one(slot, &more, events, (offset, place), findings);
-        }
-    }
-
-    fn one(&self, slot: Slot, more: &[u8], events: u64, (offset, place): (i64, String), findings: &mut Findings) {
-        let mut say = |kind: Kind, message: String, counts: Option<(u64, u64)>| {
-            let mut finding = found(self.service, kind, place.clone(), message);
-            finding.counts = counts;
-            findings.add(finding);
-        };
-        let counts = || std::iter::once(&slot.first).chain(more);
-        let some = counts().filter(|count| **count > 0).count() as u64;
-        let reach = counts().count() as u64;
-        let reach = if slot.first == 0 && more.is_empty() { 0 } else { reach };
-        if counts().any(|count| *count > 1) {
-            let message = "an event of this raw record stands twice on the timeline".to_owned();
-            say(Kind::Duplicated, message, Some((some, events)));
-        }
-        if slot.letters > 1 {
-            let letters = u64::from(slot.letters);
-            say(
-                Kind::Duplicated,
-                "this raw record has two dead letters".to_owned(),
-                Some((1, letters)),
-            );
-        }
-        if slot.letters > 0 && events > 0 {
-            let message = "this raw record has both events and a dead letter".to_owned();
-            say(Kind::Disagrees, message, None);
-        }
-        match slot.expect {
-            Expect::Absent if events > 0 || slot.letters > 0 => {
-                let message = "an output names a raw record that is not there".to_owned();
-                say(Kind::Disagrees, message, None);
-            }
-            Expect::Absent | Expect::Nothing => {}
-            Expect::Letter if events == 0 && slot.letters == 0 && offset < self.letters_from => {
-                let raw = place.rsplit_once('/').map_or("", |(raw, _)| raw).to_owned();
-                let reason = "refused records whose dead letter may have been deleted";
-                uncovered(findings, self.service, &raw, reason, (offset, offset + 1));
-                return;
-            }
-            Expect::Letter | Expect::Events(_) if events == 0 && slot.letters == 0 => {
-                let expected = match slot.expect {
-                    Expect::Events(count) => u64::from(count),
-                    _ => 1,
-                };
-                let message = "this raw record has neither events nor a dead letter".to_owned();
-                say(Kind::Lost, message, Some((expected, 0)));
-            }
-            Expect::Events(count) if slot.letters == 0 => {
-                let expected = u64::from(count).max(reach);
-                if some < expected {
-                    let message = "events of this raw record are missing".to_owned();
-                    say(Kind::Torn, message, Some((expected, some)));
-                } else if reach > u64::from(count) {
-                    let message = "this raw record has more events than it holds".to_owned();
-                    say(Kind::Disagrees, message, Some((u64::from(count), reach)));
-                }
-            }
-            Expect::Letter | Expect::Events(_) if some < reach => {
-                let message = "events of this raw record are missing".to_owned();
-                say(Kind::Torn, message, Some((reach, some)));
-            }
-            Expect::Letter | Expect::Events(_) => {}
-        }
-        if slot.scores != 0 && offset >= self.scores_from && counts().all(|count| *count < 2) {
-            let (kind, word) = if slot.scores > 0 {
-                (Kind::Lost, "fewer")
-            } else {
-                (Kind::Duplicated, "more")
-            };
-            let message = format!("{word} scores than events of this raw record carry");
-            say(kind, message, None);
-        }
-    }
-}
-
-impl Raw {
-    /// The place of an offset; `None` before the first or far beyond what there can be.
-    fn slot(&mut self, offset: i64) -> Option<&mut Slot> {
-        /// Records that may wait in one partition; more are not audited.
-        const WAITING: usize = 1 << 25;
-        let index = usize::try_from(offset - self.base)
-            .ok()
-            .filter(|index| *index < WAITING)?;
-        if index >= self.slots.len() {
-            self.slots.resize(index + 1, Slot::default());
-        }
-        self.slots.get_mut(index)
-    }
-
-    /// Counts an event; returns how often it has been seen, 0 where that is not known.
-    fn saw_event(&mut self, offset: i64, index: u32, is_scored: bool) -> u8 {
-        let Some(slot) = self.slot(offset) else { return 0 };
-        slot.scores = slot.scores.saturating_add(i8::from(is_scored));
-        if index == 0 {
-            slot.first = slot.first.saturating_add(1);
-            return slot.first;
-        }
-        // A batch holds a few thousand calls at most: it is one record of 1 MiB.
-        let Some(index) = usize::try_from(index - 1)
-            .ok()
-            .filter(|index| *index < usize::from(u16::MAX))
-        else {
-            return 0;
-        };
-        let counts = self.more.entry(offset).or_default();
-        if index >= counts.len() {
-            counts.resize(index + 1, 0);
-        }
-        counts[index] = counts[index].saturating_add(1);
-        counts[index]
-    }
-
-    /// Drops what lies before an offset; returns the range dropped.
-    fn drop_to(&mut self, to: i64) -> (i64, i64) {
-        let from = self.base;
-        while self.base < to && self.slots.pop_front().is_some() {
-            self.base += 1;
-        }
-        self.base = self.base.max(to);
-        self.more = self.more.split_off(&self.base);
-        (from, self.base)
-    }
-}
-
-/// Some of the pairs of offset and time seen, first ones first: few enough to keep, close enough to find a beginning.
-#[derive(Debug, Default)]
-struct Samples {
-    pairs: Vec<(i64, Millis)>,
-    step: i64,
-}
-
-impl Samples {
-    fn add(&mut self, offset: i64, time: Millis) {
-        const MOST: usize = 4096;
-        if self.pairs.last().is_some_and(|(last, _)| offset < last + self.step) {
-            let first = self.pairs.first_mut();
-            // A copy of an old record comes late and says nothing of when that was processed.
-            if let Some(first) = first.filter(|first| offset < first.0 && time <= first.1) {
-                *first = (offset, time);
-            }
-            return;
-        }
-        self.step = self.step.max(1);
-        self.pairs.push((offset, time));
-        if self.pairs.len() > MOST {
-            self.step *= 2;
-            let mut index = 0;
-            self.pairs.retain(|_| {
-                index += 1;
-                index % 2 == 1
-            });
-        }
-    }
-
-    /// The first offset known whose time is not earlier.
-    fn first(&self, time: Millis) -> Option<i64> {
-        self.pairs.iter().find(|(_, at)| *at >= time).map(|(offset, _)| *offset)
-    }
 }
 
 fn found(service: &'static str, kind: Kind, place: String, message: String) -> Finding {
