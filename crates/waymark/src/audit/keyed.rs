@@ -214,6 +214,13 @@ impl Keyed {
         }
     }
 
+    /// Notes what was never compared.
+    pub fn finish(&self, findings: &mut Findings) {
+        for ledger in &self.ledgers {
+            ledger.finish(findings);
+        }
+    }
+
     /// Outputs that wait for the markers of their epochs.
     #[must_use]
     pub fn ahead(&self) -> usize {

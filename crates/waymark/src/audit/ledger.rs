@@ -143,6 +143,7 @@ pub struct Ledger {
     /// Where the group stood, and the epoch that must be read to compare.
     expected: Option<(i64, u64)>,
     disagrees: bool,
+    has_position: bool,
     base: Option<(u64, Millis)>,
     /// The epoch that comes next if none is missing.
     next: u64,
@@ -181,6 +182,7 @@ impl Ledger {
             snapshot: None,
             expected: None,
             disagrees: false,
+            has_position: true,
             base: None,
             next: 1,
             epochs: 0,

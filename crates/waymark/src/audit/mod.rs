@@ -55,6 +55,7 @@ pub fn run(global: &Global, options: &Audit) -> Result<Report, Failure> {
         Some(span) => follow(&mut watch, &stop, span, global.output)?,
         None => once(&mut watch, &stop)?,
     };
+    watch.finish();
     let mut report = show::report(&watch, &late);
     if !late.is_empty() && report.exit == Exit::Done {
         report.exit = Exit::NoAnswer;

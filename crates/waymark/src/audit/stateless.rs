@@ -229,17 +229,7 @@ impl Stateless {
             scores: since(&self.lanes, |topic| topic == self.sentiment),
         };
         for ((topic, _), raw) in &mut self.raws {
-            let Some(committed) = raw.committed else {
-                let range = (raw.base, raw.base + raw.slots.len() as i64);
-                uncovered(
-                    findings,
-                    self.service,
-                    &raw.place,
-                    "the group has no committed offset",
-                    range,
-                );
-                continue;
-            };
+            let Some(committed) = raw.committed else { continue };
             if raw.at_cut > raw.told
                 && let Some(ahead) = raw.at_cut
                 && ahead >= committed
@@ -276,6 +266,15 @@ impl Stateless {
             let reason = "raw records from before the first whose outcome can be seen";
             uncovered(findings, self.service, &raw.place, reason, gone);
             judge.all(raw, committed, findings);
+        }
+    }
+
+    /// Notes what was never judged: raw records of partitions that the group has no position of.
+    pub fn finish(&self, findings: &mut Findings) {
+        for raw in self.raws.values().filter(|raw| raw.committed.is_none()) {
+            let range = (raw.base, raw.base + raw.slots.len() as i64);
+            let reason = "the group has no committed offset";
+            uncovered(findings, self.service, &raw.place, reason, range);
         }
     }
 

@@ -391,6 +391,16 @@ impl Watch {
         }
     }
 
+    /// Ends the audit: notes what was never judged.
+    pub fn finish(&mut self) {
+        if let Some(keyed) = &self.keyed {
+            keyed.finish(&mut self.findings);
+        }
+        if let Some(stateless) = &self.stateless {
+            stateless.finish(&mut self.findings);
+        }
+    }
+
     /// What has not been read to its target, a line each.
     #[must_use]
     pub fn behind(&self, targets: &[Target]) -> Vec<String> {

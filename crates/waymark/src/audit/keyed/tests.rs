@@ -108,6 +108,7 @@ fn audit(history: &History) -> (Findings, Keyed) {
         }
         keyed.settle(&mut findings);
     }
+    keyed.finish(&mut findings);
     (findings, keyed)
 }
 

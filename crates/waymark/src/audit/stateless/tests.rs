@@ -112,6 +112,7 @@ fn audit(history: &History) -> (Findings, Stateless) {
         }
         stateless.settle(&mut findings);
     }
+    stateless.finish(&mut findings);
     (findings, stateless)
 }
 
