@@ -462,77 +462,113 @@ fn a_live_cluster_is_never_accused() {
     }
 }
 
-fn follow(seed: u64, missing: Option<usize>) -> Vec<String> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut dice = move |sides: u64| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 11) % sides
-    };
-    let (mut changelog, mut outputs): (Vec<Record>, Vec<Record>) = (Vec::new(), Vec::new());
-    let (mut epoch, mut input, mut ids) = (0_u64, 0_i64, 0_usize);
-    let mut write = |changelog: &mut Vec<Record>, outputs: &mut Vec<Record>, dice: &mut dyn FnMut(u64) -> u64| {
-        epoch += 1;
-        let begin = input;
-        // Some epochs only fire timers.
-        if epoch == 1 || dice(4) > 0 {
-            input += 1 + dice(9).cast_signed();
+/// A cluster that writes, and a reader of it.
+struct World {
+    dice: u64,
+    missing: Option<usize>,
+    changelog: Vec<Record>,
+    outputs: Vec<Record>,
+    /// The last epoch, the next input offset, and the outputs ever written.
+    epoch: u64,
+    input: i64,
+    ids: usize,
+    /// How far both topics have been read.
+    read: usize,
+    seen: usize,
+    keyed: Keyed,
+    findings: Findings,
+}
+
+impl World {
+    fn dice(&mut self, sides: u64) -> u64 {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        (self.dice >> 11) % sides
+    }
+
+    /// One epoch; some only fire timers.
+    fn write(&mut self) {
+        self.epoch += 1;
+        let begin = self.input;
+        if self.epoch == 1 || self.dice(4) > 0 {
+            self.input += 1 + self.dice(9).cast_signed();
         }
-        let count = dice(4);
+        let count = self.dice(4);
         for _ in 0..count {
-            let source = if begin == input {
-                input - 1
+            let behind = (self.input - begin).unsigned_abs();
+            let source = if behind == 0 {
+                self.input - 1
             } else {
-                begin + dice((input - begin).unsigned_abs()).cast_signed()
+                begin + self.dice(behind).cast_signed()
             };
-            ids += 1;
-            if missing != Some(ids) {
-                let offset = i64::try_from(outputs.len()).expect("small");
-                outputs.push(output(offset, source, u32::try_from(ids).expect("small")));
+            self.ids += 1;
+            if self.missing != Some(self.ids) {
+                let offset = i64::try_from(self.outputs.len()).expect("small");
+                let id = u32::try_from(self.ids).expect("small");
+                self.outputs.push(output(offset, source, id));
             }
         }
-        let value = parts(&marker(epoch, input, count)).remove(0);
-        changelog.push(record(
-            CHANGELOG,
-            i64::try_from(changelog.len()).expect("small"),
-            0,
-            Some(value),
-        ));
-        committed(input, epoch)
-    };
-    let mut findings = Findings::default();
-    let mut keyed = Keyed::new("monitor", INPUT, CHANGELOG, &[true]);
-    keyed.open(SIGNALS, false, 0, Reach::Whole);
-    let (mut read, mut seen) = (0, 0);
-    let mut at = write(&mut changelog, &mut outputs, &mut dice);
-    for step in 0..60 {
-        if step < 50 {
-            at = write(&mut changelog, &mut outputs, &mut dice);
+        let value = parts(&marker(self.epoch, self.input, count)).remove(0);
+        let offset = i64::try_from(self.changelog.len()).expect("small");
+        self.changelog.push(record(CHANGELOG, offset, 0, Some(value)));
+    }
+
+    /// Reads on a little, and as far as these ends at least.
+    fn read(&mut self, ends: (usize, usize)) {
+        let some = (self.dice(3) as usize, self.dice(5) as usize);
+        let to = ends.0.max((self.read + some.0).min(self.changelog.len()));
+        while self.read < to {
+            self.keyed.changelog(&self.changelog[self.read], &mut self.findings);
+            self.read += 1;
         }
-        let mut some =
-            |keyed: &mut Keyed, findings: &mut Findings, least: (usize, usize), dice: &mut dyn FnMut(u64) -> u64| {
-                let to = least.0.max((read + dice(3) as usize).min(changelog.len()));
-                while read < to {
-                    keyed.changelog(&changelog[read], findings);
-                    read += 1;
-                }
-                let to = least.1.max((seen + dice(5) as usize).min(outputs.len()));
-                while seen < to {
-                    keyed.visible(&outputs[seen], findings);
-                    seen += 1;
-                }
-            };
-        some(&mut keyed, &mut findings, (0, 0), &mut dice);
-        if dice(3) == 0 || step >= 50 {
-            keyed.cut(&[Some(at.clone())], &mut findings);
-            // Asked after: the cluster has gone on, and the reader reads on at least as far.
-            let ends = (changelog.len(), outputs.len());
-            some(&mut keyed, &mut findings, ends, &mut dice);
-            keyed.settle(&mut findings);
+        let to = ends.1.max((self.seen + some.1).min(self.outputs.len()));
+        while self.seen < to {
+            self.keyed.visible(&self.outputs[self.seen], &mut self.findings);
+            self.seen += 1;
         }
     }
-    lines(&findings)
+}
+
+fn follow(seed: u64, missing: Option<usize>) -> Vec<String> {
+    let mut keyed = Keyed::new("monitor", INPUT, CHANGELOG, &[true]);
+    keyed.open(SIGNALS, false, 0, Reach::Whole);
+    let mut world = World {
+        dice: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+        missing,
+        changelog: Vec::new(),
+        outputs: Vec::new(),
+        epoch: 0,
+        input: 0,
+        ids: 0,
+        read: 0,
+        seen: 0,
+        keyed,
+        findings: Findings::default(),
+    };
+    world.write();
+    for step in 0..60 {
+        let is_live = step < 50;
+        if is_live {
+            world.write();
+        }
+        world.read((0, 0));
+        if world.dice(3) == 0 || !is_live {
+            let at = committed(world.input, world.epoch);
+            world.keyed.cut(&[Some(at)], &mut world.findings);
+            if is_live && world.dice(2) == 0 {
+                world.write();
+            }
+            let ends = (world.changelog.len(), world.outputs.len());
+            // The cluster goes on while it is read, and the reader meets some of that.
+            if is_live {
+                world.write();
+            }
+            world.read(ends);
+            world.keyed.settle(&mut world.findings);
+        }
+    }
+    lines(&world.findings)
 }
 
 #[test]
