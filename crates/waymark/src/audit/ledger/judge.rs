@@ -30,15 +30,14 @@ impl Ledger {
         });
         self.expected = None;
         self.has_position = committed.is_some();
-        match committed {
-            Some(committed) => match Marker::epoch_of(&committed.metadata) {
+        if let Some(committed) = committed {
+            match Marker::epoch_of(&committed.metadata) {
                 Some(epoch) => self.expected = Some((committed.offset, epoch)),
                 None => {
                     let message = format!("committed offset {} names no epoch", committed.offset);
                     self.disagree(message, findings);
                 }
-            },
-            None => {}
+            }
         }
         self.compare(findings);
     }
