@@ -194,8 +194,8 @@ fn tamper(kafka: &Kafka, set: &[String]) {
         let changelog = records(&config, "journey.changelog.monitor");
         let last = changelog.into_iter().rfind(|record| record.partition == partition);
         let last = last.expect("an epoch");
-        let epoch = stream::changelog::Assembler::default().push(last.value.as_deref().expect("a part"));
-        (epoch.expect("whole").expect("one part").marker, last)
+        let marker = stream::changelog::Assembler::default().push(last.value.as_deref().expect("a part"));
+        (marker.expect("whole").expect("one part"), last)
     };
     let (marker, record) = last(1);
     let counts = stream::Marker {

@@ -95,6 +95,9 @@ fn follow(watch: &mut Watch, stop: &AtomicBool, span: Duration, output: Format) 
     let mut late = Vec::new();
     for _ in 0..2 {
         late = cut(watch, &AtomicBool::new(false), patience).unwrap_or_else(|failure| vec![failure.message]);
+        if !late.is_empty() {
+            break;
+        }
     }
     tell(watch, output);
     Ok(late)
@@ -103,20 +106,11 @@ fn follow(watch: &mut Watch, stop: &AtomicBool, span: Duration, output: Format) 
 /// One cut. Returns what could not be read far enough; then nothing is judged.
 fn cut(watch: &mut Watch, stop: &AtomicBool, patience: Duration) -> Result<Vec<String>, Failure> {
     let targets = watch.cut()?;
-    let mut heard = Instant::now();
-    loop {
-        let late = watch.behind(&targets);
-        if late.is_empty() {
-            watch.settle();
-            return Ok(Vec::new());
-        }
-        if heard.elapsed() > patience || stop.load(Ordering::Relaxed) {
-            return Ok(late);
-        }
-        if watch.read(Duration::from_millis(20))? {
-            heard = Instant::now();
-        }
+    if watch.read_to(&targets, stop, patience)? {
+        watch.settle();
+        return Ok(Vec::new());
     }
+    Ok(watch.behind(&targets))
 }
 
 /// Says what has become certain, while it is read on.

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -224,14 +227,8 @@ impl Watch {
         self.books.add(&from)?;
         self.lanes.extend(partitions);
         // The books first: what is visible then finds its epoch, and nothing of it need be kept.
-        let mut heard = Instant::now();
-        while !self.behind(&targets).is_empty() {
-            if self.read(Duration::from_millis(20))? {
-                heard = Instant::now();
-            } else if heard.elapsed() > PATIENCE {
-                let late = self.behind(&targets).join("\n");
-                return Err(Failure::no_answer(late));
-            }
+        if !self.read_to(&targets, &AtomicBool::new(false), PATIENCE)? {
+            return Err(Failure::no_answer(self.behind(&targets).join("\n")));
         }
         Ok(())
     }
@@ -283,6 +280,38 @@ impl Watch {
         self.shown.add(&from)?;
         self.lanes.extend_from_slice(partitions);
         Ok(begins.into_iter().map(|(_, reach)| reach).collect())
+    }
+
+    /// Reads until nothing is behind its target; false if what is behind stands still for too long, or if told to stop. What else is
+    /// read meanwhile is no progress: beside a transaction that stays open a cluster goes on.
+    ///
+    /// # Errors
+    /// As [`Watch::read`].
+    pub fn read_to(&mut self, targets: &[Target], stop: &AtomicBool, patience: Duration) -> Result<bool, Failure> {
+        let mut before = i64::MAX;
+        let mut heard = Instant::now();
+        loop {
+            let left = self.late(targets).map(|(_, position, end)| end - position).sum();
+            if left == 0 {
+                return Ok(true);
+            }
+            if left < before {
+                heard = Instant::now();
+            }
+            before = left;
+            if heard.elapsed() > patience || stop.load(Ordering::Relaxed) {
+                return Ok(false);
+            }
+            self.read(Duration::from_millis(20))?;
+        }
+    }
+
+    /// The targets not reached, with the position and the offset to reach.
+    fn late<'a>(&'a self, targets: &'a [Target]) -> impl Iterator<Item = (&'a TopicPartition, i64, i64)> {
+        targets.iter().filter_map(|Target { of, offset }| {
+            let position = self.books.position(of).or_else(|| self.shown.position(of))?;
+            (position < *offset).then_some((of, position, *offset))
+        })
     }
 
     /// Reads what is there, waiting a little for more; false if there was nothing.
@@ -404,17 +433,13 @@ impl Watch {
     /// What has not been read to its target, a line each.
     #[must_use]
     pub fn behind(&self, targets: &[Target]) -> Vec<String> {
-        let mut late = Vec::new();
-        for Target { of, offset } in targets {
-            let position = self.books.position(of).or_else(|| self.shown.position(of));
-            if let Some(position) = position.filter(|position| position < offset) {
-                late.push(format!(
-                    "{}/{} cannot be read to its end: a transaction is open, or no broker answers: position={position} end={offset}",
-                    of.topic, of.partition
-                ));
-            }
-        }
-        late
+        let line = |(of, position, end): (&TopicPartition, i64, i64)| {
+            format!(
+                "{}/{} cannot be read to its end: a transaction is open, or no broker answers: position={position} end={end}",
+                of.topic, of.partition
+            )
+        };
+        self.late(targets).map(line).collect()
     }
 }
 
