@@ -5,12 +5,14 @@
 
 mod admin;
 mod changelog;
+mod follow;
 mod log;
 mod native;
 mod producer;
 mod tail;
 
 pub use admin::{Admin, AdminError, TopicState};
+pub use follow::{Bystander, Follower, Outsider, Skipped};
 pub use log::{KafkaConfig, KafkaLog};
 pub use producer::Publisher;
 pub use tail::{From, Tail};

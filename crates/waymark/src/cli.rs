@@ -95,6 +95,58 @@ A killed replay goes on where it stood. With --embedded DIR the services run in 
     /// Look at records that were refused
     #[command(subcommand)]
     Dlq(DlqCommand),
+    /// Compare what the services count with what is visible: lost, torn, duplicated; exit code 1 if anything is
+    #[command(
+        after_help = "Reads as any consumer does (read_committed), joins no group and writes nothing; a live cluster may be audited.
+The changelog is trimmed behind its snapshots, so an audit that is to cover everything follows it: --follow 1d.
+docs/AUDIT.md says what it can and cannot say, and describes every byte it reads."
+    )]
+    Audit(Audit),
+}
+
+/// `waymark audit`.
+#[derive(Debug, Args)]
+pub struct Audit {
+    /// Whose promises are audited
+    #[arg(long, value_enum, default_value_t = Audited::All)]
+    pub service: Audited,
+    /// Go on for this long, or until SIGTERM, and say what is found when it is certain (30s, 15m, 1d)
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub follow: Option<std::time::Duration>,
+    /// Only what happened in this last span, instead of everything still there
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub since: Option<std::time::Duration>,
+}
+
+/// Whose promises are audited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Audited {
+    /// Raw topics against the timeline and dead letters
+    Intake,
+    /// The changelog's markers against what the monitor writes
+    Monitor,
+    /// Both
+    All,
+}
+
+/// Reads a span such as 500ms, 30s, 15m, 1d.
+fn span(text: &str) -> Result<std::time::Duration, String> {
+    let units = [
+        ("ms", 1),
+        ("s", 1000),
+        ("m", 60_000),
+        ("h", 3_600_000),
+        ("d", 86_400_000),
+    ];
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at(split);
+    let factor = units.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
+    let read = digits.parse::<u64>().ok().zip(factor);
+    let millis = read.and_then(|(number, factor)| number.checked_mul(factor));
+    millis
+        .filter(|millis| *millis <= 366 * 86_400_000)
+        .map(std::time::Duration::from_millis)
+        .ok_or_else(|| "expected a span such as 30s, 15m, 1d".to_owned())
 }
 
 /// The services of this binary.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use waymark::{
+    audit,
     cli::{Cli, Command},
     demo, looking, patterns, replay,
     report::{Failure, Report},
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         Command::Topics(command) => setup::topics(&cli.global, command).map(Some),
         Command::Tap(options) => looking::tap(&cli.global, options).map(|()| None),
         Command::Dlq(command) => looking::dlq(&cli.global, command).map(Some),
+        Command::Audit(options) => audit::run(&cli.global, options).map(Some),
     };
     match done {
         Ok(Some(report)) => ExitCode::from(report.print(cli.global.output)),

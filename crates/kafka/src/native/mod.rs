@@ -432,6 +432,21 @@ impl Consumer {
         Ok((low, high))
     }
 
+    /// For each entry, whose offset is a time, the first offset that is not older; `None` where there is none.
+    pub(crate) fn offsets_for_times(&self, list: &Partitions) -> Result<Vec<Option<i64>>, LogError> {
+        // SAFETY: see above.
+        check(
+            unsafe { sys::rd_kafka_offsets_for_times(self.client, list.as_ptr(), REQUEST) },
+            "offsets by time",
+        )?;
+        let mut found = Vec::new();
+        for entry in list.entries() {
+            check(entry.err, "offsets by time")?;
+            found.push((entry.offset >= 0).then_some(entry.offset));
+        }
+        Ok(found)
+    }
+
     /// Leaves the group and closes the consumer; gives up after `budget`.
     pub(crate) fn close(&mut self, budget: Duration) -> Result<(), LogError> {
         // SAFETY: `noted` lives as long as the client; client and queue are alive.
