@@ -8,8 +8,8 @@ use std::{
 
 use rocksdb::WriteBatch;
 use stream::{
-    Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, Log, LogError, Membership, Output,
-    TopicPartition,
+    Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, KnownEnds, Log, LogError, Membership,
+    Millis, Output, TopicPartition,
 };
 
 use crate::{Shared, keys};
@@ -25,6 +25,8 @@ pub struct EmbeddedLog {
     flowing: BTreeMap<TopicPartition, i64>,
     /// Partitions whose end was told since something was last read of them.
     ended: BTreeSet<TopicPartition>,
+    /// What is to be told of ends at the next poll.
+    told: Vec<KnownEnds>,
     open: Option<Vec<Output>>,
 }
 
@@ -66,6 +68,7 @@ impl EmbeddedLog {
             to_assign,
             flowing: BTreeMap::new(),
             ended: BTreeSet::new(),
+            told: Vec::new(),
             open: None,
         })
     }
@@ -96,11 +99,12 @@ impl Log for EmbeddedLog {
             batch.changes.push(Change::Assigned(given));
             return Ok(());
         }
+        batch.told.append(&mut self.told);
         let begun = Instant::now();
         loop {
             self.take(max, batch)?;
             let left = wait.saturating_sub(begun.elapsed());
-            if !batch.records.is_empty() || left.is_zero() {
+            if !batch.records.is_empty() || !batch.told.is_empty() || left.is_zero() {
                 return Ok(());
             }
             self.shared.wait(left);
@@ -125,6 +129,13 @@ impl Log for EmbeddedLog {
             start: 0,
             end: self.shared.end(of),
         })
+    }
+
+    fn ask_ends(&mut self, now: Millis) -> Result<(), LogError> {
+        let ends = self.flowing.keys().map(|of| (of.clone(), self.shared.end(of)));
+        let ends = ends.collect();
+        self.told.push(KnownEnds { asked: now, ends });
+        Ok(())
     }
 
     fn partitions(&mut self, topic: &str) -> Result<i32, LogError> {
@@ -192,6 +203,7 @@ impl Log for EmbeddedLog {
         self.shared.write(&outputs, batch).map_err(LogError::Fatal)?;
         Ok(CommitReport {
             changelog_next: vec![None; epoch.partitions.len()],
+            ..CommitReport::default()
         })
     }
 
@@ -205,11 +217,16 @@ impl Log for EmbeddedLog {
         Ok(())
     }
 
-    fn changelog(&mut self, _: i32, _: i64) -> Result<Option<Box<dyn ChangelogReader>>, LogError> {
+    fn changelog(&mut self) -> Result<Option<Box<dyn ChangelogReader>>, LogError> {
         Ok(None)
     }
 
     fn trim(&mut self, _: i32, _: i64) -> Result<(), LogError> {
+        Ok(())
+    }
+
+    fn leave(&mut self) -> Result<(), LogError> {
+        self.flowing.clear();
         Ok(())
     }
 }

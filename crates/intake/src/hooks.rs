@@ -11,14 +11,17 @@ use service::{
     ticks::{self, tick_event},
     worker::{Hooks, Observation},
 };
-use stream::{Membership, Output, Record, Routed, Stage, Tick, TopicPartition, partition_of};
+use stream::{KnownEnds, Membership, Output, Record, Routed, Stage, Tick, TopicPartition, partition_of};
 
 use crate::{Head, Intake, KINDS, Merge, Progress, stage::Counters};
 
 /// A tick is written into every partition of the timeline this often, in milliseconds.
 const EVERY: i64 = 1000;
-/// The broker counts as heard this long after a commit, in milliseconds.
-const HEARD: i64 = 5000;
+/// A tick waits this long for the end of the log to be told and reached; then it says what is known, in milliseconds.
+const PATIENCE: i64 = 500;
+
+/// The gauge of how far each raw partition has been read.
+const PROGRESS: &str = "waymark_input_progress_timestamp_seconds";
 
 /// Where ticks go, and in whose name.
 struct Ticker {
@@ -131,9 +134,10 @@ pub struct WallClock {
     watch: Watch,
     ticker: Ticker,
     progress: Progress,
-    ticked: Option<Millis>,
-    heard: Option<Millis>,
-    now: Millis,
+    /// When the log was last asked where partitions end: a tick follows each question.
+    asked: Option<Millis>,
+    /// The tick of that question is not written yet.
+    owes: bool,
 }
 
 impl WallClock {
@@ -145,15 +149,20 @@ impl WallClock {
             watch: Watch::new(stage, probe),
             ticker: Ticker::new(timeline, partitions, inputs),
             progress: Progress::default(),
-            ticked: None,
-            heard: None,
-            now: Millis::MIN,
+            asked: None,
+            owes: false,
         }
     }
 }
 
 impl Hooks<Intake> for WallClock {
     fn owns(&mut self, partitions: &[TopicPartition], membership: Membership) {
+        for (topic, partition, _) in self.progress.each(Millis::MIN) {
+            let stays = |of: &TopicPartition| of.topic.as_ref() == topic && of.partition == partition;
+            if !partitions.iter().any(stays) {
+                self.watch.probe.end(PROGRESS, &[topic, &partition.to_string()]);
+            }
+        }
         self.progress
             .own(partitions.iter().map(|of| (of.topic.to_string(), of.partition)));
         self.ticker.owned = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
@@ -164,12 +173,31 @@ impl Hooks<Intake> for WallClock {
         if !self.watch.admits(&record) {
             return;
         }
-        self.progress.read(&record.topic, record.partition, record.timestamp);
+        self.progress
+            .read(&record.topic, record.partition, record.timestamp, record.offset + 1);
         ready.push(record);
     }
 
-    fn ended(&mut self, partition: &TopicPartition) {
-        self.progress.at_end(&partition.topic, partition.partition);
+    fn ended(&mut self, partition: &TopicPartition, next_offset: i64) {
+        self.progress.at_end(&partition.topic, partition.partition, next_offset);
+    }
+
+    fn wants_ends(&mut self, now: Millis) -> bool {
+        // A tick would say that what waits has been read.
+        if self.watch.waits || self.ticker.owned == 0 {
+            return false;
+        }
+        // A clock that was set back starts anew.
+        let wants = self.asked.is_none_or(|asked| !(0..EVERY).contains(&now.since(asked)));
+        if wants {
+            self.asked = Some(now);
+            self.owes = true;
+        }
+        wants
+    }
+
+    fn told(&mut self, ends: &KnownEnds) {
+        self.progress.told(ends);
     }
 
     fn dropped(&mut self, partition: &TopicPartition) {
@@ -177,21 +205,27 @@ impl Hooks<Intake> for WallClock {
     }
 
     fn turn(&mut self, now: Millis, outputs: &mut Vec<Output>) {
-        self.now = now;
-        // A tick would say that what waits has been read.
-        if self.watch.waits || self.ticker.owned == 0 || self.ticked.is_some_and(|before| now.since(before) < EVERY) {
+        let (true, Some(asked)) = (self.owes && !self.watch.waits, self.asked) else {
+            return;
+        };
+        let progress = self.progress.at(now);
+        let is_up_to_date = progress.is_some_and(|progress| progress >= asked);
+        if !is_up_to_date && now.since(asked) < PATIENCE {
             return;
         }
-        self.ticked = Some(now);
-        let heard = self.heard.is_none_or(|at| now.since(at) <= HEARD);
-        let progress = self.progress.at(now, heard);
+        self.owes = false;
         self.ticker.all(progress, now, outputs);
+        for (topic, partition, progress) in self.progress.each(now) {
+            if let Some(progress) = progress {
+                #[expect(clippy::cast_precision_loss, reason = "a time")]
+                let seconds = progress.0 as f64 / 1000.0;
+                let labels = [topic, &partition.to_string()];
+                self.watch.probe.set(PROGRESS, &labels, seconds);
+            }
+        }
     }
 
     fn observe(&mut self, what: &Observation<'_>) {
-        if matches!(what, Observation::Committed { .. }) {
-            self.heard = Some(self.now);
-        }
         self.watch.observe(what);
     }
 

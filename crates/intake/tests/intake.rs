@@ -9,9 +9,10 @@ use std::{
 use intake::Intake;
 use kafka::{Admin, From, KafkaConfig, KafkaLog, Publisher, Tail};
 use service::{
+    Machine,
     config::{Config, Sources},
     topics::Names,
-    worker::{Start, Worker, WorkerConfig},
+    worker::{Clock, Start, Worker, WorkerConfig},
 };
 use stream::{Millis, Output, Record, SnapshotRule, Statefulness, TopicPartition};
 use testkit::{
@@ -37,6 +38,23 @@ fn stage() -> Arc<Intake> {
     Arc::new(intake::stage(&defaults(), &Names::new(""), b"waymark-demo", None))
 }
 
+/// The wall's clock stands, so that clamped times can be compared.
+struct Standing(Machine);
+
+impl Clock for Standing {
+    fn wall(&self) -> Millis {
+        Millis(NOW)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic()
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.0.sleep(time);
+    }
+}
+
 fn config() -> WorkerConfig {
     let disk = Disk::default();
     WorkerConfig {
@@ -56,7 +74,7 @@ fn config() -> WorkerConfig {
         start: Start::Earliest,
         dead_letters: service::dead_letters("intake"),
         open_db: Box::new(move |of: &TopicPartition| Ok(Box::new(disk.open(of, &Fuse::default())))),
-        wall: Box::new(|| Millis(NOW)),
+        clock: Box::new(Standing(Machine::default())),
     }
 }
 

@@ -4,6 +4,7 @@
 //! rebalances are set up as events there.
 
 mod admin;
+mod changelog;
 mod log;
 mod native;
 mod producer;

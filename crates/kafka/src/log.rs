@@ -7,23 +7,25 @@ use std::{
 };
 
 use stream::{
-    Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, Log, LogError, Membership, Output,
+    Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, Log, LogError, Membership, Millis, Output,
     TopicPartition,
 };
 
 use crate::{
-    native::{Consumer, Partitions, Polled, classify, send_offsets},
+    changelog::Changelog,
+    native::{Consumer, Ends, Partitions, Polled, classify, send_offsets},
     producer::Producer,
 };
 
 /// The batch call waits for its whole time unless the batch is full; short slices keep latency low.
 const SLICE: Duration = Duration::from_millis(5);
-/// A commit or `send_offsets` that took this long may have been retried in secret: a copy could hit a later transaction, so the
-/// producer is replaced before the next begin (KIP-890).
-const SUSPICIOUS: Duration = Duration::from_millis(200);
 /// Positions of partitions that were just given must be known within this time; the group waits for its members meanwhile.
 const ASSIGNING: Duration = Duration::from_secs(30);
+/// Leaving the group may take this long; then it notices by itself.
+const LEAVING: Duration = Duration::from_secs(5);
 const OFFSET_INVALID: i64 = -1001;
+/// In a question for offsets: the end.
+const OFFSET_LATEST: i64 = -1;
 
 /// How a worker connects.
 #[derive(Debug, Clone)]
@@ -115,6 +117,8 @@ impl KafkaConfig {
         ];
         let fixed = [
             ("transactional.id", self.transactional_id.clone()),
+            // What was sent again in secret shows there.
+            ("statistics.interval.ms", "1000".to_owned()),
             ("enable.idempotence", "true".to_owned()),
             ("acks", "all".to_owned()),
             ("partitioner", "murmur2_random".to_owned()),
@@ -142,12 +146,14 @@ impl KafkaConfig {
 /// One worker's log.
 pub struct KafkaLog {
     config: KafkaConfig,
+    // Declared before the client that answers.
+    ends: Ends,
     consumer: Consumer,
     /// Sees uncommitted ends; a `read_committed` client is told the last stable offset.
     uncommitted: Consumer,
     producer: Option<Producer>,
-    /// The producer must be replaced before the next transaction.
-    suspicious: bool,
+    /// Partitions that the group has given and not taken away; one that it asks back is ours until it is given back.
+    owned: BTreeSet<TopicPartition>,
     /// Partitions that flow; records of others are dropped, they were fetched before a pause or seek.
     flowing: BTreeMap<TopicPartition, i64>,
     /// Partitions that flow and whose position must be set again.
@@ -170,10 +176,11 @@ impl KafkaLog {
         consumer.subscribe(&config.inputs)?;
         Ok(Self {
             config,
+            ends: Ends::new(&uncommitted),
             consumer,
             uncommitted,
             producer: Some(producer),
-            suspicious: false,
+            owned: BTreeSet::new(),
             flowing: BTreeMap::new(),
             unset: BTreeSet::new(),
             assigned_at: BTreeMap::new(),
@@ -230,6 +237,7 @@ impl KafkaLog {
                         self.assigned_at.insert(of, offset);
                     }
                     self.consumer.incremental_assign(&list)?;
+                    self.owned.extend(partitions.iter().cloned());
                     if !partitions.is_empty() {
                         self.consumer.pause(&list)?;
                     }
@@ -237,6 +245,9 @@ impl KafkaLog {
                 Change::Revoked(partitions) | Change::Lost(partitions) => {
                     for partition in partitions {
                         self.flowing.remove(partition);
+                        if matches!(change, Change::Lost(_)) {
+                            self.owned.remove(partition);
+                        }
                     }
                     batch.records.retain(|record| {
                         !partitions
@@ -316,7 +327,11 @@ impl Log for KafkaLog {
                     Polled::Failed(error) => failed = Some(error),
                 });
             self.take_changes(batch)?;
-            let something = !batch.records.is_empty() || !batch.changes.is_empty() || !batch.ends.is_empty();
+            self.ends.take(&mut batch.told);
+            let something = !batch.records.is_empty()
+                || !batch.changes.is_empty()
+                || !batch.ends.is_empty()
+                || !batch.told.is_empty();
             if something || failed.is_some() || begun.elapsed() >= wait {
                 break;
             }
@@ -352,6 +367,11 @@ impl Log for KafkaLog {
         Ok(Bounds { start, end })
     }
 
+    fn ask_ends(&mut self, now: Millis) -> Result<(), LogError> {
+        let flowing = Partitions::of(self.flowing.keys(), OFFSET_LATEST);
+        self.ends.ask(&self.uncommitted, &flowing, now)
+    }
+
     fn partitions(&mut self, topic: &str) -> Result<i32, LogError> {
         crate::admin::Admin::connect(&self.config)
             .and_then(|admin| admin.partitions(topic))
@@ -378,6 +398,7 @@ impl Log for KafkaLog {
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         for partition in partitions {
             self.flowing.remove(partition);
+            self.owned.remove(partition);
             self.assigned_at.remove(partition);
         }
         self.consumer
@@ -397,9 +418,6 @@ impl Log for KafkaLog {
     }
 
     fn begin(&mut self) -> Result<(), LogError> {
-        if self.suspicious || self.producer.is_none() {
-            self.recycle()?;
-        }
         self.producer()?.begin()
     }
 
@@ -427,6 +445,7 @@ impl Log for KafkaLog {
         self.producer()?.drain()?;
         let mut report = CommitReport {
             changelog_next: vec![None; epoch.partitions.len()],
+            ..CommitReport::default()
         };
         for (index, offset) in &self.producer()?.delivered().offsets {
             let next = &mut report.changelog_next[*index];
@@ -440,20 +459,24 @@ impl Log for KafkaLog {
                 ));
             }
         }
-        // A revocation that waits in the queue must be seen before the commit, not after it.
         let mut offsets = Partitions::new();
         for part in &epoch.partitions {
-            if !self.flowing.contains_key(&part.input) {
+            if !self.owned.contains(&part.input) {
                 return Err(LogError::Abort(
                     "a partition of the epoch is not owned any more".to_owned(),
                 ));
             }
             offsets.add(&part.input, part.offset, Some(&part.metadata));
         }
+        if self.consumer.generation()? < 0 {
+            // The broker does not check such a one: it would let a worker that was put out commit.
+            return Err(LogError::Abort(
+                "this worker is in no generation of its group".to_owned(),
+            ));
+        }
         let group = self.consumer.metadata()?;
         let sending = Instant::now();
         if let Some(error) = send_offsets(self.producer()?.native(), &offsets, &group) {
-            self.suspicious = true;
             let text = format!("send_offsets: {}", error.text);
             return Err(match (error.fatal, error.abort) {
                 (true, _) => match classify(error.code, text) {
@@ -470,9 +493,9 @@ impl Log for KafkaLog {
         }
         let sent = sending.elapsed();
         let committing = Instant::now();
-        let committed = self.producer()?.commit();
-        self.suspicious |= sent >= SUSPICIOUS || committing.elapsed() >= SUSPICIOUS || committed.is_err();
-        committed?;
+        self.producer()?.commit()?;
+        report.longest_request = sent.max(committing.elapsed());
+        report.is_disturbed = self.producer()?.is_disturbed();
         for (part, next) in epoch.partitions.iter().zip(&report.changelog_next) {
             if let Some(next) = next {
                 self.changelog_last.insert(part.input.partition, *next);
@@ -483,7 +506,6 @@ impl Log for KafkaLog {
     }
 
     fn abort(&mut self) -> Result<(), LogError> {
-        self.suspicious = true;
         self.producer()?.abort()
     }
 
@@ -492,24 +514,15 @@ impl Log for KafkaLog {
             old.retire();
         }
         self.producer = Some(Producer::new(&self.config)?);
-        self.suspicious = false;
         Ok(())
     }
 
-    fn changelog(&mut self, partition: i32, from: i64) -> Result<Option<Box<dyn ChangelogReader>>, LogError> {
+    fn changelog(&mut self) -> Result<Option<Box<dyn ChangelogReader>>, LogError> {
         let Some(topic) = &self.config.changelog else {
             return Ok(None);
         };
         let consumer = Consumer::new(&self.config.reader_settings("read_committed"))?;
-        let of = TopicPartition {
-            topic: Arc::from(topic.as_str()),
-            partition,
-        };
-        consumer.assign(&Self::list(&of, from))?;
-        Ok(Some(Box::new(Changelog {
-            consumer,
-            position: from,
-        })))
+        Ok(Some(Box::new(Changelog::new(consumer, topic))))
     }
 
     fn trim(&mut self, partition: i32, before: i64) -> Result<(), LogError> {
@@ -520,28 +533,10 @@ impl Log for KafkaLog {
             .and_then(|admin| admin.delete_records(&topic, partition, before))
             .map_err(|error| LogError::Retriable(error.to_string()))
     }
-}
 
-struct Changelog {
-    consumer: Consumer,
-    position: i64,
-}
-
-impl ChangelogReader for Changelog {
-    fn read(&mut self, wait: Duration, into: &mut Vec<(i64, Vec<u8>)>) -> Result<i64, LogError> {
-        let mut failed = None;
-        let mut position = self.position;
-        self.consumer.poll(wait.min(SLICE * 4), 1000, |polled| match polled {
-            Polled::Record(record) => {
-                position = position.max(record.offset + 1);
-                into.push((record.offset, record.value.unwrap_or_default()));
-            }
-            // The end's offset lies behind transaction markers too, which no record shows.
-            Polled::End(_, offset) => position = position.max(offset),
-            Polled::Failed(LogError::Retriable(_)) => {}
-            Polled::Failed(error) => failed = Some(error),
-        });
-        self.position = position;
-        failed.map_or(Ok(position), Err)
+    fn leave(&mut self) -> Result<(), LogError> {
+        self.flowing.clear();
+        self.owned.clear();
+        self.consumer.close(LEAVING)
     }
 }

@@ -1,7 +1,10 @@
 //! A transactional producer that knows what became of every record, and a publisher for tools.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -11,6 +14,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header as NativeHeader, OwnedHeaders},
     producer::{BaseProducer, BaseRecord, DeliveryResult, NoCustomPartitioner, Producer as _, ProducerContext},
+    statistics::Statistics,
     util::Timeout,
 };
 use stream::{LogError, Output};
@@ -28,9 +32,38 @@ pub(crate) struct Delivered {
 
 /// Notes deliveries.
 #[derive(Clone, Default)]
-pub(crate) struct Deliveries(Arc<Mutex<Delivered>>);
+pub(crate) struct Deliveries(Arc<Mutex<Delivered>>, Arc<Disturbance>);
 
-impl ClientContext for Deliveries {}
+/// Whether requests may have been sent twice.
+#[derive(Default)]
+struct Disturbance {
+    seen: AtomicBool,
+    /// Retries, timeouts and lost connections, as the statistics counted them last; −1 before the first.
+    counted: AtomicI64,
+}
+
+impl ClientContext for Deliveries {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "producer was disturbed");
+        self.1.seen.store(true, Ordering::Relaxed);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        let of = |broker: &rdkafka::statistics::Broker| {
+            let counters = [
+                i64::try_from(broker.txretries).unwrap_or(i64::MAX),
+                i64::try_from(broker.req_timeouts).unwrap_or(i64::MAX),
+                broker.disconnects.unwrap_or(0),
+            ];
+            counters.iter().fold(0_i64, |sum, more| sum.saturating_add(*more))
+        };
+        let counted = statistics.brokers.values().map(of).fold(0_i64, i64::saturating_add);
+        let before = self.1.counted.swap(counted, Ordering::Relaxed);
+        if counted > before {
+            self.1.seen.store(true, Ordering::Relaxed);
+        }
+    }
+}
 
 impl ProducerContext<NoCustomPartitioner> for Deliveries {
     /// 0, or the tag of a record whose offset matters, plus one.
@@ -84,7 +117,13 @@ impl Producer {
         }
     }
 
+    /// Whether a connection broke or a request was sent again since the transaction began.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.deliveries.1.seen.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn begin(&mut self) -> Result<(), LogError> {
+        self.deliveries.1.seen.store(false, Ordering::Relaxed);
         *self.deliveries.0.lock().unwrap_or_else(PoisonError::into_inner) = Delivered::default();
         self.begun = Instant::now();
         self.inner.begin_transaction().map_err(|error| classify(error, "begin"))

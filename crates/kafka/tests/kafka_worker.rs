@@ -8,8 +8,11 @@ use std::{
 };
 
 use kafka::{Admin, From, KafkaConfig, KafkaLog, Publisher, Tail};
-use service::worker::{Start, Worker, WorkerConfig};
-use stream::{Log, LogError, Millis, Output, Record, SnapshotRule, Statefulness, TopicPartition};
+use service::{
+    Machine,
+    worker::{Start, Worker, WorkerConfig},
+};
+use stream::{ChangelogBatch, Log, LogError, Millis, Output, Record, SnapshotRule, Statefulness, TopicPartition};
 use testkit::{
     broker::Kafka,
     memory::{Broker, Disk, Fuse, MemoryLog},
@@ -37,7 +40,7 @@ fn worker_config(disk: Disk, start: Start) -> WorkerConfig {
         start,
         dead_letters: Arc::new(dead_letter),
         open_db: Box::new(move |of: &TopicPartition| Ok(Box::new(disk.open(of, &Fuse::default())))),
-        wall: Box::new(|| Millis(0)),
+        clock: Box::new(Machine::default()),
     }
 }
 
@@ -290,14 +293,22 @@ fn a_trimmed_changelog_begins_later_and_reading_before_it_is_refused() {
     assert!(log.trim(0, -1).is_err(), "an offset of -1 would delete everything");
     log.trim(0, 2).expect("trimmed");
     assert_eq!(log.bounds(&of).expect("broker answers").start, 2);
+    let mut reader = log.changelog().expect("opens").expect("kafka has changelogs");
     let mut read = |from: i64| {
-        let mut reader = log.changelog(0, from).expect("opens").expect("kafka has changelogs");
-        let (mut records, mut position, begun) = (Vec::new(), from, Instant::now());
-        while position < 4 && begun.elapsed() < BUDGET {
-            position = reader.read(Duration::from_millis(100), &mut records)?;
+        reader.add(0, from).expect("can be read");
+        let (mut batch, begun) = (ChangelogBatch::default(), Instant::now());
+        let is_done = |batch: &ChangelogBatch| {
+            let at_end = batch.positions.last().is_some_and(|(_, position)| *position >= 4);
+            at_end || !batch.out_of_range.is_empty()
+        };
+        while !is_done(&batch) && begun.elapsed() < BUDGET {
+            reader.read(Duration::from_millis(100), &mut batch).expect("reads");
         }
-        Ok((position, records))
+        batch
     };
-    assert_eq!(read(2), Ok((4, vec![(2, b"two".to_vec())])));
-    assert!(matches!(read(0), Err(LogError::OutOfRange(_))));
+    let whole = read(2);
+    assert_eq!(whole.records, [(0, 2, b"two".to_vec())]);
+    assert_eq!((whole.positions.last(), whole.out_of_range.len()), (Some(&(0, 4)), 0));
+    let trimmed = read(0);
+    assert_eq!((trimmed.records.len(), trimmed.out_of_range), (0, vec![0]));
 }

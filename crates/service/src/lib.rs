@@ -12,4 +12,4 @@ pub mod topics;
 pub mod worker;
 
 pub use letters::{dead_letters, refused};
-pub use run::{run_workers, until_answered, wall, worker_config};
+pub use run::{Machine, run_workers, until_answered, wall, worker_config};

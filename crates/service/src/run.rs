@@ -3,7 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use stream::{DeadLetters, LogError, Millis, SnapshotRule, Statefulness};
@@ -12,7 +12,7 @@ use crate::{
     backend::Backend,
     config::Config,
     telemetry::{Probe, Telemetry},
-    worker::{Start, Stop, WorkerConfig},
+    worker::{Clock, Start, Stop, WorkerConfig},
 };
 
 /// The clock on the wall. The only one below the command line.
@@ -20,6 +20,29 @@ use crate::{
 pub fn wall() -> Millis {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// The machine's own clocks.
+pub struct Machine(Instant);
+
+impl Default for Machine {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for Machine {
+    fn wall(&self) -> Millis {
+        wall()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
 }
 
 /// What the configuration says to a worker.
@@ -62,7 +85,7 @@ pub fn worker_config<B: Backend>(
         },
         dead_letters,
         open_db: backend.open_db(service),
-        wall: Box::new(wall),
+        clock: Box::new(Machine::default()),
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
-use service::worker::{Start, Stop, Worker, WorkerConfig};
+use service::{
+    Machine,
+    worker::{Start, Stop, Worker, WorkerConfig},
+};
 use stream::{Log as _, Millis, Output, SnapshotRule, Statefulness, TopicPartition};
 use testkit::{
     memory::{Broker, Disk, Fuse, MemoryLog},
@@ -28,7 +31,7 @@ fn worker(broker: &Broker, fuse: &Fuse, disk: &Disk, window: i64) -> TestWorker 
         start: Start::Earliest,
         dead_letters: Arc::new(dead_letter),
         open_db: Box::new(move |of: &TopicPartition| Ok(Box::new(disk.open(of, &disk_fuse)))),
-        wall: Box::new(|| Millis(0)),
+        clock: Box::new(Machine::default()),
     };
     let log = MemoryLog::join(broker, fuse, "g", &["in"], Some("log"));
     Worker::new(log, Arc::new(Waiting), (), config)

@@ -17,8 +17,8 @@ pub use event::Millis;
 pub use marker::Marker;
 pub use record::{Header, Output, Record, TopicPartition, partition_of};
 pub use seam::{
-    Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, Db, Log, LogError, Membership,
-    PartitionEpoch, Row, StoredRow, TopicReader,
+    Batch, Bounds, Change, ChangelogBatch, ChangelogReader, Commit, CommitReport, Committed, Db, KnownEnds, Log,
+    LogError, Membership, PartitionEpoch, Row, StoredRow, TopicReader,
 };
 pub use snapshot::{OpenSnapshot, SnapshotRule, Snapshots};
 pub use stage::{Corrupt, Cx, Reject, Routed, RowWriter, Rows, Stage, Tick};

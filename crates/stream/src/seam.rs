@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{Output, Record, TopicPartition};
+use crate::{Millis, Output, Record, TopicPartition};
 
 /// One row of state: its full key, and its value or a deletion.
 pub type Row = (Vec<u8>, Option<Vec<u8>>);
@@ -17,7 +17,18 @@ pub struct Batch {
     pub records: Vec<Record>,
     /// Changes of the assignment, in order, to be handled before the records.
     pub changes: Vec<Change>,
-    /// Partitions whose (stable) end was reached, with the next offset.
+    /// Partitions where nothing is left to read for now, with the next offset, behind control records too.
+    pub ends: Vec<(TopicPartition, i64)>,
+    /// Answers to [`Log::ask_ends`].
+    pub told: Vec<KnownEnds>,
+}
+
+/// Where partitions ended when somebody asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownEnds {
+    /// What the asker gave: its clock before the question went out. What lies before these ends was all there was then.
+    pub asked: Millis,
+    /// The stable end of each partition that answered.
     pub ends: Vec<(TopicPartition, i64)>,
 }
 
@@ -89,6 +100,11 @@ pub struct Commit {
 pub struct CommitReport {
     /// The changelog position behind each partition's last part; `None` where nothing was written to a changelog.
     pub changelog_next: Vec<Option<i64>>,
+    /// The longest that one request of the transaction's end waited for its answer. One that waited long may have been sent twice,
+    /// and a late copy of it would hit the next transaction of the same producer (KIP-890).
+    pub longest_request: Duration,
+    /// A connection broke, a request timed out or was sent again since the transaction began, as far as the client says.
+    pub is_disturbed: bool,
 }
 
 /// What went wrong, by what is to be done.
@@ -144,6 +160,13 @@ pub trait Log {
     /// # Errors
     /// As [`Log::poll`].
     fn bounds(&mut self, of: &TopicPartition) -> Result<Bounds, LogError>;
+
+    /// Asks where the assigned partitions that flow end. Does not wait: the answer, if one comes, is in [`Batch::told`] of a later
+    /// [`Log::poll`], with `now` as it was given here.
+    ///
+    /// # Errors
+    /// As [`Log::poll`].
+    fn ask_ends(&mut self, now: Millis) -> Result<(), LogError>;
 
     /// The number of partitions of a topic.
     ///
@@ -205,26 +228,55 @@ pub trait Log {
     /// [`LogError::Retriable`] while no coordinator answers; [`LogError::Fenced`] if another process has the name.
     fn recycle(&mut self) -> Result<(), LogError>;
 
-    /// Opens the changelog of an input partition at an offset. `None` if this log keeps none, because it is its own database.
+    /// A reader of the service's changelog, of no partition yet. `None` if this log keeps none, because it is its own database.
     ///
     /// # Errors
-    /// [`LogError::OutOfRange`] if that offset has been trimmed or lies behind the end.
-    fn changelog(&mut self, partition: i32, from: i64) -> Result<Option<Box<dyn ChangelogReader>>, LogError>;
+    /// As [`Log::poll`].
+    fn changelog(&mut self) -> Result<Option<Box<dyn ChangelogReader>>, LogError>;
 
     /// Deletes a changelog's records before `before`.
     ///
     /// # Errors
     /// [`LogError::Retriable`], or [`LogError::Fatal`] if it is not permitted.
     fn trim(&mut self, partition: i32, before: i64) -> Result<(), LogError>;
-}
 
-/// Reads committed records of one changelog partition.
-pub trait ChangelogReader: Send {
-    /// The next records as (offset, value), waiting at most `wait`; and the position: the next offset, behind control records too.
+    /// Leaves the group, so that others need not wait for the session's end. A static member stays, as its name says.
     ///
     /// # Errors
-    /// [`LogError::OutOfRange`] if the position was trimmed meanwhile.
-    fn read(&mut self, wait: Duration, into: &mut Vec<(i64, Vec<u8>)>) -> Result<i64, LogError>;
+    /// As [`Log::poll`]; the worker ends all the same.
+    fn leave(&mut self) -> Result<(), LogError>;
+}
+
+/// What one read of changelogs brought.
+#[derive(Debug, Default)]
+pub struct ChangelogBatch {
+    /// Committed records in order per partition: partition, offset, value.
+    pub records: Vec<(i32, i64, Vec<u8>)>,
+    /// How far each partition has been read: the next offset, behind control records too.
+    pub positions: Vec<(i32, i64)>,
+    /// Partitions whose position is not in the log: trimmed meanwhile, or behind its end.
+    pub out_of_range: Vec<i32>,
+}
+
+/// Reads committed records of a changelog, of several partitions at once.
+pub trait ChangelogReader: Send {
+    /// Begins to read a partition at an offset; one that is read already begins anew there.
+    ///
+    /// # Errors
+    /// [`LogError`] if the log refuses.
+    fn add(&mut self, partition: i32, from: i64) -> Result<(), LogError>;
+
+    /// Reads a partition no longer.
+    ///
+    /// # Errors
+    /// [`LogError`] if the log refuses.
+    fn remove(&mut self, partition: i32) -> Result<(), LogError>;
+
+    /// Appends what is there, waiting at most `wait` for the first record.
+    ///
+    /// # Errors
+    /// [`LogError`] if reading cannot go on. A position that is not in the log is no error, but in [`ChangelogBatch::out_of_range`].
+    fn read(&mut self, wait: Duration, into: &mut ChangelogBatch) -> Result<(), LogError>;
 }
 
 /// What a partition's database must do. It changes by whole sorted sets of rows, position included.

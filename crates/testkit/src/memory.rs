@@ -10,8 +10,8 @@ use std::{
 };
 
 use stream::{
-    Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, Db, Log, LogError, Membership, Millis,
-    Output, Record, Row, StoredRow, TopicPartition, partition_of,
+    Batch, Bounds, Change, ChangelogBatch, ChangelogReader, Commit, CommitReport, Committed, Db, KnownEnds, Log,
+    LogError, Membership, Millis, Output, Record, Row, StoredRow, TopicPartition, partition_of,
 };
 
 /// Decides at which step the process dies.
@@ -172,6 +172,7 @@ pub struct MemoryLog {
     changelog: Option<Arc<str>>,
     positions: BTreeMap<TopicPartition, Option<usize>>,
     revoking: BTreeSet<TopicPartition>,
+    told: Vec<KnownEnds>,
     open: Option<Vec<Output>>,
 }
 
@@ -195,6 +196,7 @@ impl MemoryLog {
             changelog: changelog.map(Arc::from),
             positions: BTreeMap::new(),
             revoking: BTreeSet::new(),
+            told: Vec::new(),
             open: None,
         }
     }
@@ -264,6 +266,7 @@ impl Log for MemoryLog {
     fn poll(&mut self, _wait: Duration, max: usize, batch: &mut Batch) -> Result<(), LogError> {
         self.step()?;
         batch.changes.extend(self.changes());
+        batch.told.append(&mut self.told);
         let inner = lock(&self.broker.inner);
         let mut left = max;
         for (partition, position) in &mut self.positions {
@@ -304,6 +307,18 @@ impl Log for MemoryLog {
             start: inner.starts.get(of).copied().unwrap_or(0),
             end: i64::try_from(end).expect("small"),
         })
+    }
+
+    fn ask_ends(&mut self, now: Millis) -> Result<(), LogError> {
+        self.step()?;
+        let inner = lock(&self.broker.inner);
+        let flowing = self.positions.iter().filter(|(_, position)| position.is_some());
+        let mut ends = Vec::new();
+        for (of, _) in flowing {
+            ends.push((of.clone(), i64::try_from(inner.lane(of)?.len()).expect("small")));
+        }
+        self.told.push(KnownEnds { asked: now, ends });
+        Ok(())
     }
 
     fn partitions(&mut self, topic: &str) -> Result<i32, LogError> {
@@ -433,17 +448,16 @@ impl Log for MemoryLog {
         Ok(())
     }
 
-    fn changelog(&mut self, partition: i32, from: i64) -> Result<Option<Box<dyn ChangelogReader>>, LogError> {
+    fn changelog(&mut self) -> Result<Option<Box<dyn ChangelogReader>>, LogError> {
         self.step()?;
         let Some(topic) = self.changelog.clone() else {
             return Ok(None);
         };
-        let of = TopicPartition { topic, partition };
         Ok(Some(Box::new(MemoryChangelog {
             broker: self.broker.clone(),
             fuse: self.fuse.clone(),
-            of,
-            position: from,
+            topic,
+            positions: BTreeMap::new(),
         })))
     }
 
@@ -465,34 +479,56 @@ impl Log for MemoryLog {
         drop(inner);
         self.step()
     }
+
+    fn leave(&mut self) -> Result<(), LogError> {
+        self.step()
+    }
 }
 
 struct MemoryChangelog {
     broker: Broker,
     fuse: Fuse,
-    of: TopicPartition,
-    position: i64,
+    topic: Arc<str>,
+    positions: BTreeMap<i32, i64>,
 }
 
 impl ChangelogReader for MemoryChangelog {
-    fn read(&mut self, _wait: Duration, into: &mut Vec<(i64, Vec<u8>)>) -> Result<i64, LogError> {
+    fn add(&mut self, partition: i32, from: i64) -> Result<(), LogError> {
+        self.positions.insert(partition, from);
+        Ok(())
+    }
+
+    fn remove(&mut self, partition: i32) -> Result<(), LogError> {
+        self.positions.remove(&partition);
+        Ok(())
+    }
+
+    fn read(&mut self, _wait: Duration, into: &mut ChangelogBatch) -> Result<(), LogError> {
         if !self.fuse.step() {
             return Err(LogError::Fatal(DEAD.to_owned()));
         }
         let inner = lock(&self.broker.inner);
-        let lane = inner.lane(&self.of)?;
-        if inner.starts.get(&self.of).is_some_and(|start| self.position < *start) {
-            return Err(LogError::OutOfRange(self.position.to_string()));
-        }
-        let from = usize::try_from(self.position).unwrap_or(usize::MAX);
-        // Small pages, so that a death can fall between two.
-        for slot in lane.iter().skip(from).take(3) {
-            if let Some(record) = slot {
-                into.push((record.offset, record.value.clone().unwrap_or_default()));
+        for (partition, position) in &mut self.positions {
+            let of = TopicPartition {
+                topic: Arc::clone(&self.topic),
+                partition: *partition,
+            };
+            if inner.starts.get(&of).is_some_and(|start| *position < *start) {
+                into.out_of_range.push(*partition);
+                continue;
             }
-            self.position += 1;
+            let from = usize::try_from(*position).unwrap_or(usize::MAX);
+            // Small pages, so that a death can fall between two.
+            for slot in inner.lane(&of)?.iter().skip(from).take(3) {
+                if let Some(record) = slot {
+                    let value = record.value.clone().unwrap_or_default();
+                    into.records.push((*partition, record.offset, value));
+                }
+                *position += 1;
+            }
+            into.positions.push((*partition, *position));
         }
-        Ok(self.position)
+        Ok(())
     }
 }
 

@@ -272,6 +272,11 @@ impl Probe {
         self.telemetry.set(self.heart.service, name, labels, value);
     }
 
+    /// Ends a series: what it spoke of is not this process's any more.
+    pub fn end(&self, name: &'static str, labels: &[&str]) {
+        self.telemetry.end(self.heart.service, name, labels);
+    }
+
     /// Puts a value into a histogram.
     pub fn record(&self, name: &'static str, labels: &[&str], value: f64) {
         self.telemetry.record(self.heart.service, name, labels, value);

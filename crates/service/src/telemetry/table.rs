@@ -145,6 +145,14 @@ pub const METRICS: &[Metric] = &[
         "the partition's clock, Unix time; **WaymarkClockStuck**: 30 s behind now",
     ),
     metric(
+        "waymark_input_progress_timestamp_seconds",
+        Gauge,
+        &["topic", "partition"],
+        INTAKE,
+        NONE,
+        "everything that had arrived by then has been read, Unix time, at wall clock; the least of them holds every clock",
+    ),
+    metric(
         "waymark_decision_seconds",
         Seconds,
         &[],
@@ -181,8 +189,8 @@ pub const METRICS: &[Metric] = &[
         Counter,
         &["cause"],
         WORKERS,
-        &[&["begin"], &["abort"], &["unknown"]],
-        "producers replaced: begin, abort, unknown",
+        &[&["begin"], &["abort"], &["unknown"], &["slow"], &["fenced"]],
+        "producers replaced: begin, abort, unknown, slow (a copy of a request may be on its way), fenced",
     ),
     metric(
         "waymark_rebalances_total",

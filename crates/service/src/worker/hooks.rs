@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use stream::{Membership, Millis, Output, Record, Stage, TopicPartition};
+use stream::{KnownEnds, Membership, Millis, Output, Record, Stage, TopicPartition};
 
 /// What a service adds to the loop. Every method has a default that does nothing.
 pub trait Hooks<S: Stage> {
@@ -19,8 +19,16 @@ pub trait Hooks<S: Stage> {
         None
     }
 
-    /// The end of a partition was reached.
-    fn ended(&mut self, _partition: &TopicPartition) {}
+    /// Nothing is left to read of a partition for now; the next offset, behind control records too.
+    fn ended(&mut self, _partition: &TopicPartition, _next_offset: i64) {}
+
+    /// Whether the log is to be asked now where the partitions end; the answer comes in [`Hooks::told`].
+    fn wants_ends(&mut self, _now: Millis) -> bool {
+        false
+    }
+
+    /// The log has said where partitions ended at the moment of the question.
+    fn told(&mut self, _ends: &KnownEnds) {}
 
     /// What was read of this partition and not processed is to be forgotten: it will be read again, or by another.
     fn dropped(&mut self, _partition: &TopicPartition) {}
@@ -69,7 +77,7 @@ pub enum Observation<'a> {
     Dropped,
     /// The outcome of an epoch was unknown.
     Unknown,
-    /// The producer was replaced: `begin`, `abort` or `unknown` was the cause.
+    /// The producer was replaced: `begin`, `abort`, `unknown`, `slow` or `fenced` was the cause.
     Recycled(&'static str),
     /// The group moved partitions: `assigned`, `revoked` or `lost`.
     Rebalanced(&'static str),

@@ -15,22 +15,34 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use stream::{
-    Batch, Change, Commit, Db, DeadLetters, InHand, Log, LogError, Millis, Output, SnapshotRule, Stage, Statefulness,
-    Task, TaskConfig, TaskError, TopicPartition,
+    Batch, Change, ChangelogReader, Commit, CommitReport, Db, DeadLetters, InHand, Log, LogError, Millis, Output,
+    SnapshotRule, Stage, Statefulness, Task, TaskConfig, TaskError, TopicPartition,
 };
 
 use crate::letters;
+
+/// A worker's clocks, and its way to wait. The machine's are [`crate::Machine`]; a simulation has others.
+pub trait Clock: Send {
+    /// The time on the wall.
+    fn wall(&self) -> Millis;
+
+    /// The time since some fixed moment; never goes back.
+    fn monotonic(&self) -> Duration;
+
+    /// Waits.
+    fn sleep(&self, time: Duration);
+}
 
 /// Opens the database of an input partition.
 pub type OpenDb = Box<dyn FnMut(&TopicPartition) -> Result<Box<dyn Db>, String> + Send>;
 
 /// What a worker is told at its start.
 pub struct WorkerConfig {
-    /// How long an epoch stays open at most while live.
+    /// Epochs of a worker that is live end this far apart at least, and stay open no longer: after a pause one ends at once.
     pub epoch_interval: Duration,
     /// An epoch is closed at this many records.
     pub epoch_records: u64,
@@ -56,8 +68,8 @@ pub struct WorkerConfig {
     pub dead_letters: DeadLetters,
     /// Opens databases.
     pub open_db: OpenDb,
-    /// The clock on the wall.
-    pub wall: Box<dyn Fn() -> Millis + Send>,
+    /// Time.
+    pub clock: Box<dyn Clock>,
 }
 
 /// Where a new group begins.
@@ -107,6 +119,12 @@ impl From<TaskError> for Stop {
 /// A worker that lags makes epochs this much longer: a key written in many epochs is packed that often.
 const LAGGING_INTERVALS: u32 = 20;
 const LAGGING_RECORDS: u64 = 10;
+/// A producer whose commit had a request that waited this long is replaced: librdkafka sends again after 0.8 of `retry.backoff.ms`, which
+/// is 250.
+const SUSPICIOUS: Duration = Duration::from_millis(200);
+/// A name that is taken away this often within [`FENCED_WITHIN`] has another owner.
+const FENCED_OFTEN: usize = 3;
+const FENCED_WITHIN: Duration = Duration::from_secs(600);
 
 /// One worker.
 pub struct Worker<L: Log, S: Stage, H: Hooks<S>> {
@@ -115,37 +133,64 @@ pub struct Worker<L: Log, S: Stage, H: Hooks<S>> {
     hooks: H,
     config: WorkerConfig,
     tasks: BTreeMap<TopicPartition, Task<S>>,
-    /// Partitions whose changelog is being read.
-    restoring: BTreeMap<TopicPartition, recover::Restoring<S>>,
+    opening: recover::Opening<S>,
+    changelogs: Option<Box<dyn ChangelogReader>>,
     /// When the open transaction began; `None` while there is none.
-    begun: Option<Instant>,
+    begun: Option<Duration>,
+    /// When the last epoch ended.
+    ended: Duration,
+    /// Why the producer must be replaced before the next transaction.
+    suspect: Option<&'static str>,
+    /// When this worker's name was taken away.
+    fenced: Vec<Duration>,
+    /// When committed offsets were last compared with what they should be.
+    compared: Duration,
+    /// When they last differed.
+    differed: Option<Duration>,
     written: BTreeMap<Arc<str>, u64>,
     dead: BTreeMap<(String, String), u64>,
-    flushed: Instant,
+    flushed: Duration,
     batch: Batch,
+    /// What the log said while an epoch was being committed: it belongs to the next one.
+    later: Batch,
     outputs: Vec<Output>,
     /// The last poll brought as much as it may: more waits.
     lags: bool,
+    /// Partitions were sent back to what is committed: what was read of them before is void.
+    rewound: bool,
 }
 
 impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     /// A worker on an open log.
     pub fn new(log: L, stage: Arc<S>, hooks: H, config: WorkerConfig) -> Self {
+        let now = config.clock.monotonic();
         Self {
             log,
             stage,
             hooks,
             config,
             tasks: BTreeMap::new(),
-            restoring: BTreeMap::new(),
+            opening: recover::Opening::default(),
+            changelogs: None,
             begun: None,
+            ended: now,
+            suspect: None,
+            fenced: Vec::new(),
+            compared: now,
+            differed: None,
             written: BTreeMap::new(),
             dead: BTreeMap::new(),
-            flushed: Instant::now(),
+            flushed: now,
             batch: Batch::default(),
+            later: Batch::default(),
             outputs: Vec::new(),
             lags: false,
+            rewound: false,
         }
+    }
+
+    fn now(&self) -> Duration {
+        self.config.clock.monotonic()
     }
 
     /// The log, for tests that look behind it.
@@ -158,15 +203,23 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         &self.hooks
     }
 
-    /// Turns until `stop` is set, then commits, flushes and gives partitions back.
+    /// Turns until `stop` is set, then commits, flushes and leaves the group.
     ///
     /// # Errors
     /// [`Stop`] if it cannot go on.
     pub fn run(&mut self, stop: &AtomicBool) -> Result<(), Stop> {
-        while !stop.load(Ordering::Relaxed) {
-            self.turn()?;
+        let mut ended = Ok(());
+        while ended.is_ok() && !stop.load(Ordering::Relaxed) {
+            ended = self.turn();
         }
-        self.finish()
+        let ended = ended.and_then(|()| self.finish());
+        // One who lost the name has lost the membership too.
+        if !matches!(ended, Err(Stop::Fenced(_)))
+            && let Err(error) = self.log.leave()
+        {
+            tracing::warn!(%error, "group could not be left; it will notice by itself");
+        }
+        ended
     }
 
     /// Commits what is open and flushes what is committed.
@@ -187,33 +240,49 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     /// See [`Worker::run`].
     pub fn turn(&mut self) -> Result<(), Stop> {
         self.hooks.observe(&Observation::Turned);
-        let wait = match self.begun {
-            _ if !self.restoring.is_empty() => Duration::ZERO,
-            Some(begun) => self.config.epoch_interval.saturating_sub(begun.elapsed()),
-            None => self.config.epoch_interval,
+        let wait = if self.opening.is_busy() {
+            Duration::ZERO
+        } else if self.is_open() {
+            self.config
+                .epoch_interval
+                .saturating_sub(self.now().saturating_sub(self.ended))
+        } else {
+            self.config.epoch_interval
         };
-        let mut batch = std::mem::take(&mut self.batch);
-        batch.records.clear();
-        batch.changes.clear();
-        batch.ends.clear();
+        let spare = std::mem::take(&mut self.batch);
+        let mut batch = std::mem::replace(&mut self.later, spare);
         match self.log.poll(wait, self.config.poll_records, &mut batch) {
             Ok(()) => {}
             Err(LogError::Retriable(message)) => {
                 tracing::warn!(error = message, "log did not answer, trying again");
-                self.batch = batch;
-                return Ok(());
             }
+            Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
             Err(error) => return Err(Stop::Failed(error.to_string())),
         }
+        self.rewound = false;
         for change in std::mem::take(&mut batch.changes) {
             self.change(change)?;
         }
-        self.restore_some()?;
+        self.open_some()?;
+        if self.rewound {
+            // What was read before stands behind the place where reading goes on.
+            batch.records.clear();
+            batch.ends.clear();
+        }
         self.lags = batch.records.len() >= self.config.poll_records;
         let done = self.process(&mut batch);
+        batch.records.clear();
+        batch.ends.clear();
         self.batch = batch;
         done?;
-        let now = (self.config.wall)();
+        let now = self.config.clock.wall();
+        if self.hooks.wants_ends(now) {
+            match self.log.ask_ends(now) {
+                Ok(()) => {}
+                Err(LogError::Retriable(message)) => tracing::warn!(error = message, "ends cannot be asked for"),
+                Err(error) => return Err(Stop::Failed(error.to_string())),
+            }
+        }
         let mut outputs = std::mem::take(&mut self.outputs);
         self.hooks.turn(now, &mut outputs);
         let sent = self.send_all(&mut outputs);
@@ -224,10 +293,15 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         if self.is_due() { self.commit() } else { Ok(()) }
     }
 
+    /// Whether there is anything to commit.
+    fn is_open(&self) -> bool {
+        self.begun.is_some() || self.tasks.values().any(Task::is_touched)
+    }
+
     fn is_due(&self) -> bool {
-        let Some(begun) = self.begun else {
-            return self.tasks.values().any(Task::is_touched);
-        };
+        if !self.is_open() {
+            return false;
+        }
         let records: u64 = self.tasks.values().map(Task::open_records).sum();
         let (interval, most) = if self.lags {
             (
@@ -237,7 +311,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         } else {
             (self.config.epoch_interval, self.config.epoch_records)
         };
-        begun.elapsed() >= interval || records >= most
+        self.now().saturating_sub(self.ended) >= interval || records >= most
     }
 
     fn process(&mut self, batch: &mut Batch) -> Result<(), Stop> {
@@ -251,11 +325,14 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         for record in batch.records.drain(..) {
             self.hooks.order(record, &mut ready);
         }
-        for (partition, _) in &batch.ends {
-            self.hooks.ended(partition);
+        for (partition, offset) in batch.ends.drain(..) {
+            self.hooks.ended(&partition, offset);
+        }
+        for told in batch.told.drain(..) {
+            self.hooks.told(&told);
         }
         // One look at the clock for all that one poll brought: none of it arrived later.
-        let wall = (self.config.wall)();
+        let wall = self.config.clock.wall();
         for record in ready {
             let partition = TopicPartition {
                 topic: Arc::clone(&record.topic),
@@ -316,14 +393,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                         *self.dead.entry(letter).or_default() += 1;
                     }
                 }
-                Err(LogError::Unknown(message)) => {
-                    self.unknown(&Commit::default(), &message)?;
-                    return Ok(false);
-                }
-                Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
-                Err(LogError::Fatal(message)) => return Err(Stop::Failed(message)),
                 Err(error) => {
-                    self.abort(&error.to_string())?;
+                    self.failed(&Commit::default(), error)?;
                     return Ok(false);
                 }
             }
@@ -335,18 +406,24 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         if self.begun.is_some() {
             return Ok(());
         }
+        if let Some(cause) = self.suspect {
+            self.recycle(cause)?;
+        }
         loop {
             match self.log.begin() {
                 Ok(()) => break,
-                Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
                 Err(LogError::Fatal(message)) => return Err(Stop::Failed(message)),
+                Err(LogError::Fenced(message)) => {
+                    self.was_fenced(message)?;
+                    self.recycle("fenced")?;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "transaction could not begin, replacing the producer");
                     self.recycle("begin")?;
                 }
             }
         }
-        self.begun = Some(Instant::now());
+        self.begun = Some(self.now());
         Ok(())
     }
 
@@ -382,34 +459,82 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             });
         }
         self.begin()?;
-        let process = self.begun.map(|begun| begun.elapsed()).unwrap_or_default();
-        let started = Instant::now();
+        let started = self.now();
+        let process = started.saturating_sub(self.begun.unwrap_or(started));
+        self.serve()?;
+        let touched = epoch.partitions.iter();
+        if touched.into_iter().any(|part| self.is_lost(&part.input)) {
+            return self.abort("a partition of the epoch was lost");
+        }
+        if !self.offsets_stand()? {
+            return Ok(());
+        }
         match self.log.commit(&epoch) {
-            Ok(report) => self.apply(epoch, &report.changelog_next, process, started.elapsed()),
-            Err(LogError::Fenced(message)) => Err(Stop::Fenced(message)),
-            Err(LogError::Fatal(message)) => Err(Stop::Failed(message)),
-            Err(LogError::Unknown(message)) => self.unknown(&epoch, &message),
-            Err(error) => self.abort(&error.to_string()),
+            Ok(report) => {
+                let commit = self.now().saturating_sub(started);
+                self.apply(epoch, &report, process, commit)
+            }
+            Err(error) => self.failed(&epoch, error),
         }
     }
 
-    fn apply(
-        &mut self,
-        epoch: Commit,
-        changelog_next: &[Option<i64>],
-        process: Duration,
-        commit: Duration,
-    ) -> Result<(), Stop> {
+    /// A send or a commit did not go through.
+    fn failed(&mut self, epoch: &Commit, error: LogError) -> Result<(), Stop> {
+        match error {
+            LogError::Fatal(message) => Err(Stop::Failed(message)),
+            LogError::Unknown(message) => self.unknown(epoch, &message),
+            LogError::Fenced(message) => {
+                // By another process of this name, or by the coordinator, because the transaction took too long.
+                self.was_fenced(message)?;
+                self.unknown(epoch, "the producer was fenced")
+            }
+            error => self.abort(&error.to_string()),
+        }
+    }
+
+    /// Takes the name back, unless it is taken away again and again.
+    fn was_fenced(&mut self, message: String) -> Result<(), Stop> {
+        let now = self.now();
+        self.fenced.retain(|at| now.saturating_sub(*at) < FENCED_WITHIN);
+        self.fenced.push(now);
+        if self.fenced.len() >= FENCED_OFTEN {
+            return Err(Stop::Fenced(message));
+        }
+        tracing::warn!(error = message, "producer was fenced, taking the name back");
+        Ok(())
+    }
+
+    /// Hears what the group has to say before an epoch is committed; what else comes belongs to the next epoch.
+    fn serve(&mut self) -> Result<(), Stop> {
+        match self.log.poll(Duration::ZERO, 1, &mut self.later) {
+            Ok(()) | Err(LogError::Retriable(_)) => Ok(()),
+            Err(LogError::Fenced(message)) => Err(Stop::Fenced(message)),
+            Err(error) => Err(Stop::Failed(error.to_string())),
+        }
+    }
+
+    /// Whether the group has taken a partition away without waiting, even if it has given it back since: what was done under the
+    /// old assignment does not count under the new one.
+    fn is_lost(&self, partition: &TopicPartition) -> bool {
+        let takes = |change: &Change| matches!(change, Change::Lost(lost) if lost.contains(partition));
+        self.later.changes.iter().any(takes)
+    }
+
+    fn apply(&mut self, epoch: Commit, report: &CommitReport, process: Duration, commit: Duration) -> Result<(), Stop> {
+        if report.longest_request >= SUSPICIOUS || report.is_disturbed {
+            self.suspect = Some("slow");
+        }
         for (index, part) in epoch.partitions.into_iter().enumerate() {
             let carries_ticks_only = self.config.state == Statefulness::Keyed && part.rows.is_empty();
             if carries_ticks_only {
                 continue;
             }
             if let Some(task) = self.tasks.get_mut(&part.input) {
-                task.committed(part, changelog_next.get(index).copied().flatten())?;
+                task.committed(part, report.changelog_next.get(index).copied().flatten())?;
             }
         }
         self.begun = None;
+        self.ended = self.now();
         self.trim()?;
         let written = std::mem::take(&mut self.written);
         let dead = std::mem::take(&mut self.dead);
@@ -433,8 +558,9 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             self.tasks.values_mut().for_each(|task| task.set_revision(revision));
         }
         let bytes: usize = self.tasks.values().map(Task::overlay_bytes).sum();
-        if bytes >= self.config.flush_bytes || self.flushed.elapsed() >= self.config.flush_interval {
-            self.flushed = Instant::now();
+        let now = self.now();
+        if bytes >= self.config.flush_bytes || now.saturating_sub(self.flushed) >= self.config.flush_interval {
+            self.flushed = now;
             for task in self.tasks.values_mut() {
                 task.flush()?;
             }
@@ -457,9 +583,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         match change {
             Change::Assigned(partitions) => {
                 self.hooks.observe(&Observation::Rebalanced("assigned"));
-                for partition in &partitions {
-                    self.assign(partition)?;
-                }
+                self.assign(&partitions)?;
             }
             Change::Revoked(partitions) => {
                 self.hooks.observe(&Observation::Rebalanced("revoked"));
@@ -485,7 +609,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         self.tasks
             .values_mut()
             .for_each(|task| task.cache_at_most(share.max(1)));
-        if self.restoring.is_empty() {
+        if !self.opening.is_busy() {
             self.hooks.observe(&Observation::Assigned(self.tasks.len()));
         }
     }
@@ -494,7 +618,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         for partition in partitions {
             self.hooks.dropped(partition);
             self.hooks.observe(&Observation::Given(partition.partition));
-            self.restoring.remove(partition);
+            self.forget_opening(partition)?;
             if let Some(mut task) = self.tasks.remove(partition) {
                 task.aborted();
                 task.flush()?;

@@ -1,10 +1,10 @@
 //! What a worker does when it is given a partition, and when a transaction did not simply succeed.
 
-use std::time::{Duration, Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use stream::{
-    ChangelogReader, Commit, Committed, Db, Log, LogError, Marker, Row, Stage, Statefulness, StoredRow, Task,
-    TopicPartition,
+    ChangelogBatch, Commit, CommitReport, Committed, Db, Log, LogError, Marker, PartitionEpoch, Row, Stage,
+    Statefulness, StoredRow, Task, TopicPartition,
 };
 
 use super::{Hooks, Observation, Start, Stop, Worker};
@@ -31,42 +31,81 @@ impl Db for NoDb {
     }
 }
 
+/// Partitions that are given and do not run yet.
+pub(super) struct Opening<S: Stage> {
+    /// Those whose changelog is being read, by partition: all are of one topic.
+    restoring: BTreeMap<i32, Restoring<S>>,
+    /// Those whose positions contradicted each other while this worker was no member: when they are looked at again.
+    again: BTreeMap<TopicPartition, Duration>,
+    /// When the log was last told how far restores are.
+    told: Duration,
+}
+
+impl<S: Stage> Default for Opening<S> {
+    fn default() -> Self {
+        Self {
+            restoring: BTreeMap::new(),
+            again: BTreeMap::new(),
+            told: Duration::ZERO,
+        }
+    }
+}
+
+impl<S: Stage> Opening<S> {
+    /// Whether a changelog is being read.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.restoring.is_empty()
+    }
+}
+
 /// A partition whose database is open.
-pub(super) struct Opened<S: Stage> {
+struct Opened<S: Stage> {
+    input: TopicPartition,
     task: Task<S>,
     /// Where its group stands.
     committed: Option<Committed>,
 }
 
 /// A partition whose changelog is being read.
-pub(super) struct Restoring<S: Stage> {
+struct Restoring<S: Stage> {
     opened: Opened<S>,
-    changelog: Changelog,
+    span: Span,
 }
 
-/// A changelog on its way to its end.
-pub(super) struct Changelog {
-    reader: Box<dyn ChangelogReader>,
+/// What of a changelog is read.
+struct Span {
     from: i64,
     position: i64,
     /// The first record that was there, and the end, when the partition was given.
     start: i64,
     end: i64,
-    begun: Instant,
+    begun: Duration,
     /// When it last brought something.
-    heard: Instant,
+    heard: Duration,
 }
 
-impl Changelog {
-    fn is_read(&self) -> bool {
-        self.position >= self.end
-    }
+/// What is to be read of a changelog.
+enum ToRead {
+    Nothing,
+    Span(Span),
+    /// Positions that cannot all be true of one log.
+    Contradiction(String),
 }
 
 /// How long one turn reads changelogs, so that the partitions that run are not kept waiting.
 const SLICE: Duration = Duration::from_millis(50);
+/// How long one read of changelogs waits.
+const READ: Duration = Duration::from_millis(20);
 /// How long a passing error may last before the worker gives up.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long to wait before asking a log again that gave a passing error.
+const AGAIN: Duration = Duration::from_millis(200);
+/// How often a long restore says how far it is.
+const TELL: Duration = Duration::from_secs(5);
+/// How often committed offsets are compared with what they should be.
+const COMPARE: Duration = Duration::from_secs(1);
+/// Committed offsets that differ a second time within this are not an accident.
+const DIFFERED_WITHIN: Duration = Duration::from_secs(3600);
 
 impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     /// Repeats a call while its error is a passing one.
@@ -75,14 +114,14 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         what: &str,
         mut call: impl FnMut(&mut L) -> Result<T, LogError>,
     ) -> Result<T, Stop> {
-        let begun = Instant::now();
+        let begun = self.now();
         loop {
             match call(&mut self.log) {
                 Ok(value) => return Ok(value),
-                Err(LogError::Retriable(message)) if begun.elapsed() < PATIENCE => {
+                Err(LogError::Retriable(message)) if self.now().saturating_sub(begun) < PATIENCE => {
                     tracing::warn!(error = message, what, "log did not answer, trying again");
                     self.hooks.observe(&Observation::Turned);
-                    std::thread::sleep(Duration::from_millis(200));
+                    self.config.clock.sleep(AGAIN);
                 }
                 Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
                 Err(error) => return Err(Stop::Failed(format!("{what}: {error}"))),
@@ -90,21 +129,23 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
     }
 
-    /// Opens a partition: the database, then the changelog behind it. What is to be read of that is read in slices between the
-    /// turns of the partitions that run; meanwhile only this one's input is paused.
-    pub(super) fn assign(&mut self, partition: &TopicPartition) -> Result<(), Stop> {
-        let asked = [partition.clone()];
-        let committed = self
-            .patiently("committed offsets", |log| log.committed(&asked))?
-            .into_iter()
-            .next()
-            .flatten();
+    /// Opens partitions: the database, then the changelog behind it. What is to be read of that is read in slices between the
+    /// turns of the partitions that run; meanwhile only the input of these is paused.
+    pub(super) fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), Stop> {
+        let found = self.patiently("committed offsets", |log| log.committed(partitions))?;
+        for (partition, committed) in partitions.iter().zip(found) {
+            self.open(partition, committed)?;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, partition: &TopicPartition, committed: Option<Committed>) -> Result<(), Stop> {
         let db: Box<dyn Db> = match self.config.state {
             Statefulness::Keyed => (self.config.open_db)(partition).map_err(Stop::Failed)?,
             Statefulness::None => Box::new(NoDb),
         };
-        let mut task = Task::open(std::sync::Arc::clone(&self.stage), self.task_config(partition), db)?;
-        let mut restoring = None;
+        let mut task = Task::open(Arc::clone(&self.stage), self.task_config(partition), db)?;
+        let mut to_read = ToRead::Nothing;
         if self.config.state == Statefulness::Keyed {
             let ahead = committed
                 .as_ref()
@@ -116,28 +157,42 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 );
                 task.reset()?;
             }
-            restoring = self.open_changelog(partition, &mut task, committed.as_ref())?;
+            to_read = self.look_at_changelog(partition, &mut task, committed.as_ref())?;
         }
-        let opened = Opened { task, committed };
-        match restoring {
-            Some(changelog) => {
-                self.restoring
-                    .insert(partition.clone(), Restoring { opened, changelog });
+        let opened = Opened {
+            input: partition.clone(),
+            task,
+            committed,
+        };
+        match to_read {
+            ToRead::Nothing => self.run_partition(opened, None),
+            ToRead::Contradiction(message) => self.contradicted(partition, message),
+            ToRead::Span(span) if span.position >= span.end => self.run_partition(opened, Some(&span)),
+            ToRead::Span(span) => {
+                if self.changelogs.is_none() {
+                    self.changelogs = self.patiently("changelog", L::changelog)?;
+                }
+                if let Some(reader) = &mut self.changelogs {
+                    let added = reader.add(partition.partition, span.from);
+                    added.map_err(|error| Stop::Failed(format!("changelog: {error}")))?;
+                }
+                self.opening
+                    .restoring
+                    .insert(partition.partition, Restoring { opened, span });
                 Ok(())
             }
-            None => self.run_partition(partition, opened, None),
         }
     }
 
-    /// Finds out what of the changelog is to be read; `None` if there is nothing.
-    fn open_changelog(
+    /// Finds out what of the changelog is to be read.
+    fn look_at_changelog(
         &mut self,
         partition: &TopicPartition,
         task: &mut Task<S>,
         committed: Option<&Committed>,
-    ) -> Result<Option<Changelog>, Stop> {
+    ) -> Result<ToRead, Stop> {
         let Some(topic) = self.config.changelog_topic.clone() else {
-            return Ok(None);
+            return Ok(ToRead::Nothing);
         };
         let changelog = TopicPartition {
             topic,
@@ -149,13 +204,13 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             None => (task.marker().snapshots.begin, task.marker().snapshots.first),
         };
         if bounds.start > begin {
-            return Err(Stop::Halted(format!(
+            return Ok(ToRead::Contradiction(format!(
                 "somebody deleted the beginning of the changelog: partition={} start={} begin={begin}",
                 partition.partition, bounds.start
             )));
         }
         if task.changelog_next() > bounds.end {
-            return Err(Stop::Halted(format!(
+            return Ok(ToRead::Contradiction(format!(
                 "database is behind a changelog that ends earlier: partition={} position={} end={}",
                 partition.partition,
                 task.changelog_next(),
@@ -174,11 +229,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         if task.marker().epoch == 0 {
             task.restore_from(begin, first);
         }
-        let from = task.changelog_next();
-        let opened = self.patiently("changelog", |log| log.changelog(partition.partition, from))?;
-        let now = Instant::now();
-        Ok(opened.map(|reader| Changelog {
-            reader,
+        let (from, now) = (task.changelog_next(), self.now());
+        Ok(ToRead::Span(Span {
             from,
             position: from,
             start: bounds.start,
@@ -188,76 +240,177 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }))
     }
 
-    /// Reads changelogs for a slice of time, one partition after the other; partitions that are whole begin to run.
-    pub(super) fn restore_some(&mut self) -> Result<(), Stop> {
-        let begun = Instant::now();
-        while begun.elapsed() < SLICE {
-            let Some((partition, mut one)) = self.restoring.pop_first() else {
-                break;
-            };
-            while !one.changelog.is_read() && begun.elapsed() < SLICE {
-                self.restore_page(&partition, &mut one)?;
+    /// Positions contradict each other. While this worker is a member, nobody else can have moved them: it halts. A worker that was
+    /// stopped for long may have been put out of the group without knowing it; the partition is another's then, and will be taken
+    /// away. Until that is heard it is looked at again.
+    fn contradicted(&mut self, partition: &TopicPartition, message: String) -> Result<(), Stop> {
+        let membership = self.log.membership();
+        self.serve()?;
+        if self.is_lost(partition) {
+            return Ok(());
+        }
+        match membership {
+            Ok(_) => Err(Stop::Halted(message)),
+            Err(LogError::Retriable(why)) => {
+                tracing::warn!(
+                    contradiction = message,
+                    why,
+                    "positions differ, and this worker is perhaps no member any more"
+                );
+                let at = self.now() + TELL / 5;
+                self.opening.again.insert(partition.clone(), at);
+                Ok(())
             }
-            if !one.changelog.is_read() {
-                self.restoring.insert(partition, one);
-                break;
-            }
-            self.hooks.observe(&Observation::Restoring {
-                partition: partition.partition,
-                remaining: 0,
-            });
-            self.run_partition(&partition, one.opened, Some(&one.changelog))?;
-            self.tell_assigned();
+            Err(LogError::Fenced(message)) => Err(Stop::Fenced(message)),
+            Err(error) => Err(Stop::Failed(error.to_string())),
+        }
+    }
+
+    /// A partition that was being opened is gone.
+    pub(super) fn forget_opening(&mut self, partition: &TopicPartition) -> Result<(), Stop> {
+        self.opening.again.remove(partition);
+        if self.config.state == Statefulness::Keyed && self.opening.restoring.remove(&partition.partition).is_some() {
+            self.read_no_longer(partition.partition)?;
         }
         Ok(())
     }
 
-    fn restore_page(&mut self, partition: &TopicPartition, one: &mut Restoring<S>) -> Result<(), Stop> {
-        let (changelog, task) = (&mut one.changelog, &mut one.opened.task);
-        self.hooks.observe(&Observation::Restoring {
-            partition: partition.partition,
-            remaining: (changelog.end - changelog.position).unsigned_abs(),
-        });
-        let mut records = Vec::new();
-        changelog.position = changelog
-            .reader
-            .read(Duration::from_millis(100), &mut records)
-            .map_err(|error| Stop::Failed(format!("changelog: {error}")))?;
-        for (offset, value) in &records {
-            task.restore(value, offset + 1)?;
+    fn read_no_longer(&mut self, partition: i32) -> Result<(), Stop> {
+        if self.opening.restoring.is_empty() {
+            self.changelogs = None;
+        } else if let Some(reader) = &mut self.changelogs {
+            let removed = reader.remove(partition);
+            removed.map_err(|error| Stop::Failed(format!("changelog: {error}")))?;
         }
-        task.restored_to(changelog.position);
-        if task.overlay_bytes() >= self.config.flush_bytes {
-            // Whole epochs and the place behind them: a restart goes on from here.
-            task.flush()?;
+        Ok(())
+    }
+
+    /// Reads changelogs for a slice of time; partitions that are whole begin to run.
+    pub(super) fn open_some(&mut self) -> Result<(), Stop> {
+        let begun = self.now();
+        let due: Vec<TopicPartition> = self
+            .opening
+            .again
+            .iter()
+            .filter(|(_, at)| **at <= begun)
+            .map(|(partition, _)| partition.clone())
+            .collect();
+        for partition in &due {
+            self.opening.again.remove(partition);
         }
-        if !records.is_empty() {
-            changelog.heard = Instant::now();
-        } else if changelog.heard.elapsed() > PATIENCE {
-            return Err(Stop::Failed(format!(
-                "changelog does not end: partition={} position={} end={}",
-                partition.partition, changelog.position, changelog.end
-            )));
+        if !due.is_empty() {
+            self.assign(&due)?;
+        }
+        while self.opening.is_busy() && self.now().saturating_sub(begun) < SLICE {
+            self.restore_page()?;
+            let whole = |one: &Restoring<S>| one.span.position >= one.span.end;
+            let done: Vec<i32> = self
+                .opening
+                .restoring
+                .iter()
+                .filter(|(_, one)| whole(one))
+                .map(|(partition, _)| *partition)
+                .collect();
+            for partition in done {
+                let Some(one) = self.opening.restoring.remove(&partition) else {
+                    continue;
+                };
+                self.read_no_longer(partition)?;
+                self.hooks.observe(&Observation::Restoring {
+                    partition,
+                    remaining: 0,
+                });
+                self.run_partition(one.opened, Some(&one.span))?;
+                self.tell_assigned();
+            }
+        }
+        Ok(())
+    }
+
+    fn restore_page(&mut self) -> Result<(), Stop> {
+        let mut batch = ChangelogBatch::default();
+        if let Some(reader) = &mut self.changelogs {
+            let read = reader.read(READ, &mut batch);
+            read.map_err(|error| Stop::Failed(format!("changelog: {error}")))?;
+        }
+        let now = self.now();
+        for (partition, offset, value) in &batch.records {
+            if let Some(one) = self.opening.restoring.get_mut(partition) {
+                one.opened.task.restore(value, offset + 1)?;
+                one.span.heard = now;
+            }
+        }
+        for (partition, position) in batch.positions {
+            if let Some(one) = self.opening.restoring.get_mut(&partition) {
+                one.span.position = one.span.position.max(position);
+                one.opened.task.restored_to(position);
+            }
+        }
+        for partition in batch.out_of_range {
+            // It was trimmed under us: to read on behind the gap would bring deleted rows back.
+            let Some(mut one) = self.opening.restoring.remove(&partition) else {
+                continue;
+            };
+            self.read_no_longer(partition)?;
+            tracing::warn!(partition, "changelog was trimmed meanwhile, starting from its snapshot");
+            one.opened.task.reset()?;
+            let input = one.opened.input.clone();
+            drop(one);
+            self.assign(&[input])?;
+        }
+        let held: usize = self
+            .opening
+            .restoring
+            .values()
+            .map(|one| one.opened.task.overlay_bytes())
+            .sum();
+        if held >= self.config.flush_bytes {
+            let largest = self.opening.restoring.values_mut();
+            if let Some(one) = largest.max_by_key(|one| one.opened.task.overlay_bytes()) {
+                // Whole epochs and the place behind them: a restart goes on from here.
+                one.opened.task.flush()?;
+            }
+        }
+        let tells = now.saturating_sub(self.opening.told) >= TELL;
+        if tells {
+            self.opening.told = now;
+        }
+        for (partition, one) in &self.opening.restoring {
+            let remaining = (one.span.end - one.span.position).max(0).unsigned_abs();
+            self.hooks.observe(&Observation::Restoring {
+                partition: *partition,
+                remaining,
+            });
+            if tells && now.saturating_sub(one.span.begun) >= TELL {
+                tracing::info!(partition, remaining, "state is being restored");
+            }
+            if now.saturating_sub(one.span.heard) > PATIENCE {
+                return Err(Stop::Failed(format!(
+                    "changelog does not end: partition={partition} position={} end={}",
+                    one.span.position, one.span.end
+                )));
+            }
         }
         Ok(())
     }
 
     /// A partition whose state is whole begins to run where its group stands.
-    fn run_partition(
-        &mut self,
-        partition: &TopicPartition,
-        opened: Opened<S>,
-        restored: Option<&Changelog>,
-    ) -> Result<(), Stop> {
-        let Opened { mut task, committed } = opened;
-        if self.config.state == Statefulness::Keyed {
-            agrees(partition, task.marker(), committed.as_ref())?;
+    fn run_partition(&mut self, opened: Opened<S>, restored: Option<&Span>) -> Result<(), Stop> {
+        let Opened {
+            input: partition,
+            mut task,
+            committed,
+        } = opened;
+        if self.config.state == Statefulness::Keyed
+            && let Err(message) = agrees(&partition, task.marker(), committed.as_ref())
+        {
+            return self.contradicted(&partition, message);
         }
-        if let Some(changelog) = restored {
-            if changelog.position > changelog.from {
+        if let Some(span) = restored {
+            if span.position > span.from {
                 let (records, millis) = (
-                    changelog.position - changelog.from,
-                    changelog.begun.elapsed().as_millis(),
+                    span.position - span.from,
+                    self.now().saturating_sub(span.begun).as_millis(),
                 );
                 tracing::info!(
                     partition = partition.partition,
@@ -268,7 +421,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             }
             // A predecessor may have died between its last chunk and the trim.
             let begin = task.marker().snapshots.begin;
-            if changelog.start < begin {
+            if span.start < begin {
                 task.flush()?;
                 self.trim_to(partition.partition, begin);
             }
@@ -277,7 +430,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             (Some(committed), _) => committed.offset,
             (None, epoch) if epoch > 0 => task.marker().offset,
             (None, _) => {
-                let bounds = self.patiently("offsets of the input", |log| log.bounds(partition))?;
+                let bounds = self.patiently("offsets of the input", |log| log.bounds(&partition))?;
                 match self.config.start {
                     Start::Earliest => bounds.start,
                     Start::Latest => bounds.end,
@@ -292,7 +445,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
         self.tasks.insert(partition.clone(), task);
         tracing::info!(topic = %partition.topic, partition = partition.partition, offset = next, "partition opened");
-        self.patiently("seeking", |log| log.resume(partition, next))
+        self.patiently("seeking", |log| log.resume(&partition, next))
     }
 
     /// Trims the changelogs whose snapshots have become whole, once their rows are on the disk.
@@ -322,13 +475,18 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
 
     /// Drops the open epoch and reads its input again.
     pub(super) fn abort(&mut self, why: &str) -> Result<(), Stop> {
-        if self.begun.is_some() || self.tasks.values().any(Task::is_touched) {
+        if self.is_open() {
             tracing::warn!(why, "epoch aborted");
         }
         if self.begun.take().is_some() {
+            // A copy of what ended this transaction may still be on its way.
+            self.suspect = Some("abort");
             match self.log.abort() {
                 Ok(()) => {}
-                Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
+                Err(LogError::Fenced(message)) => {
+                    self.was_fenced(message)?;
+                    self.recycle("fenced")?;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "abort failed, replacing the producer");
                     self.recycle("abort")?;
@@ -341,9 +499,14 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
 
     fn rewind(&mut self) -> Result<(), Stop> {
         self.hooks.observe(&Observation::Dropped);
+        self.ended = self.now();
         self.written.clear();
         self.dead.clear();
         self.outputs.clear();
+        // What was read before stands behind the place where reading goes on.
+        self.rewound = true;
+        self.later.records.clear();
+        self.later.ends.clear();
         let mut positions = Vec::new();
         for (partition, task) in &mut self.tasks {
             positions.push((partition.clone(), task.aborted()));
@@ -362,15 +525,15 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         loop {
             self.hooks.observe(&Observation::Turned);
             match self.log.recycle() {
-                Ok(()) => return Ok(()),
-                Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
+                Ok(()) => break,
+                Err(LogError::Fenced(message)) => self.was_fenced(message)?,
                 Err(LogError::Fatal(message)) => return Err(Stop::Failed(message)),
-                Err(error) => {
-                    tracing::warn!(%error, "no new producer yet, trying again");
-                    std::thread::sleep(Duration::from_millis(500));
-                }
+                Err(error) => tracing::warn!(%error, "no new producer yet, trying again"),
             }
+            self.config.clock.sleep(AGAIN);
         }
+        self.suspect = None;
+        Ok(())
     }
 
     /// The outcome of a commit is unknown: a new producer settles it, then positions say what it was.
@@ -378,73 +541,178 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         tracing::warn!(why, "outcome of the transaction is unknown, comparing positions");
         self.hooks.observe(&Observation::Unknown);
         self.recycle("unknown")?;
-        let partitions: Vec<TopicPartition> = epoch.partitions.iter().map(|part| part.input.clone()).collect();
-        let found = self.patiently("committed offsets", |log| log.committed(&partitions))?;
-        let mut came_through = 0;
-        for (part, found) in epoch.partitions.iter().zip(&found) {
-            let is_new = found
-                .as_ref()
-                .is_some_and(|found| found.offset == part.offset && found.metadata == part.metadata);
-            let before = self.tasks.get(&part.input).map(Task::marker);
-            let is_old = match (found, before) {
-                (None, _) => true,
-                (Some(found), Some(before)) => found.offset == before.offset && found.metadata != part.metadata,
-                (Some(_), None) => false,
+        let begun = self.now();
+        loop {
+            self.serve()?;
+            // What a partition that was lost meanwhile says is another's doing, and decides nothing here.
+            let kept: Vec<&PartitionEpoch> = epoch
+                .partitions
+                .iter()
+                .filter(|part| !self.is_lost(&part.input))
+                .collect();
+            let asked: Vec<TopicPartition> = kept.iter().map(|part| part.input.clone()).collect();
+            let found = if asked.is_empty() {
+                Vec::new()
+            } else {
+                self.patiently("committed offsets", |log| log.committed(&asked))?
             };
-            match (is_new, is_old) {
-                (true, _) => came_through += 1,
-                (false, true) => {}
-                (false, false) => {
-                    return Err(Stop::Halted(format!(
-                        "committed offset is neither the epoch's nor the one before: partition={}",
-                        part.input.partition
-                    )));
+            let outcomes: Vec<Outcome> = kept
+                .iter()
+                .zip(&found)
+                .map(|(part, found)| outcome(part, found.as_ref(), self.tasks.get(&part.input).map(Task::marker)))
+                .collect();
+            if outcomes.contains(&Outcome::Neither) {
+                let contradiction = "committed offset is neither the epoch's nor the one before";
+                let membership = self.log.membership();
+                self.serve()?;
+                let all_stand = asked.iter().all(|partition| !self.is_lost(partition));
+                match membership {
+                    Ok(_) if all_stand => return Err(Stop::Halted(contradiction.to_owned())),
+                    Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
+                    _ if self.now().saturating_sub(begun) > PATIENCE => {
+                        return Err(Stop::Failed(format!("{contradiction}, and the group does not answer")));
+                    }
+                    _ => self.config.clock.sleep(AGAIN),
                 }
+                continue;
             }
+            let came_through = outcomes.contains(&Outcome::CameThrough);
+            if came_through && outcomes.contains(&Outcome::DidNot) {
+                return Err(Stop::Halted("a transaction was published in part".to_owned()));
+            }
+            if !came_through {
+                return self.rewind();
+            }
+            let kept = kept.into_iter().cloned().collect();
+            return self.came_through(kept);
         }
-        if came_through == 0 {
-            return self.rewind();
-        }
-        if came_through < epoch.partitions.len() {
-            return Err(Stop::Halted("a transaction was published in part".to_owned()));
-        }
-        let mut next = Vec::new();
-        for part in &epoch.partitions {
-            next.push(match (&self.config.changelog_topic, part.changelog.is_empty()) {
+    }
+
+    fn came_through(&mut self, partitions: Vec<PartitionEpoch>) -> Result<(), Stop> {
+        let mut report = CommitReport::default();
+        for part in &partitions {
+            let next = match (self.config.changelog_topic.clone(), part.changelog.is_empty()) {
                 (Some(topic), false) => {
                     let changelog = TopicPartition {
-                        topic: std::sync::Arc::clone(topic),
+                        topic,
                         partition: part.input.partition,
                     };
                     // This worker alone writes it, so its end lies behind the epoch's last part.
-                    Some(
-                        self.patiently("offsets of the changelog", |log| log.bounds(&changelog))?
-                            .end,
-                    )
+                    let bounds = self.patiently("offsets of the changelog", |log| log.bounds(&changelog))?;
+                    Some(bounds.end)
                 }
                 _ => None,
-            });
+            };
+            report.changelog_next.push(next);
         }
-        let epoch = Commit {
-            partitions: epoch.partitions.clone(),
+        self.apply(Commit { partitions }, &report, Duration::ZERO, Duration::ZERO)
+    }
+
+    /// Once a second, before a commit: the group must say of every partition what this worker committed last. librdkafka has
+    /// been seen to report a commit that was none (its issue 4697). False if it does not: the epoch is dropped then, and the
+    /// partitions are opened anew.
+    pub(super) fn offsets_stand(&mut self) -> Result<bool, Stop> {
+        let now = self.now();
+        if now.saturating_sub(self.compared) < COMPARE {
+            return Ok(true);
+        }
+        let asked: Vec<TopicPartition> = self.tasks.keys().cloned().collect();
+        let found = match self.log.committed(&asked) {
+            Ok(found) => found,
+            Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
+            Err(LogError::Fatal(message)) => return Err(Stop::Failed(message)),
+            // It is asked again before the next commit.
+            Err(_) => return Ok(true),
         };
-        self.apply(epoch, &next, Duration::ZERO, Duration::ZERO)
+        self.compared = now;
+        let differing: Vec<TopicPartition> = asked
+            .into_iter()
+            .zip(&found)
+            .filter(|(partition, found)| {
+                let marker = self.tasks.get(partition).map(Task::marker);
+                match (marker, found) {
+                    (Some(marker), Some(found)) => !stands_at(marker.offset, marker.epoch, found),
+                    _ => false,
+                }
+            })
+            .map(|(partition, _)| partition)
+            .collect();
+        if differing.is_empty() {
+            return Ok(true);
+        }
+        let is_member = self.log.membership().is_ok();
+        self.serve()?;
+        self.abort("committed offsets are not those of the last epoch")?;
+        if !is_member || differing.iter().any(|partition| self.is_lost(partition)) {
+            return Ok(false);
+        }
+        if self
+            .differed
+            .is_some_and(|before| now.saturating_sub(before) < DIFFERED_WITHIN)
+        {
+            return Err(Stop::Halted(
+                "committed offsets differ from what was committed, again".to_owned(),
+            ));
+        }
+        self.differed = Some(now);
+        tracing::error!(
+            partitions = differing.len(),
+            "a commit that was reported did not happen, opening partitions anew"
+        );
+        self.recycle("unknown")?;
+        for partition in &differing {
+            self.patiently("pausing", |log| log.pause(partition))?;
+            // Not flushed: what it holds was never committed.
+            self.tasks.remove(partition);
+        }
+        self.assign(&differing)?;
+        Ok(false)
     }
 }
 
+/// What a committed offset says of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    CameThrough,
+    DidNot,
+    /// The epoch moved nothing here.
+    Either,
+    Neither,
+}
+
+fn outcome(part: &PartitionEpoch, found: Option<&Committed>, before: Option<&Marker>) -> Outcome {
+    let epoch = Marker::epoch_of(&part.metadata).unwrap_or_default();
+    let is_new = found.is_some_and(|found| stands_at(part.offset, epoch, found));
+    let is_old = match (found, before) {
+        (None, _) => true,
+        (Some(found), Some(before)) => stands_at(before.offset, before.epoch, found),
+        (Some(_), None) => false,
+    };
+    match (is_new, is_old) {
+        (true, true) => Outcome::Either,
+        (true, false) => Outcome::CameThrough,
+        (false, true) => Outcome::DidNot,
+        (false, false) => Outcome::Neither,
+    }
+}
+
+/// Offset and epoch number must both agree: an epoch that only fired timers moves no offset.
+fn stands_at(offset: i64, epoch: u64, found: &Committed) -> bool {
+    found.offset == offset && Marker::epoch_of(&found.metadata).unwrap_or_default() == epoch
+}
+
 /// The marker and the committed offset must say the same, epoch number included.
-fn agrees(partition: &TopicPartition, marker: &Marker, committed: Option<&Committed>) -> Result<(), Stop> {
+fn agrees(partition: &TopicPartition, marker: &Marker, committed: Option<&Committed>) -> Result<(), String> {
     let Some(committed) = committed else { return Ok(()) };
-    let epoch = Marker::epoch_of(&committed.metadata);
-    if marker.epoch > 0 && committed.offset == marker.offset && epoch == Some(marker.epoch) {
+    if marker.epoch > 0 && stands_at(marker.offset, marker.epoch, committed) {
         return Ok(());
     }
-    Err(Stop::Halted(format!(
+    Err(format!(
         "marker and committed offset differ: partition={} marker={}#{} committed={}#{}",
         partition.partition,
         marker.offset,
         marker.epoch,
         committed.offset,
-        epoch.unwrap_or_default()
-    )))
+        Marker::epoch_of(&committed.metadata).unwrap_or_default()
+    ))
 }

@@ -1,13 +1,19 @@
-//! A consumer owned through the C interface, and owners for every native list. All `unsafe` of this crate is here.
+//! A consumer owned through the C interface, and owners for every native list. All `unsafe` of this crate is in this module.
+
+mod ends;
 
 use std::{
     collections::BTreeMap,
     ffi::{CStr, CString, c_char, c_int, c_void},
     ptr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
+pub(crate) use ends::Ends;
 use rdkafka_sys as sys;
 use stream::{Change, LogError, Millis, Record, TopicPartition};
 use sys::rd_kafka_resp_err_t as Err;
@@ -144,6 +150,8 @@ pub(crate) fn take_error(error: *mut sys::rd_kafka_error_t) -> Option<NativeErro
 #[derive(Default)]
 struct Noted {
     changes: Mutex<Vec<Change>>,
+    /// The consumer is being closed: nobody acts on changes any more, so the callback itself gives partitions back.
+    closing: AtomicBool,
 }
 
 /// A consumer owned natively. Used from one thread.
@@ -190,6 +198,16 @@ extern "C" fn note_rebalance(
             .collect();
         (&*opaque.cast::<Noted>(), list)
     };
+    if noted.closing.load(Ordering::Relaxed) {
+        // SAFETY: client and list are alive during the call. An error leaves the partitions to the session's end.
+        drop(take_error(unsafe {
+            match error {
+                Err::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => ptr::null_mut(),
+                _ => sys::rd_kafka_incremental_unassign(client, partitions),
+            }
+        }));
+        return;
+    }
     let change = match error {
         Err::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Change::Assigned(list),
         // SAFETY: the client is the one that calls.
@@ -414,13 +432,36 @@ impl Consumer {
         Ok((low, high))
     }
 
+    /// Leaves the group and closes the consumer; gives up after `budget`.
+    pub(crate) fn close(&mut self, budget: Duration) -> Result<(), LogError> {
+        // SAFETY: `noted` lives as long as the client; client and queue are alive.
+        let error = unsafe {
+            (*self.noted).closing.store(true, Ordering::Relaxed);
+            sys::rd_kafka_consumer_close_queue(self.client, self.queue)
+        };
+        native_result(error, "leaving the group")?;
+        let begun = Instant::now();
+        // SAFETY: see above.
+        while unsafe { sys::rd_kafka_consumer_closed(self.client) } == 0 {
+            if begun.elapsed() > budget {
+                return Err(LogError::Retriable("group was not left in time".to_owned()));
+            }
+            // What still comes is read by whoever has the partition next.
+            self.poll(Duration::from_millis(10), 1, |_| {});
+        }
+        Ok(())
+    }
+
+    /// The generation that this member is in; negative while it is in none.
+    pub(crate) fn generation(&self) -> Result<i32, LogError> {
+        let metadata = self.metadata()?;
+        // SAFETY: the metadata object is alive.
+        Ok(unsafe { sys::rd_kafka_consumer_group_metadata_generation_id(metadata.0) })
+    }
+
     /// The group's generation, and all member ids, own first.
     pub(crate) fn group(&self, group: &str) -> Result<(i32, String, Vec<String>), LogError> {
-        let generation = {
-            let metadata = self.metadata()?;
-            // SAFETY: the metadata object is alive.
-            unsafe { sys::rd_kafka_consumer_group_metadata_generation_id(metadata.0) }
-        };
+        let generation = self.generation()?;
         let own = {
             // SAFETY: the client is alive; the returned string is ours to free.
             unsafe {

@@ -1,0 +1,99 @@
+//! Reads a changelog's partitions through one consumer without a group.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use stream::{ChangelogBatch, ChangelogReader, LogError, TopicPartition};
+
+use crate::native::{Consumer, Partitions, Polled};
+
+/// At most so many records a read: one of them may hold half a megabyte.
+const RECORDS: usize = 1000;
+
+/// A reader of one changelog.
+pub(crate) struct Changelog {
+    consumer: Consumer,
+    topic: Arc<str>,
+    positions: BTreeMap<i32, i64>,
+}
+
+impl Changelog {
+    pub(crate) fn new(consumer: Consumer, topic: &str) -> Self {
+        Self {
+            consumer,
+            topic: Arc::from(topic),
+            positions: BTreeMap::new(),
+        }
+    }
+
+    fn list(&self, partition: i32, offset: i64) -> Partitions {
+        let of = TopicPartition {
+            topic: Arc::clone(&self.topic),
+            partition,
+        };
+        Partitions::of([&of], offset)
+    }
+}
+
+impl ChangelogReader for Changelog {
+    fn add(&mut self, partition: i32, from: i64) -> Result<(), LogError> {
+        self.remove(partition)?;
+        self.consumer.incremental_assign(&self.list(partition, from))?;
+        self.positions.insert(partition, from);
+        Ok(())
+    }
+
+    fn remove(&mut self, partition: i32) -> Result<(), LogError> {
+        if self.positions.remove(&partition).is_some() {
+            self.consumer.incremental_unassign(&self.list(partition, 0))?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, wait: Duration, into: &mut ChangelogBatch) -> Result<(), LogError> {
+        let mut failed = None;
+        let (positions, before) = (&mut self.positions, into.records.len());
+        self.consumer.poll(wait, RECORDS, |polled| match polled {
+            Polled::Record(record) => {
+                // What was fetched before a partition was added anew is behind or ahead of its position.
+                if let Some(position) = positions.get_mut(&record.partition)
+                    && record.offset >= *position
+                {
+                    *position = record.offset + 1;
+                    into.records
+                        .push((record.partition, record.offset, record.value.unwrap_or_default()));
+                }
+            }
+            // The end's offset lies behind transaction markers too, which no record shows.
+            Polled::End(of, offset) => {
+                if let Some(position) = positions.get_mut(&of.partition) {
+                    *position = offset.max(*position);
+                }
+            }
+            Polled::Failed(LogError::Retriable(_)) => {}
+            Polled::Failed(error) => failed = Some(error),
+        });
+        into.positions.extend(
+            self.positions
+                .iter()
+                .map(|(partition, position)| (*partition, *position)),
+        );
+        match failed {
+            Some(LogError::OutOfRange(_)) => {
+                // The client does not say which: whoever stands before its partition's start, or behind its end.
+                for (partition, position) in &self.positions {
+                    let of = TopicPartition {
+                        topic: Arc::clone(&self.topic),
+                        partition: *partition,
+                    };
+                    let (start, end) = self.consumer.watermarks(&of)?;
+                    if *position < start || *position > end {
+                        into.out_of_range.push(*partition);
+                    }
+                }
+                Ok(())
+            }
+            Some(error) if into.records.len() == before => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
