@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
-use stream::{Db, Row, StoredRow};
+use stream::{Db, RowRef, StoredRow};
 
 use crate::{Shared, keys};
 
@@ -57,7 +57,7 @@ impl Db for EmbeddedDb {
             .collect()
     }
 
-    fn ingest(&mut self, rows: &[Row]) -> Result<(), String> {
+    fn ingest(&mut self, rows: &mut dyn Iterator<Item = RowRef<'_>>) -> Result<(), String> {
         let mut batch = WriteBatch::default();
         for (key, value) in rows {
             match value {

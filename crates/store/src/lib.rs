@@ -14,7 +14,7 @@ use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompactionStyle, Direction, IngestExternalFileOptions, IteratorMode, Options,
     ReadOptions, SstFileWriter, UniversalCompactOptions,
 };
-use stream::{Db, Row, StoredRow};
+use stream::{Db, RowRef, StoredRow};
 
 /// The newest format of a database: its rows and how they are keyed.
 const FORMAT: u16 = 1;
@@ -110,12 +110,9 @@ impl RocksDb {
         ];
         let names = ["format", "partition count", "origin"];
         if found.iter().all(Option::is_none) {
-            let rows: Vec<Row> = [ME_FORMAT, ME_ORIGIN, ME_PARTITIONS]
-                .into_iter()
-                .zip([&expected[0], &expected[2], &expected[1]])
-                .map(|(key, value)| (key.to_vec(), Some(value.clone())))
-                .collect();
-            return self.ingest(&rows);
+            let [format, partitions, origin] = &expected;
+            let sorted = [(ME_FORMAT, format), (ME_ORIGIN, origin), (ME_PARTITIONS, partitions)];
+            return self.ingest(&mut sorted.into_iter().map(|(key, value)| (key, Some(value.as_slice()))));
         }
         for ((found, expected), name) in found.iter().zip(&expected).zip(names) {
             if found.as_ref() != Some(expected) {
@@ -178,8 +175,9 @@ impl Db for RocksDb {
             .collect()
     }
 
-    fn ingest(&mut self, rows: &[Row]) -> Result<(), String> {
-        if rows.is_empty() {
+    fn ingest(&mut self, rows: &mut dyn Iterator<Item = RowRef<'_>>) -> Result<(), String> {
+        let mut rows = rows.peekable();
+        if rows.peek().is_none() {
             return Ok(());
         }
         let file = self.fresh_file();
@@ -222,8 +220,11 @@ mod tests {
         }
     }
 
-    fn row(key: &str, value: Option<&str>) -> Row {
-        (key.as_bytes().to_vec(), value.map(|value| value.as_bytes().to_vec()))
+    fn ingest(db: &mut RocksDb, rows: &[(&str, Option<&str>)]) {
+        let mut rows = rows
+            .iter()
+            .map(|(key, value)| (key.as_bytes(), value.map(str::as_bytes)));
+        db.ingest(&mut rows).expect("writes");
     }
 
     #[test]
@@ -232,9 +233,8 @@ mod tests {
         let store = Store::new(1 << 20);
         {
             let mut db = store.open(dir.path(), &identity(4)).expect("opens");
-            db.ingest(&[row("st1", Some("a")), row("st2", Some("b"))])
-                .expect("writes");
-            db.ingest(&[row("st1", None), row("st3", Some("c"))]).expect("writes");
+            ingest(&mut db, &[("st1", Some("a")), ("st2", Some("b"))]);
+            ingest(&mut db, &[("st1", None), ("st3", Some("c"))]);
         }
         fs::write(dir.path().join("ingest").join("left.sst"), b"rubbish").expect("writes");
         let db = store.open(dir.path(), &identity(4)).expect("opens again");
@@ -267,7 +267,7 @@ mod tests {
         let store = Store::new(1 << 20);
         {
             let mut db = store.open(dir.path(), &identity(4)).expect("opens");
-            db.ingest(&[row("st1", Some("a"))]).expect("writes");
+            ingest(&mut db, &[("st1", Some("a"))]);
             db.reset().expect("resets");
             assert_eq!(db.multi_get(&[b"st1"]).expect("reads"), [None]);
         }

@@ -136,6 +136,12 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
+    /// The bytes that have not been taken.
+    #[must_use]
+    pub fn left(&self) -> usize {
+        self.rest.len()
+    }
+
     /// Nothing is left.
     ///
     /// # Errors

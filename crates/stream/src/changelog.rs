@@ -5,8 +5,9 @@
 //! epoch did to a partition stands in consecutive parts and counts only once the last of them has been read.
 
 use crate::{
-    Corrupt, Marker, Row,
+    Corrupt, Marker, Row, RowRef,
     bytes::{Reader, Writer},
+    rows::{Head, head_of},
 };
 
 const VERSION: u8 = 1;
@@ -58,43 +59,52 @@ fn pack_part(marker: &Marker, index: usize, last: bool, rows: &[&Row]) -> Vec<u8
     part.done()
 }
 
-/// One whole epoch as it was read back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Epoch {
-    /// The marker.
-    pub marker: Marker,
-    /// The rows, to be applied in this order: a chunk's may come again among those that the epoch changed.
-    pub rows: Vec<Row>,
-}
-
-/// Puts parts together again.
+/// Puts parts together again, and keeps the rows of whole epochs until they are taken.
+///
+/// Rows stay where the parts were unpacked: one growing buffer, and the place of each row in it. Sorting those places costs less
+/// than a tree of rows, since each part is sorted already, and of a key written in many epochs only the newest row goes further.
 #[derive(Debug, Default)]
 pub struct Assembler {
-    open: Option<(Epoch, u32)>,
+    bytes: Vec<u8>,
+    places: Vec<Place>,
+    /// How much of both belongs to whole epochs.
+    whole: (usize, usize),
+    /// The epoch whose last part has not come, and the part that must follow.
+    open: Option<(Marker, u32)>,
+}
+
+/// Where a row lies.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// The key's first eight bytes: enough to order nearly all rows without looking at them.
+    prefix: u64,
+    at: usize,
 }
 
 impl Assembler {
-    /// Takes the next record's value; returns the epoch that its last part completes.
+    /// Takes the next record's value; returns the marker of the epoch that its last part completes.
     ///
     /// # Errors
-    /// [`Corrupt`] if it is of an unknown version, cut short, or not the part that must follow.
-    pub fn push(&mut self, value: &[u8]) -> Result<Option<Epoch>, Corrupt> {
+    /// [`Corrupt`] if it is of an unknown version, cut short, or not the part that must follow, or holds a head that cannot be read.
+    /// Nothing may be taken after that.
+    pub fn push(&mut self, value: &[u8]) -> Result<Option<Marker>, Corrupt> {
         let mut part = Reader::new("changelog part", value, VERSION)?;
         let (number, index, last) = (part.u64()?, part.u32()?, part.u32()? == 1);
-        let body = lz4_flex::block::decompress_size_prepended(part.bytes()?)
-            .map_err(|error| Corrupt(format!("changelog part cannot be unpacked: {error}")))?;
+        let packed = part.bytes()?;
         part.end()?;
-        let mut body = Reader::new("changelog body", &body, VERSION)?;
-        let marker = body.bytes()?;
-        let (mut epoch, expected) = match (index, self.open.take()) {
+        if index == 0 {
             // A first part begins anew: an epoch whose later parts never came was aborted.
-            (0, _) => (
-                Epoch {
-                    marker: Marker::decode(marker)?,
-                    rows: Vec::new(),
-                },
-                0,
-            ),
+            self.open = None;
+            self.bytes.truncate(self.whole.0);
+            self.places.truncate(self.whole.1);
+        }
+        let begin = self.bytes.len();
+        unpack(packed, &mut self.bytes)?;
+        let unpacked = &self.bytes[begin..];
+        let mut body = Reader::new("changelog body", unpacked, VERSION)?;
+        let marker = body.bytes()?;
+        let (marker, expected) = match (index, self.open.take()) {
+            (0, _) => (Marker::decode(marker)?, 0),
             (_, Some(open)) => open,
             (_, None) => {
                 return Err(Corrupt(format!(
@@ -102,35 +112,135 @@ impl Assembler {
                 )));
             }
         };
-        if index != expected || number != epoch.marker.epoch {
+        if index != expected || number != marker.epoch {
             let message = format!("changelog part out of order: epoch={number} part={index} expected={expected}");
             return Err(Corrupt(message));
         }
-        for _ in 0..body.u32()? {
-            let key = body.bytes()?.to_vec();
-            let value = if body.u32()? == 1 {
-                Some(body.bytes()?.to_vec())
-            } else {
-                None
-            };
-            epoch.rows.push((key, value));
+        let count = body.u32()?;
+        for _ in 0..count {
+            let at = self.bytes.len() - body.left();
+            let key = body.bytes()?;
+            let mut prefix = [0; 8];
+            let known = key.len().min(8);
+            prefix[..known].copy_from_slice(&key[..known]);
+            let prefix = u64::from_be_bytes(prefix);
+            self.places.push(Place { prefix, at });
+            if body.u32()? == 1 {
+                let value = body.bytes()?;
+                if head_of(key).is_some() {
+                    Head::decode(value)?;
+                }
+            }
         }
         body.end()?;
         if last {
-            return Ok(Some(epoch));
+            self.whole = (self.bytes.len(), self.places.len());
+            return Ok(Some(marker));
         }
-        self.open = Some((epoch, index + 1));
+        self.open = Some((marker, index + 1));
         Ok(None)
     }
+
+    /// The memory that the rows take, in bytes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len() + self.places.len() * size_of::<Place>()
+    }
+
+    /// Whether no row is kept.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.places.is_empty()
+    }
+
+    /// Sorts the rows of whole epochs by key and keeps the newest of each.
+    pub fn sort(&mut self) {
+        let (bytes, places) = (self.bytes.as_slice(), &mut self.places[..self.whole.1]);
+        // Stable: among rows of one key the log's order stays, and sorted runs are merged as they are.
+        places.sort_by(|one, other| {
+            let by_key = || key_at(bytes, one.at).cmp(key_at(bytes, other.at));
+            one.prefix.cmp(&other.prefix).then_with(by_key)
+        });
+        let mut kept = 0;
+        for index in 0..places.len() {
+            let place = places[index];
+            let is_older = places
+                .get(index + 1)
+                .is_some_and(|next| next.prefix == place.prefix && key_at(bytes, next.at) == key_at(bytes, place.at));
+            if !is_older {
+                places[kept] = place;
+                kept += 1;
+            }
+        }
+        self.places.drain(kept..self.whole.1);
+        self.whole.1 = kept;
+    }
+
+    /// The rows of whole epochs: in the log's order, or by key after [`Assembler::sort`].
+    pub fn rows(&self) -> impl Iterator<Item = RowRef<'_>> {
+        self.places[..self.whole.1]
+            .iter()
+            .map(|place| row_at(&self.bytes, place.at))
+    }
+
+    /// Forgets the rows of whole epochs; the buffer stays for those to come.
+    pub fn forget(&mut self) {
+        let (bytes, places) = std::mem::take(&mut self.whole);
+        self.bytes.copy_within(bytes.., 0);
+        self.bytes.truncate(self.bytes.len() - bytes);
+        self.places.drain(..places);
+        self.places.iter_mut().for_each(|place| place.at -= bytes);
+    }
+}
+
+/// Unpacks behind what is there.
+fn unpack(packed: &[u8], into: &mut Vec<u8>) -> Result<(), Corrupt> {
+    let failed = |error: &dyn std::fmt::Display| Corrupt(format!("changelog part cannot be unpacked: {error}"));
+    let (size, block) = lz4_flex::block::uncompressed_size(packed).map_err(|error| failed(&error))?;
+    // No block of LZ4 unpacks to more, so a corrupt size cannot ask for all memory.
+    if size > block.len().saturating_mul(255) {
+        return Err(failed(&format!("size={size} packed={}", block.len())));
+    }
+    let begin = into.len();
+    into.resize(begin + size, 0);
+    let found = lz4_flex::block::decompress_into(block, &mut into[begin..]).map_err(|error| failed(&error))?;
+    if found != size {
+        return Err(failed(&format!("size={size} found={found}")));
+    }
+    Ok(())
+}
+
+/// A length-prefixed field of a buffer that has been read once, and what lies behind it.
+fn field(bytes: &[u8], at: usize) -> (&[u8], usize) {
+    let begin = at + 4;
+    let length = u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let end = begin + length as usize;
+    (&bytes[begin..end], end)
+}
+
+fn key_at(bytes: &[u8], at: usize) -> &[u8] {
+    field(bytes, at).0
+}
+
+fn row_at(bytes: &[u8], at: usize) -> RowRef<'_> {
+    let (key, behind) = field(bytes, at);
+    let is_value = bytes[behind + 3] == 1;
+    (key, is_value.then(|| field(bytes, behind + 4).0))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(parts: &[Vec<u8>]) -> Option<Epoch> {
+    fn rows(assembler: &Assembler) -> Vec<Row> {
+        let owned = |(key, value): RowRef<'_>| (key.to_vec(), value.map(<[u8]>::to_vec));
+        assembler.rows().map(owned).collect()
+    }
+
+    fn read(parts: &[Vec<u8>]) -> Option<(Marker, Vec<Row>)> {
         let mut assembler = Assembler::default();
-        parts.iter().find_map(|part| assembler.push(part).expect("whole"))
+        let marker = parts.iter().find_map(|part| assembler.push(part).expect("whole"))?;
+        Some((marker, rows(&assembler)))
     }
 
     #[test]
@@ -145,7 +255,7 @@ mod tests {
         for rows in [&big[..0], &big[..2], &big[..]] {
             let parts = pack(&marker, &rows.iter().collect::<Vec<_>>());
             let epoch = read(&parts).expect("the last part completes it");
-            assert_eq!((epoch.marker, epoch.rows.as_slice()), (marker.clone(), rows));
+            assert_eq!(epoch, (marker.clone(), rows.to_vec()));
         }
         assert!(pack(&marker, &big.iter().collect::<Vec<_>>()).len() > 1);
     }
@@ -168,6 +278,82 @@ mod tests {
     }
 
     #[test]
+    fn the_newest_row_of_each_key_stays_and_rows_of_open_epochs_wait() {
+        let row = |key: &str, value: Option<&str>| -> Row {
+            (key.as_bytes().to_vec(), value.map(|value| value.as_bytes().to_vec()))
+        };
+        let part = |epoch: u64, rows: &[Row]| {
+            let marker = Marker {
+                epoch,
+                ..Marker::default()
+            };
+            pack(&marker, &rows.iter().collect::<Vec<_>>())
+        };
+        let mut assembler = Assembler::default();
+        let push = |assembler: &mut Assembler, epoch: u64, rows: &[Row]| {
+            for part in part(epoch, rows) {
+                assembler.push(&part).expect("whole");
+            }
+        };
+        // A chunk and the epoch's own rows: the same key twice in one epoch, the later counts.
+        let first = [
+            row("stlong-a", Some("1")),
+            row("stlong-b", Some("1")),
+            row("stlong-b", Some("2")),
+        ];
+        push(&mut assembler, 1, &first);
+        push(&mut assembler, 2, &[row("st", Some("3")), row("stlong-a", None)]);
+        let big: Vec<Row> = (0..10)
+            .map(|index| (vec![b's', index], Some(vec![7; 200_000])))
+            .collect();
+        let parts = part(3, &big);
+        assembler.push(&parts[0]).expect("a first part");
+        let newest = [row("st", Some("3")), row("stlong-a", None), row("stlong-b", Some("2"))];
+        assembler.sort();
+        assert_eq!(rows(&assembler), newest, "what is not whole is not there");
+        assembler.forget();
+        assert_eq!(rows(&assembler), []);
+        for part in &parts[1..] {
+            assembler.push(part).expect("the others");
+        }
+        assert_eq!(rows(&assembler), big, "it outlived what was forgotten before it");
+        assembler.sort();
+        push(&mut assembler, 4, &[row("st", None)]);
+        assembler.sort();
+        let all: Vec<Row> = big.into_iter().chain([row("st", None)]).collect();
+        assert_eq!(rows(&assembler), all, "sorted twice");
+    }
+
+    #[test]
+    fn an_epoch_without_its_last_part_leaves_nothing() {
+        let marker = Marker {
+            epoch: 3,
+            ..Marker::default()
+        };
+        let big: Vec<Row> = (0..10).map(|index| (vec![index], Some(vec![7; 200_000]))).collect();
+        let parts = pack(&marker, &big.iter().collect::<Vec<_>>());
+        let mut assembler = Assembler::default();
+        assembler.push(&parts[0]).expect("first");
+        let again = [(b"st".to_vec(), None)];
+        let again = pack(&marker, &again.iter().collect::<Vec<_>>());
+        assert_eq!(assembler.push(&again[0]), Ok(Some(marker)));
+        assert_eq!(rows(&assembler), [(b"st".to_vec(), None)]);
+    }
+
+    #[test]
+    fn a_size_that_cannot_be_is_refused() {
+        let marker = Marker {
+            epoch: 3,
+            ..Marker::default()
+        };
+        let mut part = pack(&marker, &[]).remove(0);
+        // Behind version, epoch, index, last and the length of the block: the unpacked size, least byte first.
+        part[21..25].copy_from_slice(&u32::MAX.to_le_bytes());
+        let refused = Assembler::default().push(&part).expect_err("4 GiB");
+        assert!(refused.0.contains("cannot be unpacked"), "{refused}");
+    }
+
+    #[test]
     fn the_bytes_of_a_part_never_change() {
         let rows = [(b"a".to_vec(), Some(b"1".to_vec())), (b"b".to_vec(), None)];
         let marker = Marker {
@@ -180,6 +366,6 @@ mod tests {
         assert_eq!(parts, vec![golden.to_vec()]);
         let old = include_bytes!("../testdata/changelog.v1.bin").to_vec();
         let epoch = read(&[old]).expect("a part from before snapshots is read");
-        assert_eq!((epoch.marker, epoch.rows), (marker, rows.to_vec()));
+        assert_eq!(epoch, (marker, rows.to_vec()));
     }
 }

@@ -18,7 +18,7 @@ pub use marker::Marker;
 pub use record::{Header, Output, Record, TopicPartition, partition_of};
 pub use seam::{
     Batch, Bounds, Change, ChangelogBatch, ChangelogReader, Commit, CommitReport, Committed, Db, KnownEnds, Log,
-    LogError, Membership, PartitionEpoch, Row, StoredRow, TopicReader,
+    LogError, Membership, PartitionEpoch, Row, RowRef, StoredRow, TopicReader,
 };
 pub use snapshot::{OpenSnapshot, SnapshotRule, Snapshots};
 pub use stage::{Corrupt, Cx, Reject, Routed, RowWriter, Rows, Stage, Tick};

@@ -55,6 +55,15 @@ pub fn state_key(key: &Key16, name: &[u8]) -> Vec<u8> {
     [b"st", key.as_slice(), name].concat()
 }
 
+/// Whose head row has this key; `None` if it is another row.
+#[must_use]
+pub fn head_of(key: &[u8]) -> Option<&Key16> {
+    match key.strip_prefix(b"st")?.split_first_chunk()? {
+        (short, HEAD) => Some(short),
+        _ => None,
+    }
+}
+
 /// The range that holds all rows of a key: from, and the first key behind it.
 #[must_use]
 pub fn state_range(key: &Key16) -> (Vec<u8>, Vec<u8>) {
@@ -72,8 +81,12 @@ pub fn state_range(key: &Key16) -> (Vec<u8>, Vec<u8>) {
 
 /// The key of a timer row; byte order is time order, for times before 1970 too.
 #[must_use]
-pub fn timer_key(due: Millis, key: &Key16) -> Vec<u8> {
-    [b"ti", ordered(due).as_slice(), key.as_slice()].concat()
+pub fn timer_key(due: Millis, key: &Key16) -> [u8; 26] {
+    let mut bytes = [0; 26];
+    bytes[..2].copy_from_slice(b"ti");
+    bytes[2..10].copy_from_slice(&ordered(due));
+    bytes[10..].copy_from_slice(key);
+    bytes
 }
 
 /// Reads a timer row's key back; `None` if it is none.

@@ -7,6 +7,9 @@ use crate::{Millis, Output, Record, TopicPartition};
 /// One row of state: its full key, and its value or a deletion.
 pub type Row = (Vec<u8>, Option<Vec<u8>>);
 
+/// A row that lies elsewhere.
+pub type RowRef<'a> = (&'a [u8], Option<&'a [u8]>);
+
 /// One row as it is stored: key and value.
 pub type StoredRow = (Vec<u8>, Vec<u8>);
 
@@ -297,7 +300,7 @@ pub trait Db: Send {
     ///
     /// # Errors
     /// As [`Db::multi_get`].
-    fn ingest(&mut self, rows: &[Row]) -> Result<(), String>;
+    fn ingest(&mut self, rows: &mut dyn Iterator<Item = RowRef<'_>>) -> Result<(), String>;
 
     /// Removes everything and begins anew, empty.
     ///

@@ -11,7 +11,7 @@ use std::{
 
 use stream::{
     Batch, Bounds, Change, ChangelogBatch, ChangelogReader, Commit, CommitReport, Committed, Db, KnownEnds, Log,
-    LogError, Membership, Millis, Output, Record, Row, StoredRow, TopicPartition, partition_of,
+    LogError, Membership, Millis, Output, Record, RowRef, StoredRow, TopicPartition, partition_of,
 };
 
 /// Decides at which step the process dies.
@@ -591,14 +591,14 @@ impl Db for MemoryDb {
         Ok(range.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
-    fn ingest(&mut self, rows: &[Row]) -> Result<(), String> {
+    fn ingest(&mut self, rows: &mut dyn Iterator<Item = RowRef<'_>>) -> Result<(), String> {
         self.step()?;
         {
             let mut databases = lock(&self.disk.databases);
             let stored = databases.entry(self.of.clone()).or_default();
             for (key, value) in rows {
                 match value {
-                    Some(value) => stored.insert(key.clone(), value.clone()),
+                    Some(value) => stored.insert(key.to_vec(), value.to_vec()),
                     None => stored.remove(key),
                 };
             }

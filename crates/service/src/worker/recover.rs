@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use stream::{
-    ChangelogBatch, Commit, CommitReport, Committed, Db, Log, LogError, Marker, PartitionEpoch, Row, Stage,
+    ChangelogBatch, Commit, CommitReport, Committed, Db, Log, LogError, Marker, PartitionEpoch, RowRef, Stage,
     Statefulness, StoredRow, Task, TopicPartition,
 };
 
@@ -21,8 +21,8 @@ impl Db for NoDb {
         Ok(Vec::new())
     }
 
-    fn ingest(&mut self, rows: &[Row]) -> Result<(), String> {
-        debug_assert!(rows.is_empty(), "a stage without state wrote rows");
+    fn ingest(&mut self, rows: &mut dyn Iterator<Item = RowRef<'_>>) -> Result<(), String> {
+        debug_assert!(rows.next().is_none(), "a stage without state wrote rows");
         Ok(())
     }
 
@@ -401,6 +401,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             mut task,
             committed,
         } = opened;
+        task.restored();
         if self.config.state == Statefulness::Keyed
             && let Err(message) = agrees(&partition, task.marker(), committed.as_ref())
         {

@@ -141,7 +141,7 @@ impl<S: Stage> Task<S> {
         }
         rows.extend(
             last.iter()
-                .map(|((due, short), added)| (timer_key(*due, short), added.then(Vec::new))),
+                .map(|((due, short), added)| (timer_key(*due, short).to_vec(), added.then(Vec::new))),
         );
         rows.push((MARKER.to_vec(), Some(marker.encode())));
         rows.sort_by(|one, other| one.0.cmp(&other.0));
@@ -252,18 +252,26 @@ impl<S: Stage> Task<S> {
     /// # Errors
     /// [`TaskError::Db`] if the disk fails; nothing is lost, the changelog has the rows.
     pub fn flush(&mut self) -> Result<(), TaskError> {
+        if self.is_restoring {
+            return self.flush_restored();
+        }
         if self.overlay.is_empty() {
             return Ok(());
         }
         let position = position_row(self.changelog_next);
         self.overlay.insert(POSITION.to_vec(), Some(position));
-        let rows: Vec<Row> = std::mem::take(&mut self.overlay).into_iter().collect();
+        let mut rows = self
+            .overlay
+            .iter()
+            .map(|(key, value)| (key.as_slice(), value.as_deref()));
+        self.db.ingest(&mut rows).map_err(TaskError::Db)?;
+        self.overlay.clear();
         self.overlay_bytes = 0;
-        self.db.ingest(&rows).map_err(TaskError::Db)
+        Ok(())
     }
 }
 
-fn position_row(changelog_next: i64) -> Vec<u8> {
+pub(super) fn position_row(changelog_next: i64) -> Vec<u8> {
     let mut position = Writer::new(POSITION_VERSION);
     position.i64(changelog_next);
     position.done()

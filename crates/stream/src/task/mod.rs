@@ -103,7 +103,12 @@ pub struct Task<S: Stage> {
     /// Committed rows that the database does not hold yet.
     overlay: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     overlay_bytes: usize,
+    /// Restored rows that the database does not hold yet.
     assembler: Assembler,
+    /// Timers of the heads restored so far.
+    restored_timers: Vec<(Millis, Key16)>,
+    /// An epoch was restored, and neither flushed nor taken into the overlay.
+    is_restoring: bool,
     /// The last committed marker.
     committed: Marker,
     /// The changelog position behind the committed marker.
@@ -172,6 +177,11 @@ enum What<I> {
     Nothing,
 }
 
+/// What a row of the overlay takes, in bytes.
+fn row_size(key: &[u8], value: Option<&[u8]>) -> usize {
+    key.len() + value.map_or(0, <[u8]>::len) + 64
+}
+
 impl<S: Stage> Task<S> {
     /// Opens a partition on what its database holds.
     ///
@@ -202,6 +212,8 @@ impl<S: Stage> Task<S> {
             overlay: BTreeMap::new(),
             overlay_bytes: 0,
             assembler: Assembler::default(),
+            restored_timers: Vec::new(),
+            is_restoring: false,
             committed,
             changelog_next,
             bucket: Vec::new(),
@@ -234,7 +246,7 @@ impl<S: Stage> Task<S> {
     }
 
     fn keep(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
-        self.overlay_bytes += key.len() + value.as_ref().map_or(0, Vec::len) + 64;
+        self.overlay_bytes += row_size(&key, value.as_deref());
         self.overlay.insert(key, value);
     }
 
@@ -243,6 +255,7 @@ impl<S: Stage> Task<S> {
     /// # Errors
     /// [`TaskError`] if state cannot be loaded.
     pub fn handle(&mut self, record: &Record, now: Millis, outputs: &mut Vec<Output>) -> Result<(), TaskError> {
+        debug_assert!(!self.is_restoring, "a partition runs once it is restored");
         self.in_hand = Some(InHand::Record(record.offset));
         let decoded = if self.skip.contains(&record.offset) {
             Err(Reject {
@@ -521,7 +534,7 @@ impl<S: Stage> Task<S> {
     /// Bytes of committed rows that only memory and changelog hold.
     #[must_use]
     pub fn overlay_bytes(&self) -> usize {
-        self.overlay_bytes
+        self.overlay_bytes + self.assembler.len()
     }
 
     /// Timers that are filed.

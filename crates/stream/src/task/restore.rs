@@ -1,12 +1,15 @@
 //! From the changelog to state.
 
-use std::collections::BTreeSet;
+use std::{
+    cell::{OnceCell, RefCell},
+    collections::BTreeSet,
+};
 
-use super::{Open, Task, TaskError};
+use super::{Open, Task, TaskError, epoch::position_row, row_size};
 use crate::{
-    Db, Marker, Millis, Stage,
+    Db, Marker, Millis, RowRef, Stage,
     changelog::Assembler,
-    rows::{HEAD, Head, Key16, MARKER, read_timer, timer_key},
+    rows::{Head, Key16, MARKER, POSITION, head_of, read_timer, timer_key},
 };
 
 impl<S: Stage> Task<S> {
@@ -21,6 +24,8 @@ impl<S: Stage> Task<S> {
         self.overlay.clear();
         self.overlay_bytes = 0;
         self.assembler = Assembler::default();
+        self.restored_timers.clear();
+        self.is_restoring = false;
         self.committed = Marker::default();
         self.changelog_next = 0;
         self.bucket.clear();
@@ -40,42 +45,102 @@ impl<S: Stage> Task<S> {
     /// # Errors
     /// [`TaskError::Corrupt`] if it cannot be read, or an epoch is missing before it.
     pub fn restore(&mut self, value: &[u8], next: i64) -> Result<(), TaskError> {
-        let Some(epoch) = self.assembler.push(value)? else {
+        let Some(marker) = self.assembler.push(value)? else {
             return Ok(());
         };
         let expected = match self.committed.epoch {
             0 => self.first,
             last => last + 1,
         };
-        let found = epoch.marker.epoch;
+        let found = marker.epoch;
         if found != expected {
             return Err(TaskError::Corrupt(format!(
                 "gap in the changelog: found epoch={found} expected={expected}"
             )));
         }
-        for (key, value) in epoch.rows {
-            if let (Some(name), Some(value)) = (key.get(18..), &value)
-                && name == HEAD
-                && let Some(due) = Head::decode(value)?.deadline
-            {
-                let mut short = Key16::default();
-                short.copy_from_slice(&key[2..18]);
-                self.timers.insert((due, short));
-                self.keep(timer_key(due, &short), Some(Vec::new()));
-            }
-            self.keep(key, value);
-        }
-        self.committed = epoch.marker;
+        self.committed = marker;
         self.committed.snapshots.placed(self.changelog_next);
-        self.keep(MARKER.to_vec(), Some(self.committed.encode()));
         self.changelog_next = next;
-        self.open = Open::behind(&self.committed);
+        self.is_restoring = true;
         Ok(())
     }
 
     /// Says that everything up to `next` of the changelog has been read, control records included.
     pub fn restored_to(&mut self, next: i64) {
         self.changelog_next = self.changelog_next.max(next);
+    }
+
+    /// Everything has been read: rows that are not flushed join the overlay, timers are filed, and the partition may run.
+    pub fn restored(&mut self) {
+        if self.is_restoring {
+            self.is_restoring = false;
+            debug_assert!(self.overlay.is_empty(), "a partition that runs is not restored");
+            self.assembler.sort();
+            let timers = Timers::default();
+            let marker = self.committed.encode();
+            let rows = timers.behind(self.assembler.rows());
+            let rows = std::iter::once((MARKER, Some(marker.as_slice()))).chain(rows);
+            // Sorted already, so the tree is built in one go.
+            self.overlay = rows
+                .map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec)))
+                .collect();
+            let size = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| row_size(key, value.as_deref());
+            self.overlay_bytes = self.overlay.iter().map(size).sum();
+            self.restored_timers.append(&mut timers.found.into_inner());
+        }
+        let mut restored: BTreeSet<_> = std::mem::take(&mut self.restored_timers).into_iter().collect();
+        self.timers.append(&mut restored);
+        self.assembler = Assembler::default();
+        self.open = Open::behind(&self.committed);
+    }
+
+    /// Writes whole restored epochs, the timers of their newest heads, marker and position as one change.
+    pub(super) fn flush_restored(&mut self) -> Result<(), TaskError> {
+        self.assembler.sort();
+        let timers = Timers::default();
+        let (marker, position) = (self.committed.encode(), position_row(self.changelog_next));
+        let own = [(MARKER, Some(marker.as_slice())), (POSITION, Some(position.as_slice()))];
+        let mut rows = own.into_iter().chain(timers.behind(self.assembler.rows()));
+        self.db.ingest(&mut rows).map_err(TaskError::Db)?;
+        drop(rows);
+        self.restored_timers.append(&mut timers.found.into_inner());
+        self.assembler.forget();
+        self.is_restoring = false;
+        Ok(())
+    }
+}
+
+/// Timers of sorted heads, found while these go by: a second look at each would cost as much as the first.
+#[derive(Default)]
+struct Timers {
+    found: RefCell<Vec<(Millis, Key16)>>,
+    rows: OnceCell<Vec<[u8; 26]>>,
+}
+
+impl Timers {
+    /// The rows, and behind them the rows of their timers, in order.
+    fn behind<'a>(&'a self, state: impl Iterator<Item = RowRef<'a>>) -> impl Iterator<Item = RowRef<'a>> {
+        let timers = std::iter::once(self).flat_map(Self::sorted);
+        state.inspect(|row| self.look(row)).chain(timers)
+    }
+
+    fn look(&self, (key, value): &RowRef<'_>) {
+        // Heads were checked when they were unpacked.
+        if let (Some(short), Some(value)) = (head_of(key), value)
+            && let Ok(head) = Head::decode(value)
+            && let Some(due) = head.deadline
+        {
+            self.found.borrow_mut().push((due, *short));
+        }
+    }
+
+    fn sorted(&self) -> impl Iterator<Item = RowRef<'_>> {
+        let rows = self.rows.get_or_init(|| {
+            let mut found = self.found.borrow_mut();
+            found.sort_unstable();
+            found.iter().map(|(due, short)| timer_key(*due, short)).collect()
+        });
+        rows.iter().map(|key| (key.as_slice(), Some(&[][..])))
     }
 }
 

@@ -1,0 +1,190 @@
+//! What a restore leaves in the database, against a map that every row of the log went into in order.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+};
+
+use proptest::prelude::*;
+use stream::{
+    Corrupt, Cx, Db, Marker, Millis, Record, Reject, Routed, Row, RowRef, RowWriter, Rows, Stage, Statefulness,
+    StoredRow, Task, TaskConfig, TopicPartition,
+    changelog::pack,
+    rows::{HEAD, Head, MARKER, POSITION, head_of, read_timer, state_key},
+};
+
+struct Idle;
+
+impl Stage for Idle {
+    type Input = ();
+    type State = ();
+
+    fn decode(&self, _: &Record) -> Result<Routed<()>, Reject> {
+        Ok(Routed::Ignore)
+    }
+
+    fn on_event(&self, (): &mut (), (): (), _: &mut Cx<'_>) {}
+
+    fn on_time(&self, (): &mut (), _: &mut Cx<'_>) {}
+
+    fn deadline(&self, (): &()) -> Option<Millis> {
+        None
+    }
+
+    fn load(&self, _: Rows<'_>) -> Result<(), Corrupt> {
+        Ok(())
+    }
+
+    fn save(&self, (): &mut (), _: &mut RowWriter<'_>) {}
+}
+
+type Stored = Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>;
+
+struct Map(Stored);
+
+impl Db for Map {
+    fn multi_get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, String> {
+        let rows = self.0.lock().expect("no panic");
+        Ok(keys.iter().map(|key| rows.get(*key).cloned()).collect())
+    }
+
+    fn scan(&self, from: &[u8], to: &[u8], max: usize) -> Result<Vec<StoredRow>, String> {
+        let rows = self.0.lock().expect("no panic");
+        let range = rows.range(from.to_vec()..to.to_vec()).take(max);
+        Ok(range.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn ingest(&mut self, rows: &mut dyn Iterator<Item = RowRef<'_>>) -> Result<(), String> {
+        let mut stored = self.0.lock().expect("no panic");
+        let mut last: Option<Vec<u8>> = None;
+        for (key, value) in rows {
+            if last.as_deref().is_some_and(|last| last >= key) {
+                return Err(format!("rows are not sorted: {key:?} behind {last:?}"));
+            }
+            last = Some(key.to_vec());
+            match value {
+                Some(value) => stored.insert(key.to_vec(), value.to_vec()),
+                None => stored.remove(key),
+            };
+        }
+        Ok(())
+    }
+
+    fn reset(&mut self) -> Result<(), String> {
+        self.0.lock().expect("no panic").clear();
+        Ok(())
+    }
+}
+
+fn open(stored: &Stored) -> Task<Idle> {
+    let config = TaskConfig {
+        input: TopicPartition {
+            topic: Arc::from("in"),
+            partition: 0,
+        },
+        window: 0,
+        state: Statefulness::Keyed,
+        cached_keys: 1,
+        dead_letters: Arc::new(|_: &Record, _: &Reject| unreachable!("nothing is refused")),
+        snapshots: None,
+    };
+    Task::open(Arc::new(Idle), config, Box::new(Map(Arc::clone(stored)))).expect("opens")
+}
+
+/// One row of a key: its head with or without deadline, another row, or either deleted; sizes reach beyond one part.
+fn row() -> impl Strategy<Value = Row> {
+    let deadline = prop_oneof![Just(None), (-20..20i64).prop_map(|due| Some(Millis(due)))];
+    let size = prop_oneof![8 => 0..40usize, 1 => Just(300_000)];
+    (0..6u8, any::<bool>(), 0..4u8, deadline, size).prop_map(|(key, is_head, deleted, deadline, size)| {
+        // The first bytes are equal now and then, so that prefixes alone do not order them.
+        let short = [key / 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, key];
+        let payload = vec![key; size];
+        let value = if is_head {
+            Head {
+                deadline,
+                now: Millis(0),
+                key: &short,
+                payload: &payload,
+            }
+            .encode()
+        } else {
+            payload
+        };
+        let name = if is_head { HEAD } else { b"zz1" };
+        (state_key(&short, name), (deleted > 0).then_some(value))
+    })
+}
+
+/// An epoch's rows, and whether what was read is flushed behind each of its parts.
+fn epochs() -> impl Strategy<Value = Vec<(Vec<Row>, bool)>> {
+    proptest::collection::vec((proptest::collection::vec(row(), 0..12), any::<bool>()), 1..12)
+}
+
+proptest! {
+    #[test]
+    fn the_newest_row_of_each_key_and_the_timers_of_its_head_are_there(epochs in epochs(), is_flushed in any::<bool>()) {
+        let stored = Stored::default();
+        let mut twin: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        let mut task = open(&stored);
+        let mut next = 0;
+        for (index, (rows, flushes)) in epochs.iter().enumerate() {
+            let marker = Marker { epoch: index as u64 + 1, ..Marker::default() };
+            for part in pack(&marker, &rows.iter().collect::<Vec<_>>()) {
+                next += 1;
+                task.restore(&part, next).expect("whole");
+                if *flushes {
+                    task.flush().expect("disk works");
+                }
+            }
+            for (key, value) in rows {
+                match value {
+                    Some(value) => twin.insert(key.clone(), value.clone()),
+                    None => twin.remove(key),
+                };
+            }
+        }
+        let expected: BTreeSet<_> = twin
+            .iter()
+            .filter_map(|(key, value)| {
+                let due = Head::decode(value).ok().filter(|_| head_of(key).is_some())?.deadline?;
+                Some((due, *head_of(key)?))
+            })
+            .collect();
+        if is_flushed {
+            task.flush().expect("disk works");
+        }
+        task.restored();
+        prop_assert!(task.timers_pending() >= expected.len());
+        // Whatever is left comes through the overlay.
+        task.flush().expect("disk works");
+        prop_assert_eq!(task.overlay_bytes(), 0);
+        let found = stored.lock().expect("no panic").clone();
+        let range = |from: &[u8], to: &[u8]| -> BTreeMap<Vec<u8>, Vec<u8>> {
+            found.range(from.to_vec()..to.to_vec()).map(|(key, value)| (key.clone(), value.clone())).collect()
+        };
+        prop_assert_eq!(range(b"st", b"su"), twin);
+        let timers: BTreeSet<_> = range(b"ti", b"tj").keys().filter_map(|key| read_timer(key)).collect();
+        prop_assert!(expected.is_subset(&timers), "{:?} of {:?}", expected, timers);
+        prop_assert_eq!(timers.len(), task.timers_pending());
+        let marker = Marker::decode(&found[MARKER]).expect("whole");
+        prop_assert_eq!(marker.epoch, epochs.len() as u64);
+        prop_assert!(found.contains_key(POSITION));
+        prop_assert_eq!(open(&stored).timers_pending(), timers.len());
+        prop_assert_eq!(open(&stored).changelog_next(), next);
+    }
+}
+
+#[test]
+fn a_head_that_cannot_be_read_stops_the_restore() {
+    let mut task = open(&Stored::default());
+    let rows = [(state_key(&[1; 16], HEAD), Some(vec![9, 9]))];
+    let parts = pack(
+        &Marker {
+            epoch: 1,
+            ..Marker::default()
+        },
+        &rows.iter().collect::<Vec<_>>(),
+    );
+    let refused = task.restore(&parts[0], 1).expect_err("an unknown version");
+    assert!(refused.to_string().contains("unknown head version"), "{refused}");
+}
