@@ -304,7 +304,7 @@ impl Log for KafkaLog {
         let mut failed = None;
         loop {
             let slice = SLICE.min(wait.saturating_sub(begun.elapsed()));
-            let flowing = &mut self.flowing;
+            let (flowing, unset) = (&mut self.flowing, &self.unset);
             self.consumer
                 .poll(slice, max.saturating_sub(batch.records.len()), |polled| match polled {
                     Polled::Record(record) => {
@@ -314,13 +314,14 @@ impl Log for KafkaLog {
                         };
                         if let Some(next) = flowing.get_mut(&of)
                             && record.offset >= *next
+                            && !unset.contains(&of)
                         {
                             *next = record.offset + 1;
                             batch.records.push(record);
                         }
                     }
                     Polled::End(of, offset) => {
-                        if flowing.contains_key(&of) {
+                        if flowing.contains_key(&of) && !unset.contains(&of) {
                             batch.ends.push((of, offset));
                         }
                     }
@@ -383,7 +384,10 @@ impl Log for KafkaLog {
         let list = Self::list(partition, offset);
         if self.assigned_at.remove(partition) != Some(offset) {
             self.consumer.pause(&list)?;
-            self.consumer.seek(&list)?;
+            if !self.consumer.seek(&list)? {
+                // Nobody reads it: the group has taken it away, which the next poll brings, or the client is about to begin.
+                self.unset.insert(partition.clone());
+            }
         }
         self.consumer.resume(&list)?;
         self.flowing.insert(partition.clone(), offset);

@@ -30,6 +30,9 @@ pub trait Hooks<S: Stage> {
     /// The log has said where partitions ended at the moment of the question.
     fn told(&mut self, _ends: &KnownEnds) {}
 
+    /// Reading of this partition goes on at this offset; all before it is committed. Called before [`Hooks::owns`] where it is new.
+    fn begins(&mut self, _partition: &TopicPartition, _next_offset: i64) {}
+
     /// What was read of this partition and not processed is to be forgotten: it will be read again, or by another.
     fn dropped(&mut self, _partition: &TopicPartition) {}
 

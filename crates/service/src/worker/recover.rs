@@ -446,6 +446,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
         self.tasks.insert(partition.clone(), task);
         tracing::info!(topic = %partition.topic, partition = partition.partition, offset = next, "partition opened");
+        self.hooks.begins(&partition, next);
         self.patiently("seeking", |log| log.resume(&partition, next))
     }
 
@@ -514,6 +515,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
         for (partition, offset) in positions {
             self.hooks.dropped(&partition);
+            self.hooks.begins(&partition, offset);
             self.patiently("seeking", |log| log.resume(&partition, offset))?;
         }
         Ok(())
