@@ -56,18 +56,19 @@ impl Member {
 
     /// Waits for its end; `None` if it does not run, or does not end in time and had to be killed.
     pub fn wait(&mut self, until: Instant) -> Option<i32> {
-        while Instant::now() < until {
+        loop {
             match self.child.as_mut()?.try_wait() {
-                Ok(None) => std::thread::sleep(Duration::from_millis(50)),
+                Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(50)),
                 Ok(Some(status)) => {
                     self.child = None;
                     return status.code();
                 }
-                Err(_) => break,
+                _ => {
+                    self.kill();
+                    return None;
+                }
             }
         }
-        self.kill();
-        None
     }
 
     /// What it logged, the last lines.

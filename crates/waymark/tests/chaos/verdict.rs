@@ -220,10 +220,12 @@ impl Ledger {
 
     /// The row that the evidence names, if it is what must be said about this customer.
     fn evidence(&mut self, what: &str, pattern: &str, seen: &[Seen]) -> Option<(u32, usize)> {
-        let events: Vec<&EventRef> = seen
+        let mut events: Vec<&EventRef> = seen
             .iter()
             .flat_map(|seen| std::iter::once(&seen.first).chain(&seen.last))
             .collect();
+        // The last event of a step may be its first.
+        events.dedup_by(|one, next| one.id == next.id);
         let steps: Option<Vec<(u32, usize, usize)>> = events.iter().map(|event| self.row(&event.id)).collect();
         let known = steps.as_deref().and_then(|steps| {
             let (customer, _, row) = *steps.last()?;
