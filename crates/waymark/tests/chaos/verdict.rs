@@ -1,6 +1,9 @@
 //! What was said compared with what must be said. The comparison is pure and keeps a few bytes per event.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use codec::Published as _;
 use event::{Action, Attribute, Event, EventRef, Intervention, Seen, Signal};
@@ -15,6 +18,8 @@ use crate::{
 
 /// Examples kept of what is wrong.
 const EXAMPLES: usize = 12;
+/// Customers whose events are looked up when something of them is not there.
+const CUSTOMERS: usize = 3;
 
 /// What a run's outputs are found to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,6 +42,8 @@ pub struct Verdict {
     pub load_at_fault: u64,
     /// A few of each, for whoever looks into it.
     pub examples: Vec<String>,
+    /// Customers of whom something is not there, a few.
+    pub customers: BTreeSet<u32>,
 }
 
 impl Verdict {
@@ -44,6 +51,12 @@ impl Verdict {
     pub fn is_clean(&self) -> bool {
         let amiss = self.lost + self.duplicated + self.out_of_order + self.early + self.wrong + self.load_at_fault;
         amiss == 0
+    }
+
+    fn missed(&mut self, customer: usize) {
+        if self.customers.len() < CUSTOMERS {
+            self.customers.insert(customer as u32);
+        }
     }
 
     fn note(&mut self, what: impl FnOnce() -> String) {
@@ -281,6 +294,7 @@ impl Ledger {
                 }
                 if row.timeline == 0 {
                     self.verdict.lost += 1;
+                    self.verdict.missed(customer);
                     self.verdict
                         .note(|| format!("event not on the timeline: c{customer}-{step}"));
                 }
@@ -292,6 +306,7 @@ impl Ledger {
                 for (what, count) in [("signal", row.signals), ("decision", row.decisions)] {
                     if count == 0 {
                         self.verdict.lost += 1;
+                        self.verdict.missed(customer);
                         self.verdict
                             .note(|| format!("no {what}: {} c{customer}-{named} {life:?}", expected.pattern.id()));
                     }
@@ -360,7 +375,36 @@ pub fn judge(brokers: &str, seed: u64, sent: Sent) -> Result<Verdict, String> {
         }
     })?;
     each(&config, &named(".dlq"), |record| ledger.dead_letter(&record.topic))?;
-    Ok(ledger.finish())
+    let mut verdict = ledger.finish();
+    verdict.examples.extend(whereabouts(&config, &verdict.customers)?);
+    Ok(verdict)
+}
+
+/// Where the events of a few customers stand in raw topics and on the timeline, for whoever looks into what is amiss.
+fn whereabouts(config: &KafkaConfig, customers: &BTreeSet<u32>) -> Result<Vec<String>, String> {
+    let mut found = Vec::new();
+    if customers.is_empty() {
+        return Ok(found);
+    }
+    let mut note = |record: &Record, id: &str| {
+        if parse(id).is_some_and(|(customer, _)| customers.contains(&customer)) {
+            let (topic, partition, offset) = (&record.topic, record.partition, record.offset);
+            let written = codec::time(record.timestamp);
+            found.push(format!("{id} stands at {topic}/{partition}/{offset} since {written}"));
+        }
+    };
+    let raws: Vec<&str> = RAWS.iter().map(|raw| raw.topic()).collect();
+    each(config, &raws, |record| {
+        if let Ok(event) = codec::read_event(record.value.as_deref().unwrap_or_default()) {
+            note(record, &event.id);
+        }
+    })?;
+    each(config, &["journey.timeline"], |record| {
+        if let Ok(event) = codec::decode_event(record.value.as_deref().unwrap_or_default()) {
+            note(record, &event.id);
+        }
+    })?;
+    Ok(found)
 }
 
 /// Every committed record of the topics, a partition's in order; only a slice of them is in memory at once.
