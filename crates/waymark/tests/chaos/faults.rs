@@ -110,6 +110,7 @@ impl Injector<'_> {
                 }
             }
         }
+        self.fleet.keep_metrics();
         self.stuck.push(format!("outputs came to a standstill: {before:?}"));
         sent
     }
@@ -167,6 +168,7 @@ impl Injector<'_> {
         }
         if !self.is_lost() {
             let counts = self.look();
+            self.fleet.keep_metrics();
             self.stuck.push(format!(
                 "not recovered in time: fault={} wanted={goal:?} found={counts:?} whole={}",
                 fault.kind.name(),

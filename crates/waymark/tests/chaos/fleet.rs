@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::{Read as _, Seek as _, SeekFrom},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Stdio},
     time::{Duration, Instant},
@@ -11,7 +12,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::binary::waymark;
+use crate::binary::{get, waymark};
 
 /// How long the supervisor waits before it starts a process again.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -179,6 +180,17 @@ impl Fleet {
     /// Starts a process again in its slot.
     pub fn restart(&mut self, index: usize) {
         start(&mut self.members[index], &self.set);
+    }
+
+    /// Keeps what each process measures now, beside its log.
+    pub fn keep_metrics(&self) {
+        for member in &self.members {
+            let admin = member.admin().filter(|address| TcpStream::connect(address).is_ok());
+            if let Some(admin) = admin {
+                // For whoever looks into a standstill; without it there is less to look at.
+                let _ = fs::write(member.log.with_extension("metrics"), get(&admin, "/metrics").1);
+            }
+        }
     }
 
     /// Starts again what has ended by itself, and looks for processes that halted.

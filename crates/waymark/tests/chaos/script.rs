@@ -127,7 +127,7 @@ impl Life {
         match dice % 10 {
             0..=3 => Self::Walks(1 + (dice / 10 % 3) as usize),
             4..=6 => Self::Quiet,
-            _ if dice / 10 % 2 == 0 => Self::PaysTogether,
+            _ if (dice / 10).is_multiple_of(2) => Self::PaysTogether,
             _ => Self::PaysBefore,
         }
     }

@@ -399,11 +399,20 @@ fn whereabouts(config: &KafkaConfig, customers: &BTreeSet<u32>) -> Result<Vec<St
             note(record, &event.id);
         }
     })?;
+    let mut ticks = BTreeMap::new();
     each(config, &["journey.timeline"], |record| {
-        if let Ok(event) = codec::decode_event(record.value.as_deref().unwrap_or_default()) {
-            note(record, &event.id);
+        match codec::decode_event(record.value.as_deref().unwrap_or_default()) {
+            Ok(event) if event.kind == "tick" => {
+                let writer = event.attributes.get("index").map(|index| format!("{index:?}"));
+                let told = format!("{} {:?}", codec::time(event.time), event.attributes);
+                ticks.insert((record.partition, writer), told);
+            }
+            Ok(event) => note(record, &event.id),
+            Err(_) => {}
         }
     })?;
+    let last = ticks.into_iter().filter(|((partition, _), _)| *partition == 0);
+    found.extend(last.map(|(_, tick)| format!("last tick: {tick}")));
     Ok(found)
 }
 
