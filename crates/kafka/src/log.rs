@@ -136,10 +136,15 @@ impl KafkaConfig {
             ("isolation.level", isolation.to_owned()),
             ("auto.offset.reset", "error".to_owned()),
         ];
-        self.with(
-            &[("fetch.queue.backoff.ms", "10"), ("fetch.message.max.bytes", "4194304")],
-            &fixed,
-        )
+        let defaults = [
+            ("fetch.queue.backoff.ms", "10"),
+            ("fetch.message.max.bytes", "4194304"),
+            // A reader asks where partitions end and mostly reads none of them, so nothing tells it that a leader has moved: it
+            // must forget soon whom it knew, or it asks the wrong broker for five minutes.
+            ("topic.metadata.refresh.interval.ms", "1000"),
+            ("metadata.max.age.ms", "2000"),
+        ];
+        self.with(&defaults, &fixed)
     }
 }
 
