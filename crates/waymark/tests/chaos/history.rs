@@ -39,8 +39,8 @@ fn a_changelog_whose_beginning_was_deleted_halts_the_monitor() {
     let load = Load {
         brokers: cluster.address(),
         seed: 1,
-        events: 1_500,
-        rate: 500,
+        events: 100_000,
+        rate: 300,
     };
     let sending = std::thread::spawn({
         let shared = Arc::clone(&shared);
@@ -48,7 +48,7 @@ fn a_changelog_whose_beginning_was_deleted_halts_the_monitor() {
     });
     let mut watch = Watch::new(&cluster.address(), Arc::clone(&shared));
     let begun = Instant::now();
-    while watch.look().carts < 100 {
+    while watch.look().carts < 500 {
         fleet.tend();
         assert!(begun.elapsed() < Duration::from_secs(90), "nothing comes out");
     }
