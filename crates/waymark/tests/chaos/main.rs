@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use binary::{done, repository, waymark};
+use binary::{done, eventually, repository, waymark};
 use faults::{Disk, Injector};
 use fleet::{ENDING, Fleet};
 use kafka::{Admin, KafkaConfig};
@@ -156,6 +156,10 @@ fn prepare(cluster: &Cluster, dir: &Path, more: &[String]) -> Vec<String> {
     let small = small.iter().map(|set| (*set).to_owned());
     let set: Vec<String> = own.into_iter().chain(small).chain(more.iter().cloned()).collect();
     done(waymark(&set, &["topics", "apply", "--yes"]));
+    eventually("every broker knows the topics", || {
+        let planned = waymark(&set, &["topics", "plan"]).output().expect("the binary runs");
+        planned.status.success() && cluster.is_whole()
+    });
     let patterns = patterns.to_str().expect("a path");
     done(waymark(&set, &["pattern", "apply", patterns, "--yes"]));
     let admin = Admin::connect(&client(&cluster.address(), "chaos")).expect("a client");
