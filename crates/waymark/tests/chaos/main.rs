@@ -57,7 +57,7 @@ impl Asked {
             return None;
         }
         let faults = number("WAYMARK_CHAOS_FAULTS").map_or(faults, |faults| faults as usize);
-        let events = number("WAYMARK_CHAOS_EVENTS").unwrap_or(10_000);
+        let events = number("WAYMARK_CHAOS_EVENTS").unwrap_or(3_000);
         // A fault takes about ten seconds with its recovery.
         let usual = (events / (faults as u64 * 10).max(1)).clamp(150, 20_000);
         Some(Self {
@@ -320,7 +320,7 @@ fn audit(set: &[String], stuck: &mut Vec<String>) -> Option<i32> {
 #[test]
 fn one_broker_loses_nothing() {
     let _turn = alone();
-    if let Some(asked) = Asked::from_env(1, 9) {
+    if let Some(asked) = Asked::from_env(1, 8) {
         chaos(&asked);
     }
 }
@@ -328,7 +328,7 @@ fn one_broker_loses_nothing() {
 #[test]
 fn three_brokers_lose_nothing() {
     let _turn = alone();
-    if let Some(asked) = Asked::from_env(3, 9) {
+    if let Some(asked) = Asked::from_env(3, 5) {
         chaos(&asked);
     }
 }
