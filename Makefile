@@ -48,6 +48,17 @@ check-deploy: ## Validates compose file, alerts and their tests, as far as that 
 e2e: kafka-jars examples-venv ## Against a real Kafka, from jars
 	WAYMARK_REQUIRE_KAFKA=1 cargo test -p testkit -p kafka -p intake -p waymark -p chat-service
 
+# The long form takes hours; the short one, without these figures, is a part of `make test` and of `make e2e`.
+EVENTS ?= 10000000
+FAULTS ?= 200
+BROKERS ?= 3
+SEED ?= 1
+
+.PHONY: chaos
+chaos: kafka-jars ## Faults on real brokers while data flows: EVENTS= FAULTS= SEED= BROKERS=1|3 RATE=, see docs/CHAOS.md
+	WAYMARK_REQUIRE_KAFKA=1 WAYMARK_CHAOS_EVENTS=$(EVENTS) WAYMARK_CHAOS_FAULTS=$(FAULTS) WAYMARK_CHAOS_SEED=$(SEED) \
+	  WAYMARK_CHAOS_BROKERS=$(BROKERS) WAYMARK_CHAOS_RATE=$(RATE) WAYMARK_CHAOS_ONLY='$(ONLY)' cargo test -p waymark --test chaos -- --nocapture nothing
+
 .PHONY: examples-venv
 examples-venv:
 	@target/venv-examples/bin/python -c 'import confluent_kafka, fastavro' 2>/dev/null || { \

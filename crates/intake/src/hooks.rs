@@ -204,6 +204,10 @@ impl Hooks<Intake> for WallClock {
         self.progress.told(ends);
     }
 
+    fn begins(&mut self, partition: &TopicPartition, next_offset: i64) {
+        self.progress.begin(&partition.topic, partition.partition, next_offset);
+    }
+
     fn dropped(&mut self, partition: &TopicPartition) {
         self.progress.forget(&partition.topic, partition.partition);
     }

@@ -136,10 +136,15 @@ impl KafkaConfig {
             ("isolation.level", isolation.to_owned()),
             ("auto.offset.reset", "error".to_owned()),
         ];
-        self.with(
-            &[("fetch.queue.backoff.ms", "10"), ("fetch.message.max.bytes", "4194304")],
-            &fixed,
-        )
+        let defaults = [
+            ("fetch.queue.backoff.ms", "10"),
+            ("fetch.message.max.bytes", "4194304"),
+            // A reader asks where partitions end and mostly reads none of them, so nothing tells it that a leader has moved: it
+            // must forget soon whom it knew, or it asks the wrong broker for five minutes.
+            ("topic.metadata.refresh.interval.ms", "1000"),
+            ("metadata.max.age.ms", "2000"),
+        ];
+        self.with(&defaults, &fixed)
     }
 }
 
@@ -304,7 +309,7 @@ impl Log for KafkaLog {
         let mut failed = None;
         loop {
             let slice = SLICE.min(wait.saturating_sub(begun.elapsed()));
-            let flowing = &mut self.flowing;
+            let (flowing, unset) = (&mut self.flowing, &self.unset);
             self.consumer
                 .poll(slice, max.saturating_sub(batch.records.len()), |polled| match polled {
                     Polled::Record(record) => {
@@ -314,13 +319,14 @@ impl Log for KafkaLog {
                         };
                         if let Some(next) = flowing.get_mut(&of)
                             && record.offset >= *next
+                            && !unset.contains(&of)
                         {
                             *next = record.offset + 1;
                             batch.records.push(record);
                         }
                     }
                     Polled::End(of, offset) => {
-                        if flowing.contains_key(&of) {
+                        if flowing.contains_key(&of) && !unset.contains(&of) {
                             batch.ends.push((of, offset));
                         }
                     }
@@ -383,7 +389,10 @@ impl Log for KafkaLog {
         let list = Self::list(partition, offset);
         if self.assigned_at.remove(partition) != Some(offset) {
             self.consumer.pause(&list)?;
-            self.consumer.seek(&list)?;
+            if !self.consumer.seek(&list)? {
+                // Nobody reads it: the group has taken it away, which the next poll brings, or the client is about to begin.
+                self.unset.insert(partition.clone());
+            }
         }
         self.consumer.resume(&list)?;
         self.flowing.insert(partition.clone(), offset);

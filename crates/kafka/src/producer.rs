@@ -212,6 +212,11 @@ impl Producer {
         while self.inner.in_flight_count() > 0 && self.begun.elapsed() < self.budget {
             self.inner.poll(Timeout::After(Duration::from_millis(1)));
         }
+        if self.inner.in_flight_count() > 0 {
+            // The library's abort waits until each record's report was polled for, and polls for none itself: with records
+            // outstanding it never returns. A new producer of the same name aborts instead.
+            return Err(LogError::Unknown("abort: records are still under way".to_owned()));
+        }
         loop {
             match self.inner.abort_transaction(Timeout::Never) {
                 Ok(()) => return Ok(()),

@@ -385,16 +385,20 @@ impl Consumer {
         )
     }
 
-    pub(crate) fn seek(&self, list: &Partitions) -> Result<(), LogError> {
+    /// Moves readers; false if one of the partitions has none now.
+    pub(crate) fn seek(&self, list: &Partitions) -> Result<bool, LogError> {
         // SAFETY: see above.
         native_result(
             unsafe { sys::rd_kafka_seek_partitions(self.client, list.as_ptr(), REQUEST) },
             "seek",
         )?;
         for entry in list.entries() {
+            if entry.err == Err::RD_KAFKA_RESP_ERR__STATE {
+                return Ok(false);
+            }
             check(entry.err, "seek")?;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Stable committed offsets with their metadata, in the list's order.

@@ -22,8 +22,8 @@ use std::{
 };
 
 use stream::{
-    Batch, Change, ChangelogReader, Commit, CommitReport, Db, DeadLetters, Log, LogError, Membership, Millis,
-    Output, SnapshotRule, Stage, Statefulness, Task, TaskConfig, TaskError, TopicPartition,
+    Batch, Change, ChangelogReader, Commit, CommitReport, Db, DeadLetters, Log, LogError, Membership, Millis, Output,
+    SnapshotRule, Stage, Statefulness, Task, TaskConfig, TaskError, TopicPartition,
     mutant::{self, Mutant},
 };
 
