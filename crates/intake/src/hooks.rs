@@ -182,10 +182,6 @@ impl Hooks<Intake> for WallClock {
         self.progress.at_end(&partition.topic, partition.partition, next_offset);
     }
 
-    fn begins(&mut self, partition: &TopicPartition, offset: i64) {
-        self.progress.begin(&partition.topic, partition.partition, offset);
-    }
-
     fn wants_ends(&mut self, now: Millis) -> bool {
         // A tick would say that what waits has been read.
         if self.watch.waits || self.ticker.owned == 0 {

@@ -321,6 +321,9 @@ impl Log for KafkaLog {
                             && record.offset >= *next
                             && !unset.contains(&of)
                         {
+                            if record.offset > *next {
+                                tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, next = *next, "DEBUG gap");
+                            }
                             *next = record.offset + 1;
                             batch.records.push(record);
                         }
@@ -387,6 +390,7 @@ impl Log for KafkaLog {
 
     fn resume(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError> {
         let list = Self::list(partition, offset);
+        tracing::warn!(topic = %partition.topic, partition = partition.partition, offset, at = self.assigned_at.get(partition), "DEBUG resume");
         if self.assigned_at.remove(partition) != Some(offset) {
             self.consumer.pause(&list)?;
             if !self.consumer.seek(&list)? {

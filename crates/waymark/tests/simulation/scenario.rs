@@ -156,7 +156,7 @@ fn faults(random: &mut Random, span: Micros) -> Vec<(Micros, Fault)> {
             _ => Fault::Compact,
         };
         faults.push((at, fault));
-        at += random.between(30_000, 2500_000);
+        at += random.between(30_000, 2_500_000);
     }
     // The one that comes late goes, and comes again.
     let storms = random.chance(300);
