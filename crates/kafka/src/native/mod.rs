@@ -451,6 +451,24 @@ impl Consumer {
         Ok(found)
     }
 
+    /// The next offsets to be read, behind control records too; only of partitions of which anything was read since their position
+    /// was set.
+    pub(crate) fn positions<'a>(
+        &self,
+        of: impl Iterator<Item = &'a TopicPartition> + Clone,
+        into: &mut Vec<(TopicPartition, i64)>,
+    ) -> Result<(), LogError> {
+        let list = Partitions::of(of.clone(), -1001);
+        // SAFETY: client and list are alive.
+        check(
+            unsafe { sys::rd_kafka_position(self.client, list.as_ptr()) },
+            "positions",
+        )?;
+        let read = of.zip(list.entries()).filter(|(_, entry)| entry.offset >= 0);
+        into.extend(read.map(|(of, entry)| (of.clone(), entry.offset)));
+        Ok(())
+    }
+
     /// Leaves the group and closes the consumer; gives up after `budget`.
     pub(crate) fn close(&mut self, budget: Duration) -> Result<(), LogError> {
         // SAFETY: `noted` lives as long as the client; client and queue are alive.
