@@ -25,7 +25,7 @@ demo: ## Watch interventions happen: everything in one process, with generated c
 
 .PHONY: test
 test: setup check-style check-deploy kafka-jars examples-venv ## Everything, on a real Kafka; what CI runs
-	WAYMARK_REQUIRE_KAFKA=1 cargo test --workspace
+	WAYMARK_REQUIRE_KAFKA=1 WAYMARK_SIM_SEEDS=200 cargo test --workspace
 	@bash tests/setup/budgets.sh
 
 .PHONY: check
@@ -53,6 +53,14 @@ EVENTS ?= 10000000
 FAULTS ?= 200
 BROKERS ?= 3
 SEED ?= 1
+
+.PHONY: sim
+sim: ## Both services on a simulated cluster with faults: SEEDS=200 from SEED=1
+	WAYMARK_SIM_SEED=$(or $(SEED),1) WAYMARK_SIM_SEEDS=$(or $(SEEDS),200) cargo test -p waymark --test simulation -- --nocapture whatever
+
+.PHONY: sim-mutants
+sim-mutants: ## Breaks the code on purpose, in twenty ways, and shows that the simulation notices each
+	WAYMARK_SIM_SEEDS=$(or $(SEEDS),60) cargo test -p waymark --features mutants --test simulation -- --nocapture every_mutant
 
 .PHONY: chaos
 chaos: kafka-jars ## Faults on real brokers while data flows: EVENTS= FAULTS= SEED= BROKERS=1|3 RATE=, see docs/CHAOS.md

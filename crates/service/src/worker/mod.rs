@@ -28,6 +28,7 @@ use stream::{
 };
 
 use self::recover::{AGAIN, PATIENCE};
+pub use self::recover::{Outcome, outcome};
 use crate::letters;
 
 /// A worker's clocks, and its way to wait. The machine's are [`crate::Machine`]; a simulation has others.

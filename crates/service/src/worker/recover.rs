@@ -305,7 +305,10 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
         while self.opening.is_busy() && self.now().saturating_sub(begun) < SLICE {
             self.restore_page()?;
-            let whole = |one: &Restoring<S>| one.span.position >= one.span.end;
+            let whole = |one: &Restoring<S>| {
+                let is_ended = mutant::is_on(Mutant::RestoreNotCompared) && one.span.position > one.span.from;
+                is_ended || one.span.position >= one.span.end
+            };
             let done: Vec<i32> = self
                 .opening
                 .restoring
@@ -683,17 +686,23 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     }
 }
 
-/// What a committed offset says of an epoch.
+/// What a committed offset says of an epoch whose commit was not answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+pub enum Outcome {
+    /// It stands where the epoch ends.
     CameThrough,
+    /// It stands where the epoch began.
     DidNot,
     /// The epoch moved nothing here.
     Either,
+    /// It stands elsewhere: another has moved it, or something is wrong.
     Neither,
 }
 
-fn outcome(part: &PartitionEpoch, found: Option<&Committed>, before: Option<&Marker>) -> Outcome {
+/// Judges an epoch by where its partition's group stands; `before` is the marker that it began behind. Offset and epoch number must
+/// both agree: an epoch that only fired timers moves no offset.
+#[must_use]
+pub fn outcome(part: &PartitionEpoch, found: Option<&Committed>, before: Option<&Marker>) -> Outcome {
     let epoch = Marker::epoch_of(&part.metadata).unwrap_or_default();
     let is_new = found.is_some_and(|found| stands_at(part.offset, epoch, found));
     let is_old = match (found, before) {
@@ -709,7 +718,6 @@ fn outcome(part: &PartitionEpoch, found: Option<&Committed>, before: Option<&Mar
     }
 }
 
-/// Offset and epoch number must both agree: an epoch that only fired timers moves no offset.
 fn stands_at(offset: i64, epoch: u64, found: &Committed) -> bool {
     let is_of_epoch = Marker::epoch_of(&found.metadata).unwrap_or_default() == epoch;
     found.offset == offset && (is_of_epoch || mutant::is_on(Mutant::EpochNotCompared))
@@ -732,4 +740,39 @@ fn agrees(partition: &TopicPartition, marker: &Marker, committed: Option<&Commit
         committed.offset,
         Marker::epoch_of(&committed.metadata).unwrap_or_default()
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_that_only_fired_timers_is_told_by_its_number() {
+        let marker = |epoch| Marker {
+            offset: 7,
+            epoch,
+            ..Marker::default()
+        };
+        let part = PartitionEpoch {
+            input: TopicPartition {
+                topic: Arc::from("journey.timeline"),
+                partition: 0,
+            },
+            offset: 7,
+            metadata: marker(4).metadata(),
+            changelog: Vec::new(),
+            rows: Vec::new(),
+        };
+        let judged = |epoch| {
+            let found = Committed {
+                offset: 7,
+                metadata: marker(epoch).metadata(),
+            };
+            outcome(&part, Some(&found), Some(&marker(3)))
+        };
+        assert_eq!(judged(4), Outcome::CameThrough);
+        assert_eq!(judged(3), Outcome::DidNot);
+        assert_eq!(judged(5), Outcome::Neither, "somebody else went on");
+        assert_eq!(outcome(&part, None, Some(&marker(3))), Outcome::DidNot);
+    }
 }

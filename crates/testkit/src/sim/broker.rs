@@ -325,6 +325,19 @@ impl Broker {
         records
     }
 
+    /// Offsets and times of what a `read_committed` reader sees of a partition.
+    pub fn times(&self, of: &TopicPartition) -> Vec<(i64, Millis)> {
+        let lane = self.lane(of);
+        let stable = lane.stable();
+        let visible = lane.entries.iter().filter_map(|entry| match entry {
+            Entry::Data { record, uid } if record.offset < stable && lane.is_visible(*uid) => {
+                Some((record.offset, record.timestamp))
+            }
+            _ => None,
+        });
+        visible.collect()
+    }
+
     /// Compaction: of each key only the newest record that is stable stays.
     pub fn compact(&mut self, topic: &str) {
         for lane in self.topics.get_mut(topic).into_iter().flatten() {

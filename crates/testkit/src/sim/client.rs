@@ -13,7 +13,7 @@ use stream::{
 };
 
 use super::{
-    Event, HEARTBEAT, Host, Micros, World,
+    Event, Fault, HEARTBEAT, Host, Micros, World,
     broker::{Broker, Identity, Request, Response},
     group::Sync,
     reader::SimChangelog,
@@ -198,7 +198,8 @@ impl SimLog {
             let mut world = host.sim().lock();
             let id = world.ticket();
             let inputs = world.broker.partitions(&member.inputs);
-            let rejoins = world.random.chance(300);
+            let share = world.rejoining;
+            let rejoins = world.random.chance(share);
             let own = Client {
                 process: host.process(),
                 group: member.group.clone(),
@@ -264,12 +265,15 @@ impl SimLog {
         })
     }
 
-    /// Asks a transaction's coordinator, again while it completes the one before.
+    /// Asks a transaction's coordinator, again while it completes the one before, for as long as a transaction may last.
     fn transact(&self, request: &Request) -> Result<Option<Response>, LogError> {
+        let patience = self.host.sim().lock().transactions;
         let begun = self.host.monotonic();
         loop {
-            match self.ask(request, PATIENCE)? {
-                Some(Response::Concurrent) if self.host.monotonic().saturating_sub(begun) < Duration::from_secs(5) => {
+            match self.ask(request, patience)? {
+                Some(Response::Concurrent)
+                    if self.host.monotonic().saturating_sub(begun) < Duration::from_micros(patience) =>
+                {
                     self.host.sleep(Duration::from_millis(20));
                 }
                 answer => return Ok(answer),
@@ -659,6 +663,27 @@ impl Log for SimLog {
             topic: Arc::from(topic.as_str()),
             partition,
         };
+        {
+            let mut world = self.host.sim().lock();
+            let process = self.host.process();
+            world.trims.push((process, of.clone(), before));
+            if std::mem::take(&mut world.processes[process].is_doomed) {
+                let request = Request::Delete { of, before };
+                let (now, late) = (world.now, world.random.between(250_000, 900_000));
+                world.at(
+                    now + late,
+                    Event::Arrive {
+                        slot: 0,
+                        request,
+                        from: process,
+                    },
+                );
+                world.at(now, Event::Fault(Fault::KillAndOldDisk(process, 20_000)));
+                drop(world);
+                self.host.sleep(Duration::from_secs(1));
+                return Err(dead());
+            }
+        }
         match self.ask(&Request::Delete { of, before }, PATIENCE)? {
             Some(Response::Done) => Ok(()),
             other => Err(LogError::Retriable(format!("trim: {other:?}"))),

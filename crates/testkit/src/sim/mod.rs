@@ -76,6 +76,8 @@ pub enum Fault {
     Pause(usize, Micros),
     /// Nothing that it sends arrives, nor what is sent to it.
     Isolate(usize, Micros),
+    /// The same, from the next time on that it sends records; its producer's connection comes back later than its consumer's.
+    IsolateAtSend(usize, Micros),
     /// A broker does not answer: leader, coordinator or both, for whatever it has.
     NodeDown(usize, Micros),
     /// The network is bad for a while.
@@ -86,6 +88,9 @@ pub enum Fault {
     Hijack(usize),
     /// Old records of compacted topics go.
     Compact,
+    /// The next time that this process asks for its changelog to be trimmed it is killed, its disk is what it was at the last
+    /// [`Fault::KeepDisk`], and the log is trimmed when its successor has perhaps begun to read it.
+    KillAtTrim(usize),
 }
 
 enum Event {
@@ -138,6 +143,12 @@ struct Process {
     ticket: u64,
     /// Milliseconds that its clock is ahead.
     skew: i64,
+    /// It is killed when it asks for a trim.
+    is_doomed: bool,
+    /// It is isolated for this long when it sends records.
+    isolated_at_send: Option<Micros>,
+    /// Its producer's connection is cut.
+    muted_until: Micros,
 }
 
 struct Slot {
@@ -159,7 +170,9 @@ pub(crate) struct World {
     clients: BTreeMap<u64, Client>,
     sessions: Micros,
     transactions: Micros,
-    /// Trims that have arrived: who, of what, to where.
+    /// Clients that join again by themselves once they are put out, of a thousand.
+    rejoining: u64,
+    /// Trims that were asked for: who, of what, to where.
     trims: Vec<(usize, TopicPartition, i64)>,
 }
 
@@ -188,10 +201,25 @@ impl World {
     }
 
     fn send(&mut self, slot: u64, request: Request, from: usize) {
-        if self.processes[from].isolated_until > self.now {
+        let process = &mut self.processes[from];
+        if matches!(request, Request::Produce { .. })
+            && let Some(long) = process.isolated_at_send.take()
+        {
+            process.isolated_until = self.now + long;
+            process.muted_until = process.isolated_until + 1_500_000;
+        }
+        let is_of_producer = matches!(
+            request,
+            Request::Produce { .. } | Request::Offsets { .. } | Request::End { .. } | Request::Init { .. }
+        );
+        if process.isolated_until > self.now || (is_of_producer && process.muted_until > self.now) {
             return;
         }
-        if let Some(when) = self.travel() {
+        if let Some(mut when) = self.travel() {
+            // Brokers may take their time to delete: a trim can fall into the restore of whoever comes next.
+            if matches!(request, Request::Delete { .. }) && self.random.chance(400) {
+                when += self.random.between(300_000, 4_000_000);
+            }
             self.at(when, Event::Arrive { slot, request, from });
         }
     }
@@ -238,7 +266,7 @@ pub trait Watch {
     /// What is wrong with it.
     fn decided(&mut self, sim: &Sim, decided: &Decided) -> Result<(), String>;
 
-    /// A process has trimmed its changelog.
+    /// A process asks for its changelog to be trimmed.
     ///
     /// # Errors
     /// Why it must not have.
@@ -280,6 +308,7 @@ impl Sim {
             clients: BTreeMap::new(),
             sessions: micros(sessions),
             transactions: micros(transactions),
+            rejoining: 300,
             trims: Vec::new(),
         };
         world.at(SWEEP, Event::Sweep);
@@ -307,6 +336,11 @@ impl Sim {
         self.lock().at(when, Event::Fault(fault));
     }
 
+    /// So many clients of a thousand join again by themselves once they are put out, so that it can pass unnoticed.
+    pub fn let_rejoin(&self, permille: u64) {
+        self.lock().rejoining = permille;
+    }
+
     /// Virtual time.
     #[must_use]
     pub fn now(&self) -> Micros {
@@ -317,6 +351,12 @@ impl Sim {
     #[must_use]
     pub fn visible(&self, topic: &str) -> Vec<Record> {
         self.lock().broker.visible(topic)
+    }
+
+    /// The times of the records that a `read_committed` reader sees of a partition, by offset.
+    #[must_use]
+    pub fn times(&self, of: &TopicPartition) -> Vec<(i64, Millis)> {
+        self.lock().broker.times(of)
     }
 
     /// What a group has committed of a partition.
@@ -413,9 +453,6 @@ impl Sim {
         match event {
             Event::Arrive { slot, request, from } => {
                 // What was sent arrives, whatever has become of the sender.
-                if let Request::Delete { of, before } = &request {
-                    world.trims.push((from, of.clone(), *before));
-                }
                 let response = world.broker.handle(request, when);
                 world.schedule();
                 if let Some(response) = response
@@ -519,6 +556,8 @@ impl World {
             }
             Fault::DiskFull(process, long) => self.processes[process].full_until = now + long,
             Fault::Hijack(process) => self.hijack(process),
+            Fault::IsolateAtSend(process, long) => self.processes[process].isolated_at_send = Some(long),
+            Fault::KillAtTrim(process) => self.processes[process].is_doomed = true,
             Fault::Compact => {
                 self.broker.compact("journey.patterns");
                 self.broker.compact("journey.profiles");

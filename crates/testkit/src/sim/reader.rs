@@ -10,6 +10,9 @@ use super::{
     client::{AGAIN, dead},
 };
 
+/// A changelog is read in pages of so many records, this far apart, so that much can happen in between.
+const PAGE: usize = 5;
+const TURN: Duration = Duration::from_millis(4);
 /// How long one fetch is waited for.
 const FETCH: u64 = 1_000_000;
 
@@ -47,10 +50,11 @@ fn fetch(
     host: &Host,
     life: u64,
     positions: &BTreeMap<TopicPartition, i64>,
+    max: usize,
 ) -> Result<Vec<super::broker::Fetched>, LogError> {
     let request = Request::Fetch {
         positions: positions.iter().map(|(of, position)| (of.clone(), *position)).collect(),
-        max: 20,
+        max,
     };
     let answer = host.ask(&request, AGAIN, FETCH);
     if host.life() != life {
@@ -64,7 +68,7 @@ fn fetch(
 
 impl TopicReader for SimReader {
     fn read(&mut self, _wait: Duration, into: &mut Vec<Record>) -> Result<(), LogError> {
-        for fetched in fetch(&self.host, self.life, &self.positions)? {
+        for fetched in fetch(&self.host, self.life, &self.positions, 20)? {
             into.extend(fetched.records);
             self.positions.insert(fetched.of, fetched.next);
         }
@@ -109,7 +113,8 @@ impl ChangelogReader for SimChangelog {
     }
 
     fn read(&mut self, _wait: Duration, into: &mut ChangelogBatch) -> Result<(), LogError> {
-        for fetched in fetch(&self.host, self.life, &self.positions)? {
+        self.host.sleep(TURN);
+        for fetched in fetch(&self.host, self.life, &self.positions, PAGE)? {
             let partition = fetched.of.partition;
             if fetched.is_out_of_range {
                 if self.skips {

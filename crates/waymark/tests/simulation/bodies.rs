@@ -16,7 +16,7 @@ use service::{
 use stream::{LogError, Millis, Output, SnapshotRule, Statefulness, TopicPartition};
 use testkit::sim::{Host, Job, Member, Sim, SimDb, SimLog, SimReader};
 
-use crate::scenario::{INTAKES, LATE, MONITORS, PROCESSES, Scenario};
+use crate::scenario::{INTAKES, MONITORS, PROCESSES, Scenario};
 
 /// Partitions of the timeline.
 pub const TIMELINE: i32 = 3;
@@ -60,6 +60,7 @@ pub fn config() -> Config {
 
 /// The topics, the catalogue, and what customers do.
 pub fn furnish(sim: &Sim, scenario: &Scenario) {
+    sim.let_rejoin(scenario.rejoining);
     let names = Names::new("");
     let counts = Counts {
         timeline: TIMELINE,
@@ -172,7 +173,7 @@ pub fn jobs(scenario: &Scenario) -> Vec<Job> {
     let said = |ended: Result<(), Stop>| ended.map_or_else(|stop| stop.to_string(), |()| "stopped".to_owned());
     let all = (0..PROCESSES).map(|process| {
         let is_late = process == INTAKES[2] || process == MONITORS[2];
-        let begins = if is_late { LATE } else { 0 };
+        let begins = if is_late { scenario.late } else { 0 };
         if INTAKES.contains(&process) {
             let body = move |host: &Host, stop: &Arc<AtomicBool>| said(intake(host, settings, stop));
             Job {

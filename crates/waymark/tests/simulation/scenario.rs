@@ -1,6 +1,6 @@
 //! What happens in a run, all from one seed: customers, and what goes wrong.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use stream::{Millis, Output};
 use testkit::sim::{EPOCH, Fault, Micros, Random, Weather};
@@ -38,6 +38,12 @@ pub struct Scenario {
     /// Milliseconds that the clocks of intake are ahead.
     pub skew: i64,
     pub is_static: bool,
+    /// How long a transaction may last.
+    pub transactions: Duration,
+    /// When the third of each service begins.
+    pub late: Micros,
+    /// Clients that join again by themselves, of a thousand.
+    pub rejoining: u64,
 }
 
 /// Customers whose events come through two channels end so: what they see depends on which channel lags.
@@ -148,6 +154,8 @@ fn faults(random: &mut Random, span: Micros) -> Vec<(Micros, Fault)> {
             6 => Fault::Stop(process, away),
             // Past sessions and transactions, and shorter.
             7 | 8 => Fault::Pause(any, random.between(20_000, 9 * SECOND)),
+            // Out of the group and back in it before a transaction is given up, or any time.
+            9 if random.chance(500) => Fault::Isolate(any, random.between(3 * SECOND, 5 * SECOND)),
             9 => Fault::Isolate(any, random.between(100_000, 8 * SECOND)),
             10 => Fault::NodeDown(random.index(3), random.between(100_000, 5 * SECOND)),
             11..=13 => Fault::Storm(storm(random), random.between(500_000, 4 * SECOND)),
@@ -199,13 +207,61 @@ impl Scenario {
                 _ => 0,
             },
             is_static: random.chance(300),
+            transactions: Duration::from_secs(if random.chance(500) { 4 } else { 12 }),
+            late: LATE,
+            rejoining: 300,
         }
     }
 
     /// The same customers, and nothing goes wrong.
-    pub fn calm(seed: u64) -> Self {
+    pub fn calm(&self) -> Self {
         Self {
             faults: Vec::new(),
+            ..Self::of(self.seed)
+        }
+    }
+
+    /// One monitor is put out of the group while it sends an epoch, another takes its partitions, goes on with them and leaves, and the
+    /// first has them back before it has looked.
+    pub fn rejoined(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x1057);
+        let (one, other) = (MONITORS[0], MONITORS[1]);
+        let mut faults = Vec::new();
+        for at in [5, 15, 25].map(|at| at * SECOND) {
+            let at = at + random.between(0, 2 * SECOND);
+            faults.push((at, Fault::IsolateAtSend(one, random.between(4_300_000, 5 * SECOND))));
+            faults.push((
+                at + random.between(4_500_000, 6 * SECOND),
+                Fault::Stop(other, 2 * SECOND),
+            ));
+        }
+        Self {
+            faults,
+            transactions: Duration::from_secs(12),
+            late: Micros::MAX / 2,
+            rejoining: 1000,
+            is_static: false,
+            ..Self::of(seed)
+        }
+    }
+
+    /// The changelog is trimmed while somebody reads it.
+    pub fn trimmed(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x7213);
+        let mut faults = Vec::new();
+        let mut at = 3 * SECOND;
+        while at < 35 * SECOND {
+            for process in [MONITORS[0], MONITORS[1]] {
+                faults.push((at, Fault::KeepDisk(process)));
+                faults.push((at + random.between(0, 2 * SECOND), Fault::KillAtTrim(process)));
+            }
+            at += random.between(2 * SECOND, 4 * SECOND);
+        }
+        Self {
+            faults,
+            late: Micros::MAX / 2,
+            // Nobody waits for the session's end.
+            is_static: true,
             ..Self::of(seed)
         }
     }

@@ -22,6 +22,8 @@ pub struct Witness {
     lanes: BTreeMap<i32, Lane>,
     /// The committed offsets of the raw partitions.
     read: BTreeMap<TopicPartition, i64>,
+    /// `order.window`, in milliseconds.
+    window: i64,
     steps: u64,
     /// Processes that ended by themselves, with what they said.
     pub ended: BTreeMap<String, u64>,
@@ -30,11 +32,12 @@ pub struct Witness {
 }
 
 impl Witness {
-    pub fn new() -> Self {
+    pub fn new(window: i64) -> Self {
         Self {
             names: Names::new(""),
             lanes: BTreeMap::new(),
             read: BTreeMap::new(),
+            window,
             steps: 0,
             ended: BTreeMap::new(),
             epochs: 0,
@@ -50,7 +53,7 @@ impl Witness {
     }
 
     /// I2 and I3 of an epoch of the monitor: it follows the one before, and did exactly what its markers say.
-    fn monitored(&mut self, decided: &Decided) -> Result<(), String> {
+    fn monitored(&mut self, sim: &Sim, decided: &Decided) -> Result<(), String> {
         let changelog = self.names.changelog("monitor");
         let mut outputs: BTreeMap<(i32, &str), u64> = BTreeMap::new();
         let mut parts: BTreeMap<i32, Vec<&Record>> = BTreeMap::new();
@@ -117,7 +120,30 @@ impl Witness {
                     "I2: partition {partition} counted {counted:?} and wrote {written:?}"
                 ));
             }
+            let offset = marker.offset;
             lane.take(&assembler, marker)?;
+            self.ends_a_bucket(sim, partition, offset)?;
+        }
+        Ok(())
+    }
+
+    /// An epoch ends where a bucket ends: the record that follows belongs to a later one.
+    fn ends_a_bucket(&self, sim: &Sim, partition: i32, offset: i64) -> Result<(), String> {
+        if self.window == 0 {
+            return Ok(());
+        }
+        let mut last = i64::MIN;
+        for (at, time) in sim.times(&self.timeline(partition)) {
+            let bucket = time.0.div_euclid(self.window);
+            if at >= offset {
+                if bucket <= last {
+                    return Err(format!(
+                        "an epoch of partition {partition} ends inside a bucket, before {at}"
+                    ));
+                }
+                break;
+            }
+            last = last.max(bucket);
         }
         Ok(())
     }
@@ -254,7 +280,7 @@ impl Watch for Witness {
             return Err(format!("I3: {} committed records without an offset", decided.name));
         }
         if decided.name.starts_with(&self.names.group("monitor")) {
-            self.monitored(decided)
+            self.monitored(sim, decided)
         } else {
             self.taken_in(sim, decided)
         }
