@@ -197,7 +197,8 @@ mod tests {
         });
         assert_eq!(cluster.leader("no-such-topic", 0), None);
         cluster.stop(0).expect("it runs");
-        assert!(!cluster.is_whole(), "a stopped broker does not answer");
+        // The signal takes a moment to arrive.
+        eventually("a stopped broker does not answer", || !cluster.is_whole());
         cluster.go_on(0).expect("it runs");
         eventually("it answers again", || cluster.is_whole());
     }
