@@ -323,9 +323,6 @@ impl Log for KafkaLog {
                             && record.offset >= *next
                             && !unset.contains(&of)
                         {
-                            if record.offset > *next {
-                                tracing::warn!(topic = %record.topic, partition = record.partition, offset = record.offset, next = *next, "DEBUG gap");
-                            }
                             *next = record.offset + 1;
                             batch.records.push(record);
                         }
@@ -393,7 +390,6 @@ impl Log for KafkaLog {
 
     fn resume(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError> {
         let list = Self::list(partition, offset);
-        tracing::warn!(topic = %partition.topic, partition = partition.partition, offset, at = self.assigned_at.get(partition), "DEBUG resume");
         if self.assigned_at.remove(partition) != Some(offset) {
             self.consumer.pause(&list)?;
             if !self.consumer.seek(&list)? {
@@ -541,7 +537,10 @@ impl Log for KafkaLog {
         let Some(topic) = &self.config.changelog else {
             return Ok(None);
         };
-        let consumer = Consumer::new(&self.config.reader_settings("read_committed"))?;
+        let mut settings = self.config.reader_settings("read_committed");
+        // A partition that is added waits until the fetch under way is answered: half a second each, if nothing comes meanwhile.
+        settings.insert("fetch.wait.max.ms".to_owned(), "10".to_owned());
+        let consumer = Consumer::new(&settings)?;
         Ok(Some(Box::new(Changelog::new(consumer, topic))))
     }
 
