@@ -276,20 +276,7 @@ impl Broker {
 
     /// Writes a record; outside of a transaction without a number.
     pub fn append(&mut self, output: Output, now: Millis, uid: Option<u64>) -> (TopicPartition, i64) {
-        let (topic, lanes) = self
-            .topics
-            .get_key_value(&output.topic)
-            .unwrap_or_else(|| panic!("no such topic: {}", output.topic));
-        let count = i32::try_from(lanes.len()).expect("few partitions");
-        let partition = match (output.partition, &output.key) {
-            (Some(partition), _) => partition,
-            (None, Some(key)) => partition_of(key, count),
-            (None, None) => 0,
-        };
-        let of = TopicPartition {
-            topic: Arc::clone(topic),
-            partition,
-        };
+        let of = self.target(&output);
         let lane = self.lane_mut(&of);
         let offset = lane.end();
         if let Some(uid) = uid {
@@ -297,7 +284,7 @@ impl Broker {
         }
         let record = Record {
             topic: Arc::clone(&of.topic),
-            partition,
+            partition: of.partition,
             offset,
             timestamp: output.timestamp.unwrap_or(now),
             key: output.key,
@@ -719,6 +706,7 @@ impl Broker {
         Some(Response::Produced(written))
     }
 
+    /// The partition that a record goes to, as its key decides.
     fn target(&self, output: &Output) -> TopicPartition {
         let (topic, lanes) = self
             .topics

@@ -14,7 +14,7 @@ use stream::{
 
 use super::{
     Event, Fault, HEARTBEAT, Host, Micros, World,
-    broker::{Broker, Identity, Request, Response},
+    broker::{Identity, Request, Response},
     group::Sync,
     reader::SimChangelog,
 };
@@ -702,13 +702,5 @@ impl Drop for SimLog {
     /// The client falls silent; the group notices by its session's end.
     fn drop(&mut self) {
         self.host.sim().lock().clients.remove(&self.client);
-    }
-}
-
-impl SimLog {
-    /// The node that decides about this worker's transactions.
-    #[must_use]
-    pub fn coordinator(&self) -> usize {
-        Broker::coordinator(&self.member.name)
     }
 }
