@@ -59,7 +59,7 @@ sim: ## Both services on a simulated cluster with faults: SEEDS=200 from SEED=1
 	WAYMARK_SIM_SEED=$(or $(SEED),1) WAYMARK_SIM_SEEDS=$(or $(SEEDS),200) cargo test -p waymark --test simulation -- --nocapture whatever
 
 .PHONY: sim-mutants
-sim-mutants: ## Breaks the code on purpose, in twenty ways, and shows that the simulation notices each
+sim-mutants: ## Breaks the code on purpose, in 21 ways, and shows that the simulation notices each
 	WAYMARK_SIM_SEEDS=$(or $(SEEDS),60) cargo test -p waymark --features mutants --test simulation -- --nocapture every_mutant
 
 .PHONY: chaos

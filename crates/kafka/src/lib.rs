@@ -6,6 +6,7 @@
 mod admin;
 mod changelog;
 mod follow;
+mod leftovers;
 mod log;
 mod native;
 mod producer;

@@ -13,8 +13,9 @@ use stream::{
 
 use crate::{
     changelog::Changelog,
-    native::{Consumer, Ends, Partitions, Polled, classify, send_offsets},
-    producer::Producer,
+    leftovers,
+    native::{Consumer, Ends, Partitions, Polled, send_offsets},
+    producer::{Producer, classify_native},
 };
 
 /// The batch call waits for its whole time unless the batch is full; short slices keep latency low.
@@ -40,6 +41,8 @@ pub struct KafkaConfig {
     pub static_member: bool,
     /// The topics to read.
     pub inputs: Vec<String>,
+    /// The topics that it may write to.
+    pub outputs: Vec<String>,
     /// The changelog topic of a service with state.
     pub changelog: Option<String>,
     /// After this long without a heartbeat the group takes partitions away.
@@ -60,6 +63,7 @@ impl KafkaConfig {
             transactional_id: transactional_id.to_owned(),
             static_member: false,
             inputs: Vec::new(),
+            outputs: Vec::new(),
             changelog: None,
             session_timeout: Duration::from_secs(60),
             transaction_timeout: Duration::from_secs(10),
@@ -85,6 +89,8 @@ impl KafkaConfig {
             ("session.timeout.ms", session.as_str()),
             ("heartbeat.interval.ms", heartbeat.as_str()),
             ("fetch.queue.backoff.ms", "10"),
+            // A partition that begins to flow waits until the fetch under way is answered.
+            ("fetch.wait.max.ms", "100"),
             ("queued.max.messages.kbytes", "16384"),
             ("fetch.message.max.bytes", "4194304"),
             ("check.crcs", "true"),
@@ -153,8 +159,10 @@ impl KafkaConfig {
 /// One worker's log.
 pub struct KafkaLog {
     config: KafkaConfig,
-    // Declared before the client that answers.
+    // Declared before the clients that answer.
     ends: Ends,
+    /// Answers that nobody reads: the questions alone matter.
+    nudges: Ends,
     consumer: Consumer,
     /// Sees uncommitted ends; a `read_committed` client is told the last stable offset.
     uncommitted: Consumer,
@@ -165,6 +173,8 @@ pub struct KafkaLog {
     flowing: BTreeMap<TopicPartition, i64>,
     /// Partitions that flow and whose position must be set again.
     unset: BTreeSet<TopicPartition>,
+    /// Whether partitions have begun to flow that the client's thread may not know of.
+    is_resumed: bool,
     /// Where partitions were assigned that have not flowed yet.
     assigned_at: BTreeMap<TopicPartition, i64>,
     /// The changelog position behind the last part known to be delivered.
@@ -181,18 +191,27 @@ impl KafkaLog {
         let consumer = Consumer::new(&config.consumer_settings())?;
         let uncommitted = Consumer::new(&config.reader_settings("read_uncommitted"))?;
         consumer.subscribe(&config.inputs)?;
-        Ok(Self {
+        let mut log = Self {
             config,
             ends: Ends::new(&uncommitted),
+            nudges: Ends::new(&consumer),
             consumer,
             uncommitted,
             producer: Some(producer),
             owned: BTreeSet::new(),
             flowing: BTreeMap::new(),
             unset: BTreeSet::new(),
+            is_resumed: false,
             assigned_at: BTreeMap::new(),
             changelog_last: BTreeMap::new(),
-        })
+        };
+        // Nobody knows how the transactions of an earlier process of this name ended.
+        match log.discard() {
+            Err(LogError::Unknown(text) | LogError::Abort(text) | LogError::Fenced(text)) => {
+                Err(LogError::Retriable(text))
+            }
+            done => done.map(|()| log),
+        }
     }
 
     fn producer(&mut self) -> Result<&mut Producer, LogError> {
@@ -289,6 +308,18 @@ impl KafkaLog {
         Ok(())
     }
 
+    /// The client's thread of a broker sleeps for up to a second while it has nothing to fetch, and a partition that is resumed does not
+    /// wake it. A request to the same broker does.
+    fn nudge(&mut self) -> Result<(), LogError> {
+        let mut answers = Vec::new();
+        self.nudges.take(&mut answers);
+        if std::mem::take(&mut self.is_resumed) {
+            let flowing = Partitions::of(self.flowing.keys(), OFFSET_LATEST);
+            self.nudges.ask(&self.consumer, &flowing, Millis(0))?;
+        }
+        Ok(())
+    }
+
     fn set_position(&self, of: &TopicPartition, next: i64) -> Result<(), LogError> {
         let (start, end) = self.uncommitted.watermarks(of)?;
         if next < start || next > end {
@@ -309,6 +340,7 @@ impl Log for KafkaLog {
     fn poll(&mut self, wait: Duration, max: usize, batch: &mut Batch) -> Result<(), LogError> {
         let begun = Instant::now();
         let mut failed = None;
+        self.nudge()?;
         loop {
             let slice = SLICE.min(wait.saturating_sub(begun.elapsed()));
             let (flowing, unset) = (&mut self.flowing, &self.unset);
@@ -399,6 +431,7 @@ impl Log for KafkaLog {
         }
         self.consumer.resume(&list)?;
         self.flowing.insert(partition.clone(), offset);
+        self.is_resumed = true;
         Ok(())
     }
 
@@ -493,18 +526,12 @@ impl Log for KafkaLog {
         let group = self.consumer.metadata()?;
         let sending = Instant::now();
         if let Some(error) = send_offsets(self.producer()?.native(), &offsets, &group) {
-            let text = format!("send_offsets: {}", error.text);
-            return Err(match (error.fatal, error.abort) {
-                (true, _) => match classify(error.code, text) {
-                    LogError::Fenced(text) => LogError::Fenced(text),
-                    other => LogError::Unknown(other.to_string()),
-                },
+            return Err(if error.fatal {
+                classify_native(&error)
+            } else {
                 // Retriable or not, an epoch whose offsets did not go through is never committed.
-                (false, _) => LogError::Abort(if error.retriable {
-                    format!("{text}, passing")
-                } else {
-                    text
-                }),
+                let passing = if error.retriable { ", passing" } else { "" };
+                LogError::Abort(format!("send_offsets: {}{passing}", error.text))
             });
         }
         let sent = sending.elapsed();
@@ -531,6 +558,31 @@ impl Log for KafkaLog {
         }
         self.producer = Some(Producer::new(&self.config)?);
         Ok(())
+    }
+
+    fn discard(&mut self) -> Result<(), LogError> {
+        let group = match self.consumer.generation() {
+            Ok(generation) if generation >= 0 => self.consumer.metadata()?,
+            _ => Consumer::outsider(&self.config.group),
+        };
+        // Which offset does not matter: it is never committed.
+        let any = self.config.inputs.first().map(|topic| TopicPartition {
+            topic: Arc::from(topic.as_str()),
+            partition: 0,
+        });
+        let offsets = Partitions::of(&any, 0);
+        let producer = self
+            .producer
+            .as_mut()
+            .ok_or_else(|| LogError::Unknown("there is no producer".to_owned()))?;
+        let stuck = leftovers::stuck(&self.config, &self.uncommitted)?;
+        leftovers::drop_in(
+            &self.config,
+            &self.uncommitted,
+            producer,
+            &stuck,
+            Some((&offsets, &group)),
+        )
     }
 
     fn changelog(&mut self) -> Result<Option<Box<dyn ChangelogReader>>, LogError> {

@@ -1,6 +1,7 @@
 //! A transactional producer that knows what became of every record, and a publisher for tools.
 
 use std::{
+    collections::BTreeSet,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -17,9 +18,16 @@ use rdkafka::{
     statistics::Statistics,
     util::Timeout,
 };
-use stream::{LogError, Output};
+use stream::{LogError, Output, TopicPartition};
 
-use crate::log::KafkaConfig;
+use crate::{
+    leftovers,
+    log::KafkaConfig,
+    native::{self, Consumer, GroupMetadata, NativeError, Partitions, send_offsets},
+};
+
+/// How long one call waits for the coordinator's answer.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// What was delivered since the transaction began.
 #[derive(Debug, Default)]
@@ -196,20 +204,34 @@ impl Producer {
         self.inner.client().native_ptr()
     }
 
+    /// Commits; an answer that does not come is waited for as long as the broker keeps a transaction open, and a little longer.
     pub(crate) fn commit(&mut self) -> Result<(), LogError> {
+        let begun = Instant::now();
         loop {
-            match self.inner.commit_transaction(Timeout::Never) {
+            match self.inner.commit_transaction(Timeout::After(ANSWER)) {
                 Ok(()) => return Ok(()),
-                Err(KafkaError::Transaction(error)) if error.is_retriable() => {
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && begun.elapsed() < self.patience() => {
                     tracing::warn!(%error, "commit was not answered, asking again");
+                }
+                Err(KafkaError::Transaction(error)) if error.is_retriable() => {
+                    return Err(LogError::Unknown(format!("commit: {error}")));
                 }
                 Err(error) => return Err(classify(error, "commit")),
             }
         }
     }
 
+    /// A new producer can end what this one does not get answers about.
+    fn patience(&self) -> Duration {
+        self.budget + ANSWER
+    }
+
     pub(crate) fn abort(&mut self) -> Result<(), LogError> {
-        while self.inner.in_flight_count() > 0 && self.begun.elapsed() < self.budget {
+        let begun = Instant::now();
+        // What is counted includes events that only wait to be polled for.
+        while self.inner.in_flight_count() > 0
+            && (self.begun.elapsed() < self.budget || begun.elapsed() < Duration::from_millis(100))
+        {
             self.inner.poll(Timeout::After(Duration::from_millis(1)));
         }
         if self.inner.in_flight_count() > 0 {
@@ -218,12 +240,46 @@ impl Producer {
             return Err(LogError::Unknown("abort: records are still under way".to_owned()));
         }
         loop {
-            match self.inner.abort_transaction(Timeout::Never) {
+            match self.inner.abort_transaction(Timeout::After(ANSWER)) {
                 Ok(()) => return Ok(()),
-                Err(KafkaError::Transaction(error)) if error.is_retriable() => {}
+                Err(KafkaError::Transaction(error)) if error.is_retriable() && begun.elapsed() < self.patience() => {}
                 Err(error) => return Err(LogError::Unknown(format!("abort: {error}"))),
             }
         }
+    }
+
+    /// Aborts a transaction that touches these partitions and the group's offsets, and whose records nobody will ever see: its
+    /// markers end what an earlier transaction of this name left open there.
+    pub(crate) fn abort_in<'a>(
+        &mut self,
+        partitions: impl Iterator<Item = &'a TopicPartition>,
+        offsets: Option<(&Partitions, &GroupMetadata)>,
+    ) -> Result<(), LogError> {
+        self.begin()?;
+        for of in partitions {
+            self.send(
+                &Output {
+                    topic: Arc::clone(&of.topic),
+                    partition: Some(of.partition),
+                    timestamp: None,
+                    key: Some(b"aborted".to_vec()),
+                    value: None,
+                    headers: Vec::new(),
+                },
+                None,
+            )?;
+        }
+        // A record that a broker refuses does not matter: the partition is part of the transaction all the same.
+        if let Err(LogError::Unknown(text)) = self.drain() {
+            return Err(LogError::Unknown(text));
+        }
+        if let Some((offsets, group)) = offsets
+            && let Some(error) = send_offsets(self.native(), offsets, group)
+            && error.fatal
+        {
+            return Err(classify_native(&error));
+        }
+        self.abort()
     }
 
     /// Ends this incarnation without waiting for it.
@@ -238,6 +294,15 @@ fn reap(producer: BaseProducer<Deliveries>) {
         .spawn(move || drop(producer));
     if let Err(error) = spawned {
         tracing::error!(%error, "no thread to close a producer on");
+    }
+}
+
+/// What is to be done about an error after which the producer is of no more use.
+pub(crate) fn classify_native(error: &NativeError) -> LogError {
+    let text = format!("send_offsets: {}", error.text);
+    match native::classify(error.code, text) {
+        LogError::Fenced(text) => LogError::Fenced(text),
+        other => LogError::Unknown(other.to_string()),
     }
 }
 
@@ -264,16 +329,38 @@ fn classify(error: KafkaError, what: &str) -> LogError {
 
 /// Publishes whole batches, each in one transaction, for tools and tests.
 pub struct Publisher {
+    config: KafkaConfig,
     producer: Producer,
+    /// The last batch was not published, and what the broker keeps of it has not been looked at.
+    leftovers: bool,
 }
 
 impl Publisher {
-    /// Connects under a transactional id; an earlier publisher of that name is fenced.
+    /// Connects under a transactional id; an earlier publisher of that name is fenced. What it left open in the topics that the
+    /// configuration names as outputs is dropped.
     ///
     /// # Errors
     /// [`LogError::Retriable`] if no broker answered in time.
     pub fn open(config: &KafkaConfig) -> Result<Self, LogError> {
-        Producer::new(config).map(|producer| Self { producer })
+        let mut publisher = Self {
+            config: config.clone(),
+            producer: Producer::new(config)?,
+            leftovers: !config.outputs.is_empty(),
+        };
+        publisher.discard()?;
+        Ok(publisher)
+    }
+
+    fn discard(&mut self) -> Result<(), LogError> {
+        if self.leftovers {
+            let reader = Consumer::new(&self.config.reader_settings("read_uncommitted"))?;
+            let stuck = leftovers::stuck(&self.config, &reader)?;
+            if !stuck.is_empty() {
+                leftovers::drop_in(&self.config, &reader, &mut self.producer, &stuck, None)?;
+            }
+            self.leftovers = false;
+        }
+        Ok(())
     }
 
     /// Publishes all of `outputs`, or none.
@@ -281,6 +368,7 @@ impl Publisher {
     /// # Errors
     /// [`LogError`] if they were not, or if it is not known whether they were.
     pub fn publish(&mut self, outputs: &[Output]) -> Result<(), LogError> {
+        self.discard()?;
         self.producer.begin()?;
         let sent = outputs
             .iter()
@@ -289,6 +377,11 @@ impl Publisher {
         match sent {
             Ok(()) => self.producer.commit(),
             Err(error) => {
+                let known: BTreeSet<&str> = self.config.outputs.iter().map(String::as_str).collect();
+                let topics: BTreeSet<&str> = outputs.iter().map(|output| output.topic.as_ref()).collect();
+                let more: Vec<String> = topics.difference(&known).map(|topic| (*topic).to_owned()).collect();
+                self.config.outputs.extend(more);
+                self.leftovers = true;
                 self.producer.abort()?;
                 Err(error)
             }

@@ -133,6 +133,7 @@ impl Backend for KafkaBackend {
             shared.prefix, member.service, shared.instance, member.index
         );
         config.inputs.clone_from(&member.inputs);
+        config.outputs = shared.names.outputs(member.service);
         config.changelog = member.keyed.then(|| shared.names.changelog(member.service));
         KafkaLog::open(config)
     }
@@ -194,6 +195,8 @@ impl Backend for KafkaBackend {
         if !publishers.iter().any(|(known, _)| known == name) {
             let mut config = self.connection();
             config.transactional_id = format!("{}{name}", self.shared.prefix);
+            let topics: std::collections::BTreeSet<&str> = outputs.iter().map(|output| output.topic.as_ref()).collect();
+            config.outputs = topics.into_iter().map(ToOwned::to_owned).collect();
             publishers.push((name.to_owned(), Publisher::open(&config)?));
         }
         let Some((_, publisher)) = publishers.iter_mut().find(|(known, _)| known == name) else {

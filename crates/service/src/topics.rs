@@ -92,6 +92,21 @@ impl Names {
         self.topic(&format!("journey.changelog.{service}"))
     }
 
+    /// The topics that a service's workers write to in their transactions.
+    #[must_use]
+    pub fn outputs(&self, service: &str) -> Vec<String> {
+        let mut topics = Vec::new();
+        if service == "intake" {
+            topics.extend(self.all_raw().iter().map(|raw| Self::dead_letters(raw)));
+            topics.extend([self.timeline(), self.topic("journey.sentiment")]);
+        } else {
+            topics.extend(self.all_interventions());
+            topics.extend(["journey.signals", "journey.outcomes", "journey.profiles"].map(|name| self.topic(name)));
+            topics.extend([Self::dead_letters(&self.timeline()), self.changelog(service)]);
+        }
+        topics
+    }
+
     /// The consumer group of a service.
     #[must_use]
     pub fn group(&self, service: &str) -> String {

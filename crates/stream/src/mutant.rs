@@ -44,11 +44,13 @@ pub enum Mutant {
     LoadedPastOverlay,
     /// A restore whose position was trimmed reads on at the log's start.
     SkipsAhead,
+    /// Records of a transaction that was given up, and that the broker left open, are left open.
+    LeftoversKept,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::ApplyBeforeCommit,
         Self::UnknownIsAborted,
         Self::UnknownIsCommitted,
@@ -69,6 +71,7 @@ impl Mutant {
         Self::TimersNotPutBack,
         Self::LoadedPastOverlay,
         Self::SkipsAhead,
+        Self::LeftoversKept,
     ];
 }
 

@@ -237,6 +237,16 @@ pub trait Log {
     /// [`LogError::Retriable`] while no coordinator answers; [`LogError::Fenced`] if another process has the name.
     fn recycle(&mut self) -> Result<(), LogError>;
 
+    /// Makes sure that records and offsets of this name's transactions that did not go through never become visible. A log whose
+    /// broker always ends what it says it has ended has nothing to do here. Call it only while no transaction is open and the
+    /// outcome of the last one is known.
+    ///
+    /// # Errors
+    /// As [`Log::begin`], and [`LogError::Retriable`].
+    fn discard(&mut self) -> Result<(), LogError> {
+        Ok(())
+    }
+
     /// A reader of the service's changelog, of no partition yet. `None` if this log keeps none, because it is its own database.
     ///
     /// # Errors

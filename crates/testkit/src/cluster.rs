@@ -1,6 +1,6 @@
 //! Several real brokers, each of which is a controller too, so that a fault can aim at any role.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -15,7 +15,7 @@ use crate::{
 pub struct Cluster {
     nodes: Vec<Node>,
     // Declared last: the files go after the processes.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Cluster {
@@ -64,10 +64,18 @@ impl Cluster {
         });
         let mut cluster = Self {
             nodes: formatted?,
-            _folder: folder,
+            folder,
         };
         cluster.resume(&(0..brokers).collect::<Vec<_>>())?;
         Ok(cluster)
+    }
+
+    /// Ends all brokers and keeps their files, for a look at what they wrote.
+    #[must_use]
+    pub fn keep(mut self) -> PathBuf {
+        self.nodes.iter_mut().for_each(Node::kill);
+        self.folder.disable_cleanup(true);
+        self.folder.path().to_owned()
     }
 
     /// Where clients connect: all brokers, comma-separated.

@@ -112,7 +112,10 @@ impl Node {
 
     /// Starts the process on its files; it does not answer yet.
     pub(crate) fn spawn(&mut self) -> Result<(), String> {
-        let output = fs::File::create(self.folder.join("broker.log"))
+        let output = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.folder.join("broker.log"))
             .map_err(|error| format!("log cannot be created: {error}"))?;
         let errors = output
             .try_clone()

@@ -6,12 +6,83 @@ use rdkafka_sys as sys;
 use stream::{KnownEnds, LogError, Millis, TopicPartition};
 use sys::rd_kafka_resp_err_t as Err;
 
-use super::{Consumer, Partitions, take_error};
+use super::{Consumer, Partitions, REQUEST, take_error};
 
 /// The answer to a question that is older says nothing that a newer one would not.
 const TIMEOUT: c_int = 1000;
 /// While so many questions are open, no further one is asked.
 const OPEN: usize = 3;
+
+/// Which end is meant.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Isolation {
+    /// The last stable offset: the first record of the oldest open transaction.
+    Stable,
+    /// Behind the last record, committed or not.
+    Uncommitted,
+}
+
+/// Asks and waits: where each partition ends. Partitions that did not answer are missing.
+pub(crate) fn ends_now(
+    client: &Consumer,
+    partitions: &Partitions,
+    isolation: Isolation,
+) -> Result<Vec<(TopicPartition, i64)>, LogError> {
+    if partitions.entries().is_empty() {
+        return Ok(Vec::new());
+    }
+    // SAFETY: the client is alive; the queue is ours and destroyed once, the event is read while alive and destroyed once.
+    unsafe {
+        let queue = sys::rd_kafka_queue_new(client.client);
+        let ends = send(client, partitions, isolation, REQUEST, 0, queue).map(|()| {
+            let event = sys::rd_kafka_queue_poll(queue, REQUEST);
+            if event.is_null() {
+                return Vec::new();
+            }
+            let ends = read(event);
+            sys::rd_kafka_event_destroy(event);
+            ends
+        });
+        sys::rd_kafka_queue_destroy(queue);
+        ends
+    }
+}
+
+/// Sends a question whose answer comes to `queue`.
+fn send(
+    client: &Consumer,
+    partitions: &Partitions,
+    isolation: Isolation,
+    timeout: c_int,
+    number: usize,
+    queue: *mut sys::rd_kafka_queue_t,
+) -> Result<(), LogError> {
+    let level = match isolation {
+        Isolation::Stable => sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED,
+        Isolation::Uncommitted => sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_UNCOMMITTED,
+    };
+    let mut text = [0; 256];
+    // SAFETY: client, list and queue are alive; the options are ours and destroyed once. The opaque is a number, never followed.
+    unsafe {
+        let options =
+            sys::rd_kafka_AdminOptions_new(client.client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS);
+        let refused = take_error(sys::rd_kafka_AdminOptions_set_isolation_level(options, level));
+        let timed = sys::rd_kafka_AdminOptions_set_request_timeout(options, timeout, text.as_mut_ptr(), text.len());
+        sys::rd_kafka_AdminOptions_set_opaque(options, ptr::without_provenance_mut(number));
+        let is_set = refused.is_none() && timed == Err::RD_KAFKA_RESP_ERR_NO_ERROR;
+        if is_set {
+            sys::rd_kafka_ListOffsets(client.client, partitions.as_ptr(), options, queue);
+        }
+        sys::rd_kafka_AdminOptions_destroy(options);
+        if is_set {
+            Ok(())
+        } else {
+            Err(LogError::Fatal(
+                "client refused the options of a request for ends".to_owned(),
+            ))
+        }
+    }
+}
 
 /// Questions under way, and the queue on which the client answers them in turn.
 pub(crate) struct Ends {
@@ -40,26 +111,14 @@ impl Ends {
             return Ok(());
         }
         self.numbered += 1;
-        let mut text = [0; 256];
-        // SAFETY: client, list and queue are alive; the options are ours and destroyed once. The opaque is a number, never followed.
-        unsafe {
-            let options =
-                sys::rd_kafka_AdminOptions_new(client.client, sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_LISTOFFSETS);
-            let stable = sys::rd_kafka_IsolationLevel_t::RD_KAFKA_ISOLATION_LEVEL_READ_COMMITTED;
-            let refused = take_error(sys::rd_kafka_AdminOptions_set_isolation_level(options, stable));
-            let timed = sys::rd_kafka_AdminOptions_set_request_timeout(options, TIMEOUT, text.as_mut_ptr(), text.len());
-            sys::rd_kafka_AdminOptions_set_opaque(options, ptr::without_provenance_mut(self.numbered));
-            let is_set = refused.is_none() && timed == Err::RD_KAFKA_RESP_ERR_NO_ERROR;
-            if is_set {
-                sys::rd_kafka_ListOffsets(client.client, partitions.as_ptr(), options, self.queue);
-            }
-            sys::rd_kafka_AdminOptions_destroy(options);
-            if !is_set {
-                return Err(LogError::Fatal(
-                    "client refused the options of a request for ends".to_owned(),
-                ));
-            }
-        }
+        send(
+            client,
+            partitions,
+            Isolation::Stable,
+            TIMEOUT,
+            self.numbered,
+            self.queue,
+        )?;
         self.open.push_back((self.numbered, now));
         Ok(())
     }

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use ends::Ends;
+pub(crate) use ends::{Ends, Isolation, ends_now};
 use rdkafka_sys as sys;
 use stream::{Change, LogError, Millis, Record, TopicPartition};
 use sys::rd_kafka_resp_err_t as Err;
@@ -123,7 +123,6 @@ pub(crate) struct NativeError {
     pub(crate) text: String,
     pub(crate) fatal: bool,
     pub(crate) retriable: bool,
-    pub(crate) abort: bool,
 }
 
 pub(crate) fn take_error(error: *mut sys::rd_kafka_error_t) -> Option<NativeError> {
@@ -139,7 +138,6 @@ pub(crate) fn take_error(error: *mut sys::rd_kafka_error_t) -> Option<NativeErro
                 .into_owned(),
             fatal: sys::rd_kafka_error_is_fatal(error) != 0,
             retriable: sys::rd_kafka_error_is_retriable(error) != 0,
-            abort: sys::rd_kafka_error_txn_requires_abort(error) != 0,
         };
         sys::rd_kafka_error_destroy(error);
         Some(taken)
@@ -533,6 +531,13 @@ impl Consumer {
             members
         };
         Ok((generation, own, members))
+    }
+
+    /// Metadata of a group for one that is no member of it.
+    pub(crate) fn outsider(group: &str) -> GroupMetadata {
+        let name = c_string(group);
+        // SAFETY: the library copies the name; the object is ours.
+        GroupMetadata(unsafe { sys::rd_kafka_consumer_group_metadata_new(name.as_ptr()) })
     }
 
     /// Fresh group metadata: it ages without a rebalance, so it is never kept.

@@ -147,6 +147,8 @@ pub struct Worker<L: Log, S: Stage, H: Hooks<S>> {
     ended: Duration,
     /// Why the producer must be replaced before the next transaction.
     suspect: Option<&'static str>,
+    /// The last transaction was not committed, and what the broker keeps of it has not been looked at.
+    leftovers: bool,
     /// When this worker's name was taken away.
     fenced: Vec<Duration>,
     /// When committed offsets were last compared with what they should be.
@@ -184,6 +186,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             begun: None,
             ended: now,
             suspect: None,
+            leftovers: false,
             fenced: Vec::new(),
             compared: now,
             differed: None,
@@ -415,6 +418,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         if let Some(cause) = self.suspect {
             self.recycle(cause)?;
         }
+        self.discard()?;
         loop {
             match self.log.begin() {
                 Ok(()) => break,
@@ -567,6 +571,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             }
         }
         self.begun = None;
+        self.leftovers = false;
         self.ended = self.now();
         self.tell_poison();
         self.trim()?;

@@ -93,6 +93,8 @@ enum ToRead {
     Contradiction(String),
 }
 
+/// How long offsets of a transaction that has ended may stay pending.
+const PENDING: Duration = Duration::from_secs(10);
 /// How long one turn reads changelogs, so that the partitions that run are not kept waiting.
 const SLICE: Duration = Duration::from_millis(50);
 /// How long one read of changelogs waits.
@@ -490,6 +492,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         if self.begun.take().is_some() {
             // A copy of what ended this transaction may still be on its way.
             self.suspect = Some("abort");
+            self.leftovers = true;
             match self.log.abort() {
                 Ok(()) => {}
                 Err(LogError::Fenced(message)) => {
@@ -504,6 +507,37 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
         self.hooks.observe(&Observation::Aborted);
         self.rewind()
+    }
+
+    /// Before a transaction begins behind one that was not committed: a broker may say that it has aborted it and leave records of it
+    /// open, which the next commit of the same name would publish (Kafka 4.3 does, KAFKA-20734, where no replica of a partition is
+    /// left while the coordinator starts).
+    pub(super) fn discard(&mut self) -> Result<(), Stop> {
+        let begun = self.now();
+        while self.leftovers {
+            match self.log.discard() {
+                Ok(()) => self.leftovers = false,
+                Err(LogError::Fatal(message)) => return Err(Stop::Failed(message)),
+                Err(LogError::Fenced(message)) => {
+                    self.was_fenced(message)?;
+                    self.recycle("fenced")?;
+                }
+                Err(LogError::Retriable(message)) if self.now().saturating_sub(begun) < PATIENCE => {
+                    tracing::warn!(
+                        error = message,
+                        "what a transaction left is not known yet, asking again"
+                    );
+                    self.hooks.observe(&Observation::Turned);
+                    self.config.clock.sleep(AGAIN);
+                }
+                Err(LogError::Retriable(message)) => return Err(Stop::Failed(message)),
+                Err(error) => {
+                    tracing::warn!(%error, "what a transaction left could not be dropped, replacing the producer");
+                    self.recycle("abort")?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn rewind(&mut self) -> Result<(), Stop> {
@@ -570,7 +604,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             let found = if asked.is_empty() {
                 Vec::new()
             } else {
-                self.patiently("committed offsets", |log| log.committed(&asked))?
+                self.stable_offsets(&asked)?
             };
             let outcomes: Vec<Outcome> = kept
                 .iter()
@@ -597,10 +631,35 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 return Err(Stop::Halted("a transaction was published in part".to_owned()));
             }
             if !came_through {
+                self.leftovers = true;
                 return self.rewind();
             }
             let kept = kept.into_iter().cloned().collect();
             return self.came_through(kept);
+        }
+    }
+
+    /// Where the group stands behind a transaction that has ended. While its offsets stay pending all the same, nothing of it was
+    /// marked, and it is dropped.
+    fn stable_offsets(&mut self, asked: &[TopicPartition]) -> Result<Vec<Option<Committed>>, Stop> {
+        let begun = self.now();
+        let mut is_dropped = false;
+        loop {
+            match self.log.committed(asked) {
+                Ok(found) => return Ok(found),
+                Err(LogError::Retriable(message)) if self.now().saturating_sub(begun) < PATIENCE => {
+                    tracing::warn!(error = message, "group does not say where it stands, asking again");
+                    if !is_dropped && self.now().saturating_sub(begun) >= PENDING {
+                        is_dropped = true;
+                        self.leftovers = true;
+                        self.discard()?;
+                    }
+                    self.hooks.observe(&Observation::Turned);
+                    self.config.clock.sleep(AGAIN);
+                }
+                Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
+                Err(error) => return Err(Stop::Failed(format!("committed offsets: {error}"))),
+            }
         }
     }
 

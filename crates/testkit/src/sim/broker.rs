@@ -165,6 +165,8 @@ struct Lane {
     entries: Vec<Entry>,
     /// First offset of transactions without their marker here.
     open: BTreeMap<u64, i64>,
+    /// Open ones that have ended all the same, by their producer's name: its next marker here is theirs too.
+    forgotten: BTreeMap<u64, String>,
     decided: BTreeMap<u64, bool>,
 }
 
@@ -201,6 +203,8 @@ struct Transactions {
     lanes: BTreeSet<TopicPartition>,
     offsets: BTreeMap<(String, TopicPartition), Committed>,
     markers: usize,
+    /// Its offsets are those of a transaction that has ended: they stay pending until the next one's marker.
+    is_pending: bool,
     /// The next sequence number, and what earlier ones were given; for this epoch.
     sequence: u64,
     produced: BTreeMap<u64, Vec<(TopicPartition, i64)>>,
@@ -220,6 +224,8 @@ pub(super) struct Broker {
     pub decided: Vec<Decided>,
     /// Nodes that do not answer.
     pub down: [bool; NODES],
+    /// The next so many transactions that are given up end without a marker anywhere (KAFKA-20734).
+    pub forgets: usize,
 }
 
 impl Broker {
@@ -366,7 +372,7 @@ impl Broker {
         let under_way = |one: &Transactions| matches!(one.state, State::Ongoing | State::Preparing { .. });
         self.transactions
             .values()
-            .any(|one| under_way(one) && one.offsets.contains_key(&key))
+            .any(|one| (under_way(one) || one.is_pending) && one.offsets.contains_key(&key))
     }
 
     /// Whether no transaction is under way at all.
@@ -389,7 +395,7 @@ impl Broker {
             if let Some(one) = self.transactions.get_mut(&name) {
                 one.epoch += 1;
             }
-            self.prepare(&name, false);
+            self.give_up(&name);
         }
         let down = self.down;
         for (name, group) in &mut self.groups {
@@ -397,6 +403,24 @@ impl Broker {
                 group.sweep(now);
             }
         }
+    }
+
+    /// Aborts a transaction whose producer is not heard, or forgets to write its markers.
+    fn give_up(&mut self, name: &str) {
+        if self.forgets == 0 {
+            return self.prepare(name, false);
+        }
+        let one = self.transactions.get_mut(name).expect("it is there");
+        if one.lanes.is_empty() && one.offsets.is_empty() {
+            return self.prepare(name, false);
+        }
+        one.state = State::Complete { commits: false };
+        one.is_pending = !one.offsets.is_empty();
+        let (uid, lanes) = (one.uid, std::mem::take(&mut one.lanes));
+        for of in &lanes {
+            self.lane_mut(of).forgotten.insert(uid, name.to_owned());
+        }
+        self.forgets -= 1;
     }
 
     fn prepare(&mut self, name: &str, commits: bool) {
@@ -448,12 +472,21 @@ impl Broker {
                 }
                 let lane = self.lane_mut(of);
                 lane.entries.push(Entry::Control);
-                lane.open.remove(uid);
-                lane.decided.insert(*uid, commits);
+                let mut ended = vec![*uid];
+                lane.forgotten.retain(|uid, by| {
+                    let is_own = by == name;
+                    ended.extend(is_own.then_some(*uid));
+                    !is_own
+                });
+                for uid in ended {
+                    lane.open.remove(&uid);
+                    lane.decided.insert(uid, commits);
+                }
             }
             None => {
                 let one = self.transactions.get_mut(name).expect("looked up above");
                 let offsets = std::mem::take(&mut one.offsets);
+                one.is_pending = false;
                 if commits {
                     self.committed.extend(offsets);
                 }
@@ -640,6 +673,7 @@ impl Broker {
                 lanes: BTreeSet::new(),
                 offsets: BTreeMap::new(),
                 markers: 0,
+                is_pending: false,
                 sequence: 0,
                 produced: BTreeMap::new(),
             };
@@ -649,7 +683,7 @@ impl Broker {
         match one.state {
             State::Ongoing => {
                 one.epoch += 1;
-                self.prepare(&name, false);
+                self.give_up(&name);
                 Response::Concurrent
             }
             State::Preparing { .. } => Response::Concurrent,
@@ -659,7 +693,9 @@ impl Broker {
                 one.timeout = timeout;
                 one.sequence = 0;
                 one.produced.clear();
-                one.offsets.clear();
+                if !one.is_pending {
+                    one.offsets.clear();
+                }
                 Response::Epoch(one.epoch)
             }
         }

@@ -66,6 +66,8 @@ pub struct Member {
     pub is_static: bool,
     /// The topics to read.
     pub inputs: Vec<String>,
+    /// The topics that it writes to.
+    pub outputs: Vec<String>,
     /// The changelog of a stage with state.
     pub changelog: Option<String>,
 }
@@ -232,7 +234,31 @@ impl SimLog {
             asked: Vec::new(),
         };
         log.recycle()?;
-        Ok(log)
+        // Nobody knows how the transactions of an earlier process of this name ended.
+        match log.discard() {
+            Err(LogError::Unknown(text) | LogError::Abort(text) | LogError::Fenced(text)) => {
+                Err(LogError::Retriable(text))
+            }
+            done => done.map(|()| log),
+        }
+    }
+
+    /// Output partitions whose stable end stands before their end, with the stable end.
+    fn held(&self) -> Result<BTreeMap<TopicPartition, i64>, LogError> {
+        let of = self.host.sim().lock().broker.partitions(&self.member.outputs);
+        let ask = |is_stable| {
+            let request = Request::Ends {
+                of: of.clone(),
+                is_stable,
+            };
+            match self.ask(&request, PATIENCE)? {
+                Some(Response::Ends(ends)) if ends.len() == of.len() => Ok(ends),
+                _ => Err(silent("ends of outputs")),
+            }
+        };
+        let (stable, ends) = (ask(true)?, ask(false)?);
+        let held = stable.into_iter().zip(ends).filter(|(one, other)| one.2 < other.2);
+        Ok(held.map(|((of, _, stable), _)| (of, stable)).collect())
     }
 
     fn lives(&self) -> Result<(), LogError> {
@@ -638,6 +664,57 @@ impl Log for SimLog {
                 Ok(())
             }
             other => Err(LogError::Retriable(format!("init: {other:?}"))),
+        }
+    }
+
+    fn discard(&mut self) -> Result<(), LogError> {
+        if mutant::is_on(Mutant::LeftoversKept) {
+            return Ok(());
+        }
+        let stuck = self.held()?;
+        self.begin()?;
+        for of in stuck.keys() {
+            self.open.push(Output {
+                topic: Arc::clone(&of.topic),
+                partition: Some(of.partition),
+                timestamp: None,
+                key: None,
+                value: None,
+                headers: Vec::new(),
+            });
+        }
+        self.produce()?;
+        let any = TopicPartition {
+            topic: Arc::from(self.member.inputs[0].as_str()),
+            partition: 0,
+        };
+        let nowhere = Committed {
+            offset: 0,
+            metadata: String::new(),
+        };
+        let (member, generation) = self.with(|client| (client.member, client.generation))?;
+        let request = Request::Offsets {
+            by: self.identity()?,
+            group: self.member.group.clone(),
+            member,
+            generation,
+            offsets: vec![(any, nowhere)],
+        };
+        self.has_sent = true;
+        match self.transact(&request)? {
+            Some(Response::Done | Response::Stale) => {}
+            Some(Response::Fenced) => return Err(LogError::Fenced("offsets to discard".to_owned())),
+            other => return Err(LogError::Unknown(format!("offsets to discard: {other:?}"))),
+        }
+        self.abort()?;
+        let begun = self.host.monotonic();
+        loop {
+            let mut held = self.held()?;
+            held.retain(|of, stable| stuck.get(of) == Some(stable));
+            if held.is_empty() || self.host.monotonic().saturating_sub(begun) > Duration::from_secs(2) {
+                return Ok(());
+            }
+            self.host.sleep(Duration::from_millis(20));
         }
     }
 

@@ -86,6 +86,9 @@ pub enum Fault {
     DiskFull(usize, Micros),
     /// A writer of its own takes this process's producer name, as a second process in its slot would.
     Hijack(usize),
+    /// The next so many transactions whose producer is not heard end without a marker anywhere, as those of Kafka 4.3 do while a
+    /// partition has no leader (KAFKA-20734).
+    Forget(usize),
     /// Old records of compacted topics go.
     Compact,
     /// The next time that this process asks for its changelog to be trimmed it is killed, its disk is what it was at the last
@@ -555,6 +558,7 @@ impl World {
                 self.at(now + long, Event::Calm);
             }
             Fault::DiskFull(process, long) => self.processes[process].full_until = now + long,
+            Fault::Forget(transactions) => self.broker.forgets += transactions,
             Fault::Hijack(process) => self.hijack(process),
             Fault::IsolateAtSend(process, long) => self.processes[process].isolated_at_send = Some(long),
             Fault::KillAtTrim(process) => self.processes[process].is_doomed = true,

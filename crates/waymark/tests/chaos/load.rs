@@ -193,7 +193,10 @@ impl Careful {
     }
 
     fn config(&self) -> KafkaConfig {
-        client(&self.brokers, "chaos-load")
+        let mut config = client(&self.brokers, "chaos-load");
+        let raws = crate::script::RAWS.iter().map(|raw| raw.topic().to_owned());
+        config.outputs = raws.chain([BATCHES.to_owned()]).collect();
+        config
     }
 
     /// Publishes once, however often that must be tried; false if the load is told to stop first.

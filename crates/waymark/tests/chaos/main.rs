@@ -46,8 +46,6 @@ struct Asked {
     rate: u64,
     /// Only faults whose name contains this.
     only: Option<String>,
-    /// Nothing was asked for.
-    is_short: bool,
 }
 
 impl Asked {
@@ -74,7 +72,6 @@ impl Asked {
             seed: number("WAYMARK_CHAOS_SEED").unwrap_or(1),
             rate: number("WAYMARK_CHAOS_RATE").unwrap_or(usual),
             only: text("WAYMARK_CHAOS_ONLY"),
-            is_short: text("WAYMARK_CHAOS_FAULTS").is_none() && text("WAYMARK_CHAOS_ONLY").is_none(),
         })
     }
 }
@@ -238,11 +235,6 @@ fn chaos(asked: &Asked) {
     // The first faults, too, meet something that flows.
     injector.flow();
     for fault in schedule(asked.seed, asked.faults, &possible) {
-        if asked.is_short && fault.kind == schedule::Kind::BounceBrokers {
-            // Open, see docs/GUARANTEES.md: it is seldom, so it decides nothing here, and `make chaos` has it.
-            eprintln!("left out of the short form: {}", fault.kind.name());
-            continue;
-        }
         if injector.is_lost() {
             break;
         }
@@ -283,6 +275,8 @@ fn chaos(asked: &Asked) {
         for member in &fleet.members {
             eprintln!("{}:\n{}\n", member.log.display(), member.tail(8));
         }
+        drop(fleet);
+        eprintln!("the brokers' files are kept: {}", cluster.keep().display());
         panic!("a promise was broken; again: {}", report.command());
     }
     drop(fleet);

@@ -130,6 +130,7 @@ fn join(host: &Host, settings: Settings, service: &str, inputs: Vec<String>, is_
             group: group.clone(),
             is_static: settings.is_static,
             inputs: inputs.clone(),
+            outputs: names.outputs(service),
             changelog: is_keyed.then(|| names.changelog(service)),
         };
         match SimLog::join(host, member) {

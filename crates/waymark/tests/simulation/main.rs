@@ -119,6 +119,7 @@ fn whatever_goes_wrong_they_say_what_they_say_when_nothing_does() {
     for seed in seeds {
         // Most of the time anything; now and then one thing that chance seldom brings about.
         let scenario = match seed % 8 {
+            5 => Scenario::forgetful(seed),
             6 => Scenario::rejoined(seed),
             7 => Scenario::trimmed(seed),
             _ => Scenario::of(seed),
@@ -164,6 +165,7 @@ fn every_mutant_is_caught() {
             let scenario = match mutant {
                 Mutant::OwnerInsteadOfSequence => Scenario::rejoined,
                 Mutant::SkipsAhead => Scenario::trimmed,
+                Mutant::LeftoversKept => Scenario::forgetful,
                 _ => Scenario::of,
             };
             (1..=seeds).find_map(|seed| Some((seed, check(&scenario(seed), break_it).err()?)))

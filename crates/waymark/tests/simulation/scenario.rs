@@ -245,6 +245,18 @@ impl Scenario {
         }
     }
 
+    /// Brokers forget to mark transactions that they give up.
+    pub fn forgetful(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0xf029);
+        let mut scenario = Self::of(seed);
+        let mut at = 2 * SECOND;
+        while at < scenario.ends {
+            scenario.faults.push((at, Fault::Forget(1 + random.index(3))));
+            at += random.between(SECOND, 4 * SECOND);
+        }
+        scenario
+    }
+
     /// The changelog is trimmed while somebody reads it.
     pub fn trimmed(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x7213);
