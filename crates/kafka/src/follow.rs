@@ -201,14 +201,27 @@ impl Bystander {
     /// # Errors
     /// [`LogError::Fatal`] if a client setting is refused.
     pub fn open(config: &KafkaConfig, group: &str) -> Result<Self, LogError> {
-        let mut settings = config.reader_settings("read_committed");
+        Self::with(config, group, "read_committed")
+    }
+
+    /// The same for one who cannot wait: an open transaction's offsets are passed over, and the ones before are told.
+    ///
+    /// # Errors
+    /// As [`Bystander::open`].
+    pub fn open_impatient(config: &KafkaConfig, group: &str) -> Result<Self, LogError> {
+        Self::with(config, group, "read_uncommitted")
+    }
+
+    fn with(config: &KafkaConfig, group: &str, isolation: &str) -> Result<Self, LogError> {
+        let mut settings = config.reader_settings(isolation);
         settings.insert("group.id".to_owned(), group.to_owned());
         Ok(Self {
             consumer: Consumer::new(&settings)?,
         })
     }
 
-    /// The group's stable committed positions, in the order asked: offsets of an open transaction are waited for.
+    /// The group's committed positions, in the order asked. Offsets of an open transaction are waited for, unless it was opened by
+    /// [`Bystander::open_impatient`].
     ///
     /// # Errors
     /// [`LogError::Retriable`] if no coordinator answers in time.

@@ -77,7 +77,7 @@ pub(crate) fn drop_in(
     reader: &Consumer,
     producer: &mut Producer,
     stuck: &Stuck,
-    offsets: Option<(&Partitions, &GroupMetadata)>,
+    offsets: Option<(Partitions, GroupMetadata)>,
 ) -> Result<(), LogError> {
     producer.abort_in(stuck.keys(), offsets)?;
     let begun = Instant::now();

@@ -14,8 +14,8 @@ use stream::{
 use crate::{
     changelog::Changelog,
     leftovers,
-    native::{Consumer, Ends, Partitions, Polled, send_offsets},
-    producer::{Producer, classify_native},
+    native::{Consumer, Ends, Partitions, Polled},
+    producer::Producer,
 };
 
 /// The batch call waits for its whole time unless the batch is full; short slices keep latency low.
@@ -525,15 +525,7 @@ impl Log for KafkaLog {
         }
         let group = self.consumer.metadata()?;
         let sending = Instant::now();
-        if let Some(error) = send_offsets(self.producer()?.native(), &offsets, &group) {
-            return Err(if error.fatal {
-                classify_native(&error)
-            } else {
-                // Retriable or not, an epoch whose offsets did not go through is never committed.
-                let passing = if error.retriable { ", passing" } else { "" };
-                LogError::Abort(format!("send_offsets: {}{passing}", error.text))
-            });
-        }
+        self.producer()?.send_offsets(offsets, group)?;
         let sent = sending.elapsed();
         let committing = Instant::now();
         self.producer()?.commit()?;
@@ -581,7 +573,7 @@ impl Log for KafkaLog {
             &self.uncommitted,
             producer,
             &stuck,
-            Some((&offsets, &group)),
+            Some((offsets, group)),
         )
     }
 

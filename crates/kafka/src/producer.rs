@@ -5,6 +5,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
+        mpsc,
     },
     time::{Duration, Instant},
 };
@@ -23,7 +24,7 @@ use stream::{LogError, Output, TopicPartition};
 use crate::{
     leftovers,
     log::KafkaConfig,
-    native::{self, Consumer, GroupMetadata, NativeError, Partitions, send_offsets},
+    native::{self, Consumer, GroupMetadata, Partitions},
 };
 
 /// How long one call waits for the coordinator's answer.
@@ -91,7 +92,8 @@ impl ProducerContext<NoCustomPartitioner> for Deliveries {
 
 /// One incarnation of a transactional producer.
 pub(crate) struct Producer {
-    inner: BaseProducer<Deliveries>,
+    // Shared with a call that may never return.
+    inner: Arc<BaseProducer<Deliveries>>,
     deliveries: Deliveries,
     begun: Instant,
     budget: Duration,
@@ -110,13 +112,13 @@ impl Producer {
             .map_err(|error| LogError::Fatal(format!("producer cannot be made: {error}")))?;
         match inner.init_transactions(Timeout::After(Duration::from_secs(30))) {
             Ok(()) => Ok(Self {
-                inner,
+                inner: Arc::new(inner),
                 deliveries,
                 begun: Instant::now(),
                 budget: config.transaction_timeout,
             }),
             Err(error) => {
-                reap(inner);
+                reap(Arc::new(inner));
                 Err(match classify(error, "init_transactions") {
                     LogError::Unknown(text) | LogError::Abort(text) => LogError::Retriable(text),
                     other => other,
@@ -200,8 +202,32 @@ impl Producer {
         self.deliveries.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn native(&self) -> *mut rdkafka_sys::rd_kafka_t {
-        self.inner.client().native_ptr()
+    /// Adds consumed offsets to the transaction. librdkafka 2.12 waits for the answer without a limit of its own, and now and then,
+    /// around the death of a coordinator, none ever comes: a thread waits in our place, and keeps the producer until it is answered.
+    pub(crate) fn send_offsets(&mut self, offsets: Partitions, group: GroupMetadata) -> Result<(), LogError> {
+        let (answer, answered) = mpsc::channel();
+        let producer = Arc::clone(&self.inner);
+        let spawned = std::thread::Builder::new()
+            .name("kafka-offsets".to_owned())
+            .spawn(move || {
+                // Nobody listens any more if it took too long.
+                let _ = answer.send(native::send_offsets(producer.client().native_ptr(), &offsets, &group));
+            });
+        spawned.map_err(|error| LogError::Fatal(format!("no thread to send offsets on: {error}")))?;
+        let error = match answered.recv_timeout(self.patience()) {
+            Ok(None) => return Ok(()),
+            Ok(Some(error)) => error,
+            Err(_) => return Err(LogError::Unknown("send_offsets: no answer".to_owned())),
+        };
+        let text = format!("send_offsets: {}", error.text);
+        Err(if !error.fatal {
+            // Retriable or not, an epoch whose offsets did not go through is never committed.
+            LogError::Abort(text)
+        } else if let LogError::Fenced(text) = native::classify(error.code, text.clone()) {
+            LogError::Fenced(text)
+        } else {
+            LogError::Unknown(text)
+        })
     }
 
     /// Commits; an answer that does not come is waited for as long as the broker keeps a transaction open, and a little longer.
@@ -253,7 +279,7 @@ impl Producer {
     pub(crate) fn abort_in<'a>(
         &mut self,
         partitions: impl Iterator<Item = &'a TopicPartition>,
-        offsets: Option<(&Partitions, &GroupMetadata)>,
+        offsets: Option<(Partitions, GroupMetadata)>,
     ) -> Result<(), LogError> {
         self.begin()?;
         for of in partitions {
@@ -273,11 +299,11 @@ impl Producer {
         if let Err(LogError::Unknown(text)) = self.drain() {
             return Err(LogError::Unknown(text));
         }
-        if let Some((offsets, group)) = offsets
-            && let Some(error) = send_offsets(self.native(), offsets, group)
-            && error.fatal
-        {
-            return Err(classify_native(&error));
+        if let Some((offsets, group)) = offsets {
+            match self.send_offsets(offsets, group) {
+                Ok(()) | Err(LogError::Abort(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
         self.abort()
     }
@@ -288,21 +314,12 @@ impl Producer {
     }
 }
 
-fn reap(producer: BaseProducer<Deliveries>) {
+fn reap(producer: Arc<BaseProducer<Deliveries>>) {
     let spawned = std::thread::Builder::new()
         .name("kafka-reaper".to_owned())
         .spawn(move || drop(producer));
     if let Err(error) = spawned {
         tracing::error!(%error, "no thread to close a producer on");
-    }
-}
-
-/// What is to be done about an error after which the producer is of no more use.
-pub(crate) fn classify_native(error: &NativeError) -> LogError {
-    let text = format!("send_offsets: {}", error.text);
-    match native::classify(error.code, text) {
-        LogError::Fenced(text) => LogError::Fenced(text),
-        other => LogError::Unknown(other.to_string()),
     }
 }
 

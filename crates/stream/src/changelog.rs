@@ -82,6 +82,12 @@ struct Place {
 }
 
 impl Assembler {
+    /// Whether an epoch's first part has come and its last has not.
+    #[must_use]
+    pub fn is_between_parts(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// Takes the next record's value; returns the marker of the epoch that its last part completes.
     ///
     /// # Errors

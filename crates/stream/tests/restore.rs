@@ -80,9 +80,19 @@ fn row() -> impl Strategy<Value = Row> {
     })
 }
 
-/// An epoch's rows, and whether what was read is flushed behind each of its parts.
-fn epochs() -> impl Strategy<Value = Vec<(Vec<Row>, bool)>> {
-    proptest::collection::vec((proptest::collection::vec(row(), 0..12), any::<bool>()), 1..12)
+/// What is done behind each part of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Then {
+    Nothing,
+    Flush,
+    /// Flushed, and the process dies.
+    Die,
+}
+
+/// An epoch's rows, and what is done behind each of its parts the first time that it is read.
+fn epochs() -> impl Strategy<Value = Vec<(Vec<Row>, Then)>> {
+    let then = prop_oneof![Just(Then::Nothing), Just(Then::Flush), Just(Then::Die)];
+    proptest::collection::vec((proptest::collection::vec(row(), 0..12), then), 1..12)
 }
 
 proptest! {
@@ -91,21 +101,30 @@ proptest! {
         let stored = Stored::default();
         let mut twin: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         let mut task = open(&stored);
-        let mut next = 0;
-        for (index, (rows, flushes)) in epochs.iter().enumerate() {
+        let mut log = Vec::new();
+        for (index, (rows, then)) in epochs.iter().enumerate() {
             let marker = Marker { epoch: index as u64 + 1, ..Marker::default() };
-            for part in pack(&marker, &rows.iter().collect::<Vec<_>>()) {
-                next += 1;
-                task.restore(&part, next).expect("whole");
-                if *flushes {
-                    task.flush().expect("disk works");
-                }
-            }
+            log.extend(pack(&marker, &rows.iter().collect::<Vec<_>>()).into_iter().map(|part| (part, *then)));
             for (key, value) in rows {
                 match value {
                     Some(value) => twin.insert(key.clone(), value.clone()),
                     None => twin.remove(key),
                 };
+            }
+        }
+        let (mut at, mut seen) = (0, 0);
+        while let Some((part, then)) = log.get(at) {
+            at += 1;
+            let next = i64::try_from(at).expect("few");
+            task.restore(part, next).expect("whole");
+            task.restored_to(next);
+            if *then != Then::Nothing && at > seen {
+                seen = at;
+                task.flush().expect("disk works");
+                if *then == Then::Die {
+                    task = open(&stored);
+                    at = usize::try_from(task.changelog_next()).expect("not negative");
+                }
             }
         }
         let expected: BTreeSet<_> = twin
@@ -135,7 +154,7 @@ proptest! {
         prop_assert_eq!(marker.epoch, epochs.len() as u64);
         prop_assert!(found.contains_key(POSITION));
         prop_assert_eq!(open(&stored).timers_pending(), timers.len());
-        prop_assert_eq!(open(&stored).changelog_next(), next);
+        prop_assert_eq!(open(&stored).changelog_next(), i64::try_from(log.len()).expect("few"));
     }
 }
 

@@ -44,7 +44,7 @@ impl Kafka {
 
     fn try_start(libs: &Path) -> Result<Self, String> {
         let folder = TempDir::new().map_err(|error| format!("no temporary folder: {error}"))?;
-        let node = Node::format(libs, folder.path().to_owned(), 0, &[Ports::free()?], "-Xmx512m")?;
+        let node = Node::format(libs, folder.path().to_owned(), 0, &Ports::free(1)?, "-Xmx512m")?;
         let mut kafka = Self { node, _folder: folder };
         kafka.resume()?;
         Ok(kafka)

@@ -48,7 +48,7 @@ impl Cluster {
 
     fn try_start(libs: &Path, brokers: usize) -> Result<Self, String> {
         let folder = TempDir::new().map_err(|error| format!("no temporary folder: {error}"))?;
-        let ports = (0..brokers).map(|_| Ports::free()).collect::<Result<Vec<_>, _>>()?;
+        let ports = Ports::free(brokers)?;
         // Formatting starts a Java of its own; all at once takes as long as one.
         let formatted: Result<Vec<Node>, String> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..brokers)

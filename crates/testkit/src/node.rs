@@ -24,20 +24,23 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Finds two ports that nobody uses now.
-    pub(crate) fn free() -> Result<Self, String> {
-        // Both are held until both are known, so they differ.
-        let listeners = [listener()?, listener()?];
+    /// Finds two ports that nobody uses now for each of `nodes` nodes.
+    pub(crate) fn free(nodes: usize) -> Result<Vec<Self>, String> {
+        // All are held until all are known, so they differ.
+        let listeners = (0..nodes * 2).map(|_| listener()).collect::<Result<Vec<_>, _>>()?;
         let port = |listener: &TcpListener| {
             let address = listener.local_addr();
             address
                 .map(|address| address.port())
                 .map_err(|error| format!("no free port: {error}"))
         };
-        Ok(Self {
-            broker: port(&listeners[0])?,
-            controller: port(&listeners[1])?,
-        })
+        let pair = |two: &[TcpListener]| {
+            Ok(Self {
+                broker: port(&two[0])?,
+                controller: port(&two[1])?,
+            })
+        };
+        listeners.chunks_exact(2).map(pair).collect()
     }
 }
 

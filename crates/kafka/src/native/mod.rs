@@ -24,6 +24,9 @@ pub(crate) const REQUEST: c_int = 10_000;
 /// A native partition list.
 pub(crate) struct Partitions(*mut sys::rd_kafka_topic_partition_list_t);
 
+// SAFETY: a list belongs to one owner, who may be on any thread.
+unsafe impl Send for Partitions {}
+
 impl Partitions {
     pub(crate) fn new() -> Self {
         // SAFETY: the library allocates the list; `drop` frees it.
@@ -122,7 +125,6 @@ pub(crate) struct NativeError {
     pub(crate) code: Err,
     pub(crate) text: String,
     pub(crate) fatal: bool,
-    pub(crate) retriable: bool,
 }
 
 pub(crate) fn take_error(error: *mut sys::rd_kafka_error_t) -> Option<NativeError> {
@@ -137,7 +139,6 @@ pub(crate) fn take_error(error: *mut sys::rd_kafka_error_t) -> Option<NativeErro
                 .to_string_lossy()
                 .into_owned(),
             fatal: sys::rd_kafka_error_is_fatal(error) != 0,
-            retriable: sys::rd_kafka_error_is_retriable(error) != 0,
         };
         sys::rd_kafka_error_destroy(error);
         Some(taken)
@@ -330,6 +331,7 @@ impl Consumer {
                     native.offset,
                 );
             }
+            Err::RD_KAFKA_RESP_ERR__FATAL => return Polled::Failed(self.fatal()),
             error => return Polled::Failed(classify(error, message(error))),
         }
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
@@ -344,6 +346,20 @@ impl Consumer {
             value: bytes(native.payload, native.len),
             headers: headers(native),
         })
+    }
+
+    /// The error behind a fatal one.
+    fn fatal(&self) -> LogError {
+        let mut text = [0 as c_char; 512];
+        // SAFETY: the client is alive; the library ends the text with a zero byte.
+        let (code, why) = unsafe {
+            let code = sys::rd_kafka_fatal_error(self.client, text.as_mut_ptr(), text.len());
+            (code, CStr::from_ptr(text.as_ptr()).to_string_lossy().into_owned())
+        };
+        match classify(code, why) {
+            LogError::Fenced(why) => LogError::Fenced(why),
+            other => LogError::Fatal(other.to_string()),
+        }
     }
 
     pub(crate) fn assign(&self, list: &Partitions) -> Result<(), LogError> {
@@ -591,6 +607,9 @@ impl Handles {
 
 /// Group metadata for `send_offsets`.
 pub(crate) struct GroupMetadata(pub(crate) *mut sys::rd_kafka_consumer_group_metadata_t);
+
+// SAFETY: the object is a copy of its own, with one owner, who may be on any thread.
+unsafe impl Send for GroupMetadata {}
 
 impl Drop for GroupMetadata {
     fn drop(&mut self) {

@@ -65,9 +65,12 @@ impl<S: Stage> Task<S> {
         Ok(())
     }
 
-    /// Says that everything up to `next` of the changelog has been read, control records included.
+    /// Says that everything up to `next` of the changelog has been read, control records included. Between the parts of an epoch that
+    /// says nothing: whoever goes on from there needs its first part.
     pub fn restored_to(&mut self, next: i64) {
-        self.changelog_next = self.changelog_next.max(next);
+        if !self.assembler.is_between_parts() {
+            self.changelog_next = self.changelog_next.max(next);
+        }
     }
 
     /// Everything has been read: rows that are not flushed join the overlay, timers are filed, and the partition may run.
