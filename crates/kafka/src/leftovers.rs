@@ -14,7 +14,6 @@ use std::{
 use stream::{LogError, TopicPartition};
 
 use crate::{
-    admin::Admin,
     log::KafkaConfig,
     native::{Consumer, GroupMetadata, Isolation, Partitions, ends_now},
     producer::Producer,
@@ -48,15 +47,13 @@ fn held(config: &KafkaConfig, reader: &Consumer) -> Result<Stuck, LogError> {
     if config.outputs.is_empty() {
         return Ok(Stuck::new());
     }
-    let topics = Admin::connect(config)
-        .and_then(|admin| admin.topics())
-        .map_err(|error| LogError::Retriable(error.to_string()))?;
-    let outputs = topics.iter().filter(|topic| config.outputs.contains(&topic.name));
+    let topics = reader.topics()?;
+    let outputs = topics.into_iter().filter(|(topic, _)| config.outputs.contains(topic));
     let all: Vec<TopicPartition> = outputs
-        .flat_map(|topic| {
-            let name: Arc<str> = Arc::from(topic.name.as_str());
-            (0..topic.partitions).map(move |partition| TopicPartition {
-                topic: Arc::clone(&name),
+        .flat_map(|(topic, partitions)| {
+            let topic: Arc<str> = Arc::from(topic);
+            (0..partitions).map(move |partition| TopicPartition {
+                topic: Arc::clone(&topic),
                 partition,
             })
         })

@@ -187,10 +187,13 @@ impl KafkaLog {
     /// # Errors
     /// [`LogError::Retriable`] if no broker answered in time; [`LogError::Fatal`] if a setting is refused.
     pub fn open(config: KafkaConfig) -> Result<Self, LogError> {
-        let producer = Producer::new(&config)?;
+        let begun = Instant::now();
+        // The group takes its time, so it is asked first; nothing of what it gives is looked at before the producer is there.
         let consumer = Consumer::new(&config.consumer_settings())?;
-        let uncommitted = Consumer::new(&config.reader_settings("read_uncommitted"))?;
         consumer.subscribe(&config.inputs)?;
+        let uncommitted = Consumer::new(&config.reader_settings("read_uncommitted"))?;
+        let producer = Producer::new(&config)?;
+        let named = begun.elapsed();
         let mut log = Self {
             config,
             ends: Ends::new(&uncommitted),
@@ -210,7 +213,11 @@ impl KafkaLog {
             Err(LogError::Unknown(text) | LogError::Abort(text) | LogError::Fenced(text)) => {
                 Err(LogError::Retriable(text))
             }
-            done => done.map(|()| log),
+            Err(error) => Err(error),
+            Ok(()) => {
+                tracing::debug!(?named, opened = ?begun.elapsed(), "log opened");
+                Ok(log)
+            }
         }
     }
 

@@ -102,6 +102,68 @@ The changelog is trimmed behind its snapshots, so an audit that is to cover ever
 docs/AUDIT.md says what it can and cannot say, and describes every byte it reads."
     )]
     Audit(Audit),
+    /// Measure this machine: recovery, lateness, the changelog's length
+    #[command(
+        subcommand,
+        after_help = "Benches on Kafka make topics under a prefix of their own, bench-<time>., on the brokers that --set kafka.brokers names, and leave them there."
+    )]
+    Bench(BenchCommand),
+}
+
+/// `waymark bench`.
+#[derive(Debug, Subcommand)]
+pub enum BenchCommand {
+    /// Kill a monitor under load, with its disk and without: time to the first epoch, and until the lag is gone
+    Recovery(BenchRecovery),
+    /// How long after its deadline an absence is visible, where nothing else happens
+    Lateness(BenchLateness),
+    /// The changelog's length under load, as snapshots and trims bound it
+    Changelog(BenchChangelog),
+}
+
+/// `waymark bench recovery`.
+#[derive(Debug, Args)]
+pub struct BenchRecovery {
+    /// Events a second
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub rate: u64,
+    /// Customers
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub customers: u64,
+    /// Partitions of the timeline
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub partitions: u32,
+    /// How long the load runs before the first death
+    #[arg(long, default_value = "20s", value_name = "SPAN", value_parser = span)]
+    pub warm: std::time::Duration,
+    /// Deaths with a disk, and as many without
+    #[arg(long, default_value_t = 3)]
+    pub rounds: u32,
+}
+
+/// `waymark bench lateness`.
+#[derive(Debug, Args)]
+pub struct BenchLateness {
+    /// Absences to wait for
+    #[arg(long, default_value_t = 200)]
+    pub absences: usize,
+    /// Customers that begin a second
+    #[arg(long, default_value_t = 4.0)]
+    pub rate: f64,
+}
+
+/// `waymark bench changelog`.
+#[derive(Debug, Args)]
+pub struct BenchChangelog {
+    /// How long to follow it
+    #[arg(long, default_value = "1h", value_name = "SPAN", value_parser = span)]
+    pub span: std::time::Duration,
+    /// Events a second
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    pub rate: u64,
+    /// Customers
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u64).range(1..))]
+    pub customers: u64,
 }
 
 /// `waymark audit`.

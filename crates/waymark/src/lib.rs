@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod backtest;
+pub mod bench;
 pub mod catalogue;
 pub mod cli;
 pub mod context;

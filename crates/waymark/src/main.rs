@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use waymark::{
-    audit,
+    audit, bench,
     cli::{Cli, Command},
     demo, looking, patterns, replay,
     report::{Failure, Report},
@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         Command::Tap(options) => looking::tap(&cli.global, options).map(|()| None),
         Command::Dlq(command) => looking::dlq(&cli.global, command).map(Some),
         Command::Audit(options) => audit::run(&cli.global, options).map(Some),
+        Command::Bench(command) => bench::run(&cli.global, command).map(Some),
     };
     match done {
         Ok(Some(report)) => ExitCode::from(report.print(cli.global.output)),

@@ -432,6 +432,25 @@ impl Consumer {
         Ok(found)
     }
 
+    /// All topics, with the number of their partitions.
+    pub(crate) fn topics(&self) -> Result<Vec<(String, i32)>, LogError> {
+        let mut metadata: *const sys::rd_kafka_metadata = ptr::null();
+        // SAFETY: the client is alive; the answer is written by the call, read while alive, and destroyed once.
+        unsafe {
+            let asked = sys::rd_kafka_metadata(self.client, 1, ptr::null_mut(), &raw mut metadata, REQUEST);
+            check(asked, "topics")?;
+            let count = usize::try_from((*metadata).topic_cnt).unwrap_or(0);
+            let mut topics = Vec::with_capacity(count);
+            for at in 0..count {
+                let topic = &*(*metadata).topics.add(at);
+                let name = CStr::from_ptr(topic.topic).to_string_lossy().into_owned();
+                topics.push((name, topic.partition_cnt));
+            }
+            sys::rd_kafka_metadata_destroy(metadata);
+            Ok(topics)
+        }
+    }
+
     pub(crate) fn watermarks(&self, of: &TopicPartition) -> Result<(i64, i64), LogError> {
         let topic = c_string(&of.topic);
         let (mut low, mut high) = (0, 0);

@@ -418,7 +418,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             if span.position > span.from {
                 let (records, millis) = (
                     span.position - span.from,
-                    self.now().saturating_sub(span.begun).as_millis(),
+                    u64::try_from(self.now().saturating_sub(span.begun).as_millis()).unwrap_or(u64::MAX),
                 );
                 tracing::info!(
                     partition = partition.partition,
