@@ -58,6 +58,10 @@ SEED ?= 1
 sim: ## Both services on a simulated cluster with faults: SEEDS=200 from SEED=1
 	WAYMARK_SIM_SEED=$(or $(SEED),1) WAYMARK_SIM_SEEDS=$(or $(SEEDS),200) cargo test -p waymark --test simulation -- --nocapture whatever
 
+.PHONY: oracle
+oracle: ## The pattern engine against its definition on random patterns and histories: CASES=10000000 from SEED=1
+	WAYMARK_ORACLE_CASES=$(or $(CASES),10000000) PROPTEST_RNG_SEED=$(or $(SEED),1) cargo test -p pattern --test oracle
+
 .PHONY: sim-mutants
 sim-mutants: ## Breaks the code on purpose, in 21 ways, and shows that the simulation notices each
 	WAYMARK_SIM_SEEDS=$(or $(SEEDS),60) cargo test -p waymark --features mutants --test simulation -- --nocapture every_mutant

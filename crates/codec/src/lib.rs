@@ -9,6 +9,7 @@ mod outputs;
 mod raw;
 mod record;
 mod rows;
+mod runs;
 mod wire;
 
 pub use avro::{EVENT_FINGERPRINT, decode_event, encode_event};

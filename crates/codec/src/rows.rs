@@ -1,4 +1,4 @@
-//! A customer's journey as stored rows. Each begins with its version; rows are written only when their bytes changed.
+//! A customer's journey as stored rows. Each begins with its version, rows are written only when their bytes changed.
 //!
 //! | row | holds |
 //! |---|---|
@@ -8,18 +8,17 @@
 //! | `ru` | open runs of patterns and the events that they name |
 //! | `tl` ‖ be64(index) | one line of the timeline |
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use event::{Attribute, Millis, Profile, TimelineEntry};
+use event::{Profile, TimelineEntry};
 use journey::{Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Open, Recent, Shown, Texts};
-use pattern::{Instance, Kept, Run, Runs};
 use serde_json::Value;
 
 use crate::{
     Refusal,
-    avro::{put_attribute, read_attribute},
     record::{Wire, record},
-    wire::{Reader, put_long, put_text},
+    runs,
+    wire::{Reader, put_long},
 };
 
 const VERSION: u8 = 1;
@@ -77,26 +76,6 @@ record!(Decisions {
     shown,
     open
 });
-record!(Kept { event, at, fields });
-record!(Run {
-    step,
-    seen,
-    evidence,
-    counts,
-    start,
-    done,
-    deadline,
-    captured,
-    held
-});
-record!(Instance {
-    pattern,
-    version,
-    by,
-    first,
-    runs
-});
-record!(Runs { instances, events });
 
 macro_rules! stored {
     ($($type:ty: $put:expr, $get:expr);+ $(;)?) => {
@@ -124,26 +103,6 @@ stored! {
     u64: |out: &mut Vec<u8>, value: &u64| put_long(out, value.cast_signed()), |from: &mut Reader<'_>| {
         from.long().map(i64::cast_unsigned)
     };
-    Arc<str>: |out: &mut Vec<u8>, text: &Arc<str>| put_text(out, text), |from: &mut Reader<'_>| from.text().map(Arc::from);
-    Attribute: put_attribute, read_attribute;
-    (u8, Millis, Millis): |out: &mut Vec<u8>, (step, since, until): &(u8, Millis, Millis)| {
-        step.put(out);
-        since.put(out);
-        until.put(out);
-    }, |from: &mut Reader<'_>| Ok((u8::get(from)?, Millis::get(from)?, Millis::get(from)?));
-    BTreeMap<u64, Kept>: |out: &mut Vec<u8>, map: &BTreeMap<u64, Kept>| {
-        put_long(out, i64::try_from(map.len()).unwrap_or(i64::MAX));
-        for (index, kept) in map {
-            index.put(out);
-            kept.put(out);
-        }
-    }, |from: &mut Reader<'_>| {
-        let mut map = BTreeMap::new();
-        for _ in 0..from.long()? {
-            map.insert(u64::get(from)?, Kept::get(from)?);
-        }
-        Ok(map)
-    };
 }
 
 /// Takes a row by name; `None` deletes it.
@@ -170,7 +129,15 @@ pub fn save_journey(journey: &Journey, saved: &mut Saved, put: PutRow<'_>) {
         changed(3, bytes(&journey.efforts), saved, put);
     }
     one(4, &journey.decisions, saved, put);
-    one(5, &journey.runs, saved, put);
+    if journey.runs.is_empty() {
+        if saved.rows[5].take().is_some() {
+            put(NAMES[5], None);
+        }
+    } else {
+        let mut row = vec![runs::VERSION];
+        runs::put(&mut row, &journey.runs);
+        changed(5, row, saved, put);
+    }
     for (index, entry) in &journey.timeline {
         if saved.timeline.get(index) != Some(&entry.count) {
             saved.timeline.insert(*index, entry.count);
@@ -232,9 +199,15 @@ pub fn load_journey<'a>(rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) ->
         let (version, _) = value
             .split_first()
             .ok_or_else(|| format!("row is empty: row={}", told()))?;
-        if *version != VERSION {
+        let newest = if name == NAMES[5] { runs::VERSION } else { VERSION };
+        if !(1..=newest).contains(version) {
+            let known = if newest == 1 {
+                "1".to_owned()
+            } else {
+                format!("1..={newest}")
+            };
             return Err(format!(
-                "unknown row version: row={} found={version} known={VERSION}",
+                "unknown row version: row={} found={version} known={known}",
                 told()
             ));
         }
@@ -256,7 +229,11 @@ pub fn load_journey<'a>(rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) ->
             Some(2) => journey.texts = read(value).map_err(failed)?,
             Some(3) => journey.efforts = read(value).map_err(failed)?,
             Some(4) => journey.decisions = read(value).map_err(failed)?,
-            Some(5) => journey.runs = read(value).map_err(failed)?,
+            Some(5) => {
+                let mut from = Reader::new(value, 1);
+                let found = runs::get(*version, &mut from).and_then(|runs| from.end().map(|()| runs));
+                journey.runs = found.map_err(failed)?;
+            }
             _ => return Err(format!("unknown row: row={}", told())),
         }
         if let Some(which) = which.filter(|which| *which > 0) {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use codec::{Saved, load_journey, save_journey};
 use event::{Arm, Attribute, Channel, EventRef, Label, Millis, OutputId, Profile, TimelineEntry};
 use journey::{Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Open, Recent, Shown, Texts};
-use pattern::{Instance, Kept, Run, Runs};
+use pattern::{Counted, Instance, Kept, Run, Runs, Sighting, Value};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -13,24 +13,30 @@ fn sample() -> Journey {
     let run = Run {
         step: 2,
         seen: 1,
-        evidence: vec![3, 6],
-        counts: vec![1, 2],
+        evidence: vec![3, 6].into(),
+        counts: [1, 2, 0, 0, 0, 0, 0, 0],
         start: Millis(1000),
         done: Millis(2000),
         deadline: Some(Millis(92_000)),
         captured: vec![None, Some(Attribute::Double(0.5))],
-        held: vec![(1, Millis(1000), Millis(2000))],
+        tail: vec![Counted {
+            before: 1,
+            value: Attribute::Long(7),
+        }],
     };
-    let kept = Kept {
-        event: EventRef {
-            id: "7f1c".to_owned(),
-            source: "shop/web".to_owned(),
-            kind: "checkout.started".to_owned(),
-            time: Millis(1000),
-            position: "journey.timeline/1/2".to_owned(),
-        },
+    let event = EventRef {
+        id: "7f1c".to_owned(),
+        source: "shop/web".to_owned(),
+        kind: "checkout.started".to_owned(),
+        time: Millis(1000),
+        position: "journey.timeline/1/2".to_owned(),
+    };
+    let kept = |index| Kept::new(index, Millis(1000), &event, [("value", Value::Long(3))]);
+    let seen = |index, is_usable| Sighting {
+        index,
         at: Millis(1000),
-        fields: BTreeMap::from([("value".to_owned(), Attribute::Long(3))]),
+        members: 1,
+        is_usable,
     };
     let line = TimelineEntry {
         time: Millis(1000),
@@ -85,16 +91,30 @@ fn sample() -> Journey {
             open: vec![Open::default()],
         },
         timeline: BTreeMap::from([(3, line)]),
-        runs: Runs {
-            instances: vec![Instance {
-                pattern: Arc::from("p"),
-                version: 1,
-                by: vec![Attribute::Text("s".to_owned())],
-                first: vec![Millis(1000)],
-                runs: vec![run],
-            }],
-            events: BTreeMap::from([(3, kept.clone()), (6, kept)]),
-        },
+        runs: Runs::restored(
+            vec![
+                Instance {
+                    pattern: Arc::from("price-doubt"),
+                    version: 1,
+                    by: vec![Attribute::Text("s".to_owned())],
+                    sightings: [seen(3, true)].into(),
+                    runs: vec![run],
+                    ..Instance::default()
+                },
+                Instance {
+                    pattern: Arc::from("price-watch"),
+                    version: 2,
+                    date: Some(Millis(5000)),
+                    sightings: [seen(3, false), seen(6, true)].into(),
+                    values: vec![Attribute::Long(7), Attribute::Text("x".to_owned())],
+                    cut: 3,
+                    waiting_cut: 1,
+                    closed: Some(5),
+                    ..Instance::default()
+                },
+            ],
+            vec![kept(3), kept(6)],
+        ),
     }
 }
 
@@ -142,7 +162,7 @@ fn the_bytes_never_change() {
         .iter()
         .map(|(name, value)| format!("{} {}\n", hex(name), hex(value)))
         .collect();
-    assert_eq!(shown, include_str!("../testdata/journey-1.rows.hex"));
+    assert_eq!(shown, include_str!("../testdata/journey-2.rows.hex"));
 }
 
 #[test]
@@ -150,10 +170,10 @@ fn unknown_versions_and_cut_rows_are_refused_by_name() {
     let mut rows = Rows::new();
     write(&sample(), &mut Saved::default(), &mut rows);
     let mut newer = rows.clone();
-    newer.get_mut(b"ru".as_slice()).expect("written")[0] = 2;
+    newer.get_mut(b"ru".as_slice()).expect("written")[0] = 3;
     assert_eq!(
         read(&newer).expect_err("newer"),
-        "unknown row version: row=ru found=2 known=1"
+        "unknown row version: row=ru found=3 known=1..=2"
     );
     for (name, value) in &rows {
         for length in 0..value.len() {
@@ -162,4 +182,31 @@ fn unknown_versions_and_cut_rows_are_refused_by_name() {
             assert!(read(&cut).is_err(), "{name:?} cut at {length}");
         }
     }
+}
+
+/// Rows as version 1 wrote them: `ru` had times of first events without their index, and what had held.
+#[test]
+fn the_first_version_is_read() {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("hex"), 16).expect("hex");
+    let unhex = |text: &str| text.as_bytes().chunks(2).map(byte).collect::<Vec<u8>>();
+    let rows: Rows = include_str!("../testdata/journey-1.rows.hex")
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, value)| (unhex(name), unhex(value)))
+        .collect();
+    let (journey, mut saved) = read(&rows).expect("readable");
+    let instance = &journey.runs.instances[0];
+    assert_eq!((&*instance.pattern, instance.version), ("p", 1));
+    assert_eq!((instance.sightings.len(), instance.sightings[0].is_usable), (1, false));
+    let run = &instance.runs[0];
+    assert_eq!((run.step, run.seen, run.evidence.as_slice()), (2, 1, [3, 6].as_slice()));
+    assert_eq!(
+        (run.counts[..3].to_vec(), run.deadline),
+        (vec![1, 2, 0], Some(Millis(92_000)))
+    );
+    assert_eq!(journey.runs.events.len(), 2);
+    assert_eq!(journey.runs.events[1].event().id, "7f1c");
+    let mut again = rows.clone();
+    assert_eq!(write(&journey, &mut saved, &mut again), ["hd", "ru"]);
+    assert_eq!(read(&again).expect("readable").0, journey);
 }

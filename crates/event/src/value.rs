@@ -12,12 +12,14 @@ impl Millis {
 
     /// The time `span` milliseconds later; saturates.
     #[must_use]
+    #[inline]
     pub const fn plus(self, span: i64) -> Self {
         Self(self.0.saturating_add(span))
     }
 
     /// The milliseconds from `earlier` to this time; saturates.
     #[must_use]
+    #[inline]
     pub const fn since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)
     }

@@ -84,6 +84,7 @@ pub fn run<B: Backend>(
 ) -> Result<(), Stop> {
     let names = backend.names();
     let raw = names.all_raw();
+    let scorer = Arc::new(crate::scorer(config).map_err(Stop::Failed)?);
     let registry = Registry::of(config, stop).map_err(Stop::Failed)?.map(Arc::new);
     // A replay is merged by one worker.
     let members = match clock(config) {
@@ -92,14 +93,12 @@ pub fn run<B: Backend>(
     };
     run_workers(SERVICE, members, stop, telemetry, |index, probe| {
         // Each worker's own: what one counts, another's dropped epoch must not take away.
-        let stage = Arc::new(stage(config, names, secret, registry.clone()));
+        let mut stage = stage(config, names, secret, registry.clone());
+        stage.texts = Texts::new(Arc::clone(&scorer));
+        let stage = Arc::new(stage);
         for lang in LANGUAGES {
-            let tier = event::Tier::Lexicon.as_str();
-            probe.set(
-                "waymark_sentiment_model_info",
-                &[lang, tier, stage.model_version()],
-                1.0,
-            );
+            let (tier, version) = stage.model_of(lang);
+            probe.set("waymark_sentiment_model_info", &[lang, tier.as_str(), version], 1.0);
         }
         let count = |topic: &str| until_answered(topic, &probe, stop, || backend.partitions(topic));
         let timeline = count(&names.timeline())?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use codec::{NoRegistry, Published as _, Raw, Reading, Schemas, Terms, read_raw};
-use event::{Event, EventRef, EventSentiment, Millis, Modality, Role, Score, Sentiment};
+use event::{Event, EventRef, EventSentiment, Millis, Modality, Role, Score, Sentiment, Tier};
 use sentiment::{Input, LANGUAGES, Scorer, Scratch};
 use stream::{Corrupt, Cx, Output, Record, Reject, Routed, RowWriter, Rows, Stage};
 
@@ -209,10 +209,10 @@ impl Intake {
         std::mem::take(&mut *self.counters.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Name and version of what scores texts.
+    /// Kind and version of what scores the texts of a language.
     #[must_use]
-    pub fn model_version(&self) -> &str {
-        self.texts.scorer.version()
+    pub fn model_of(&self, lang: &str) -> (Tier, &str) {
+        (self.texts.scorer.tier_of(lang), self.texts.scorer.version_of(lang))
     }
 
     fn publish_score(&self, score: Score, event: &Event, key: Vec<u8>, cx: &mut Cx<'_>) {
@@ -248,11 +248,20 @@ impl Intake {
 /// The scorer and its buffers.
 #[derive(Default)]
 pub struct Texts {
-    scorer: Scorer,
+    scorer: Arc<Scorer>,
     scratch: Mutex<Scratch>,
 }
 
 impl Texts {
+    /// Reads texts by a scorer that other workers read by too.
+    #[must_use]
+    pub fn new(scorer: Arc<Scorer>) -> Self {
+        Self {
+            scorer,
+            scratch: Mutex::default(),
+        }
+    }
+
     /// Scores the text that the event arrived with, before anything was taken out of it.
     fn score(&self, prepared: &Prepared) -> Option<Score> {
         let (text, body) = (prepared.event.text.as_ref()?, prepared.unredacted.as_deref()?);

@@ -7,6 +7,8 @@ use crate::Texts;
 const DAY: f64 = 86_400_000.0;
 /// After this many days a text counts half.
 const HALF_LIFE_DAYS: f64 = 14.0;
+/// First and last scores that are kept.
+const KEPT: usize = 3;
 
 /// Takes a customer's text; whether label or trend changed.
 pub(crate) fn read(texts: &mut Texts, event: &Event, reference: &EventRef, now: Millis) -> bool {
@@ -35,11 +37,11 @@ pub(crate) fn read(texts: &mut Texts, event: &Event, reference: &EventRef, now: 
     if let Some(score) = sentiment.score {
         texts.n_scored += 1;
         texts.sum += score;
-        if texts.first.len() < 3 {
+        if texts.first.len() < KEPT {
             texts.first.push(score);
         }
         texts.last.push(score);
-        if texts.last.len() > 3 {
+        if texts.last.len() > KEPT {
             texts.last.remove(0);
         }
         let faded = texts.decayed_at.map_or(0.0, |at| decay(now.since(at)));
@@ -56,6 +58,58 @@ pub(crate) fn read(texts: &mut Texts, event: &Event, reference: &EventRef, now: 
         }
     }
     before != (texts.label, trend(texts).1)
+}
+
+impl Texts {
+    /// Joins what two journeys of one customer said, at the hand-over of an identity. Counts and sums add, the older side's decayed
+    /// sum brought forward to the later side's time first; the run of negative texts and the last label are the later side's. The
+    /// first and last scores are taken as if the older side had ended before the later one began, which is so when an anonymous
+    /// journey is handed over; where they overlap, times of single scores are not kept and the order inside the six is approximate.
+    #[must_use]
+    pub fn merge(self, other: Self) -> Self {
+        // Without a text there is no time: `None` is the older. Of two of one time `other` is the later.
+        let (older, later) = if self.updated_at > other.updated_at {
+            (other, self)
+        } else {
+            (self, other)
+        };
+        let mut merged = later;
+        let faded = match (older.decayed_at, merged.decayed_at) {
+            (Some(from), Some(to)) => decay(to.since(from)),
+            _ => 1.0,
+        };
+        // A side may have been brought forward further than the one that spoke last; then it is that one which fades.
+        let behind = match (older.decayed_at, merged.decayed_at) {
+            (Some(from), Some(to)) => decay(from.since(to)),
+            _ => 1.0,
+        };
+        merged.decayed_sum = merged.decayed_sum * behind + older.decayed_sum * faded;
+        merged.decayed_n = merged.decayed_n * behind + older.decayed_n * faded;
+        merged.decayed_at = merged.decayed_at.max(older.decayed_at);
+        merged.n_texts += older.n_texts;
+        merged.n_scored += older.n_scored;
+        merged.sum += older.sum;
+        merged.worst = match (merged.worst, older.worst) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        };
+        let (mut first, mut last) = (older.first, older.last);
+        first.extend(&merged.first);
+        first.truncate(KEPT);
+        last.extend(&merged.last);
+        last.drain(..last.len().saturating_sub(KEPT));
+        (merged.first, merged.last) = (first, last);
+        for (name, strength) in older.signals {
+            let known = merged.signals.entry(name).or_default();
+            *known = known.max(strength);
+        }
+        merged.last_negative = merged.last_negative.or(older.last_negative);
+        if merged.n_scored == older.n_scored {
+            // Nothing of the later side was scored: what stands last is the older side's.
+            (merged.label, merged.negative_run) = (older.label, older.negative_run);
+        }
+        merged
+    }
 }
 
 fn decay(ms: i64) -> f64 {
@@ -154,5 +208,57 @@ mod tests {
         said(&mut texts, Some(-1.0), 0);
         said(&mut texts, Some(0.5), 14 * 86_400_000);
         assert_eq!(state(&texts).ewma, Some(0.0));
+    }
+
+    #[test]
+    fn journeys_that_follow_each_other_merge_into_what_one_would_have_been() {
+        let day = 86_400_000;
+        let scores = [0.6, -0.4, 0.0, -0.7, -0.2, 0.5, -0.9, -0.3];
+        for cut in 0..=scores.len() {
+            let (mut whole, mut older, mut later) = (Texts::default(), Texts::default(), Texts::default());
+            for (index, score) in scores.iter().enumerate() {
+                let at = i64::try_from(index).expect("few") * 3 * day;
+                said(&mut whole, Some(*score), at);
+                said(if index < cut { &mut older } else { &mut later }, Some(*score), at);
+            }
+            for merged in [older.clone().merge(later.clone()), later.merge(older)] {
+                let (found, expected) = (state(&merged), state(&whole));
+                let near = |one: Option<f64>, two: Option<f64>| (one.unwrap_or(9.0) - two.unwrap_or(9.0)).abs() < 1e-9;
+                assert!(
+                    near(found.mean, expected.mean) && near(found.ewma, expected.ewma),
+                    "cut {cut}"
+                );
+                assert!(
+                    near(found.trend, expected.trend) && near(found.worst, expected.worst),
+                    "cut {cut}"
+                );
+                assert_eq!(
+                    (found.n_texts, found.n_scored, found.label),
+                    (expected.n_texts, expected.n_scored, expected.label)
+                );
+                // The run is the later side's alone: it does not reach back over the hand-over.
+                let reaches = scores[cut.min(7)..].iter().all(|score| *score < -0.1);
+                assert!(
+                    found.negative_run == expected.negative_run || reaches,
+                    "cut {cut}: {}",
+                    found.negative_run
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_side_without_scores_changes_no_figure() {
+        let mut spoke = Texts::default();
+        said(&mut spoke, Some(-0.8), 5);
+        let mut silent = Texts::default();
+        said(&mut silent, None, 9);
+        let merged = state(&spoke.clone().merge(silent.clone()));
+        assert_eq!(
+            (merged.n_texts, merged.n_scored, merged.negative_run, merged.mean),
+            (2, 1, 1, Some(-0.8))
+        );
+        assert_eq!(state(&silent.merge(spoke)).label, Label::Negative);
+        assert_eq!(Texts::default().merge(Texts::default()), Texts::default());
     }
 }

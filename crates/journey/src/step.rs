@@ -4,7 +4,7 @@ use event::{
     Action, Attribute, CancelCause, Event, EventRef, Intervention, InterventionState, Millis, Pending, Phase, Profile,
     Risk, Role, Signal,
 };
-use pattern::{Catalogue, Match, Occurrence, Policy, Stepped};
+use pattern::{Catalogue, Match, Observer, Occurrence, Policy, Stepped, Unobserved};
 
 use crate::{Journey, Open, channels, decide, effort, feedback, fold, mood, phases};
 
@@ -73,6 +73,24 @@ pub struct Counted {
 /// A complaint signal of at least this strength is a complaint.
 const COMPLAINT: f64 = 0.5;
 
+/// Who listens beside the records.
+pub struct Ears<'a, O: Observer> {
+    /// Hears of every match with what was decided on it, evidence included, which records do not carry whole.
+    pub hear: &'a mut dyn FnMut(&Match, &Intervention),
+    /// Is told what the engine does, and why it does nothing.
+    pub observer: &'a mut O,
+}
+
+/// Nobody.
+macro_rules! no_ears {
+    () => {
+        Ears {
+            hear: &mut |_, _| {},
+            observer: &mut Unobserved,
+        }
+    };
+}
+
 /// Takes an event.
 pub fn on_event(
     journey: &mut Journey,
@@ -81,6 +99,19 @@ pub fn on_event(
     rules: &Rules,
     out: &mut Vec<Said>,
     counted: &mut Counted,
+) {
+    hear_event(journey, event, at, rules, out, counted, no_ears!());
+}
+
+/// Takes an event as [`on_event`] does, and tells of every match.
+pub fn hear_event<O: Observer>(
+    journey: &mut Journey,
+    event: &Event,
+    at: &Moment<'_>,
+    rules: &Rules,
+    out: &mut Vec<Said>,
+    counted: &mut Counted,
+    ears: Ears<'_, O>,
 ) {
     if fold::is_repeat(journey, event, at.now) {
         counted.duplicates += 1;
@@ -119,7 +150,9 @@ pub fn on_event(
         index,
         position: at.position,
     };
-    rules.catalogue.on_event(&mut runs, &whole, journey, &mut stepped);
+    rules
+        .catalogue
+        .on_event_observed(&mut runs, &whole, journey, &mut stepped, ears.observer);
     let said = event
         .text
         .as_ref()
@@ -138,7 +171,9 @@ pub fn on_event(
                 index: index + 1,
                 ..whole
             };
-            rules.catalogue.on_event(&mut runs, &derived, journey, &mut stepped);
+            rules
+                .catalogue
+                .on_event_observed(&mut runs, &derived, journey, &mut stepped, ears.observer);
         }
         if strength >= COMPLAINT && event.kind != "complaint.filed" {
             let extra = [
@@ -151,16 +186,30 @@ pub fn on_event(
                 index: index + 2,
                 ..whole
             };
-            rules.catalogue.on_event(&mut runs, &derived, journey, &mut stepped);
+            rules
+                .catalogue
+                .on_event_observed(&mut runs, &derived, journey, &mut stepped, ears.observer);
         }
     }
     journey.runs = runs;
-    changed |= act(journey, stepped, at, rules, out, counted);
+    changed |= act(journey, stepped, at, rules, out, counted, ears.hear);
     publish(journey, changed, ended, at, rules, out);
 }
 
 /// Takes the deadline that has come.
 pub fn on_time(journey: &mut Journey, at: &Moment<'_>, rules: &Rules, out: &mut Vec<Said>, counted: &mut Counted) {
+    hear_time(journey, at, rules, out, counted, no_ears!());
+}
+
+/// Takes the deadline that has come as [`on_time`] does, and tells of every match.
+pub fn hear_time<O: Observer>(
+    journey: &mut Journey,
+    at: &Moment<'_>,
+    rules: &Rules,
+    out: &mut Vec<Said>,
+    counted: &mut Counted,
+    ears: Ears<'_, O>,
+) {
     let mut changed = feedback::expire(journey, at.now);
     changed |= fold::overdue(journey, at.now);
     let mut runs = std::mem::take(&mut journey.runs);
@@ -168,10 +217,12 @@ pub fn on_time(journey: &mut Journey, at: &Moment<'_>, rules: &Rules, out: &mut 
     // One moment at a time: none that the partition's clock has not reached, however far the customer's own has run ahead, and none
     // that lies behind this one, however far the partition's clock has jumped.
     if let Some(due) = runs.deadline().filter(|due| *due <= at.clock.min(at.now)) {
-        rules.catalogue.on_time(&mut runs, due, journey, &mut stepped);
+        rules
+            .catalogue
+            .on_time_observed(&mut runs, due, journey, &mut stepped, ears.observer);
     }
     journey.runs = runs;
-    changed |= act(journey, stepped, at, rules, out, counted);
+    changed |= act(journey, stepped, at, rules, out, counted, ears.hear);
     publish(journey, changed, false, at, rules, out);
 }
 
@@ -262,6 +313,7 @@ fn act(
     rules: &Rules,
     out: &mut Vec<Said>,
     counted: &mut Counted,
+    hear: &mut dyn FnMut(&Match, &Intervention),
 ) -> bool {
     counted.capped_runs += stepped.capped;
     counted.failed.extend(stepped.failed.iter().map(ToString::to_string));
@@ -271,6 +323,7 @@ fn act(
         let decision = decide(journey, &found, &rules.policy, at.now);
         out.push(Said::Signal(Box::new(decision.signal)));
         let intervention = Box::new(decision.intervention);
+        hear(&found, &intervention);
         out.push(match intervention.withheld {
             Some(_) => Said::Withheld(intervention),
             None => Said::Intervention(intervention),

@@ -1,13 +1,20 @@
 //! What the monitor adds to the worker's loop: the catalogue from its topic, and counting.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use event::Millis;
 use journey::{Counted, Said};
 use service::{
     telemetry::Probe,
     wall,
-    worker::{Hooks, Observation},
+    worker::{Hooks, Observation, Stop},
 };
 use stream::{LogError, TopicReader};
 
@@ -36,9 +43,21 @@ pub struct Counters {
     pub withheld: BTreeMap<(String, &'static str), u64>,
     /// Catalogue records by result.
     pub reloads: BTreeMap<&'static str, u64>,
+    /// Open runs dropped because their pattern or its version is no longer in the catalogue, by pattern.
+    pub dropped: BTreeMap<String, u64>,
 }
 
 impl Counters {
+    /// Counts runs that were open before and are not after.
+    pub(crate) fn count_dropped(&mut self, before: BTreeMap<Arc<str>, usize>, after: &BTreeMap<Arc<str>, usize>) {
+        for (pattern, runs) in before {
+            let gone = runs.saturating_sub(after.get(&pattern).copied().unwrap_or(0));
+            if gone > 0 {
+                *self.dropped.entry(pattern.to_string()).or_default() += gone as u64;
+            }
+        }
+    }
+
     pub(crate) fn count(&mut self, counted: &Counted, said: &[Said]) {
         self.duplicates += u64::from(counted.duplicates);
         let caps = [
@@ -128,6 +147,51 @@ impl CatalogueHooks {
     pub fn board(&self) -> &Board {
         &self.board
     }
+
+    /// Where this worker's figures go.
+    #[must_use]
+    pub fn probe(&self) -> &Probe {
+        &self.probe
+    }
+
+    /// Waits until every value of the topic compiles here. At start there is no older engine that could go on: a worker that lacks a
+    /// pattern would let customers pass whom it should have stopped, so it takes no partition before.
+    ///
+    /// # Errors
+    /// [`Stop`] if the topic cannot be read any more, or `stop` is set.
+    pub fn until_whole(&mut self, stop: &AtomicBool) -> Result<(), Stop> {
+        let mut told = None;
+        while !stop.load(Ordering::Relaxed) {
+            self.probe.beat();
+            match self.follow() {
+                Ok(()) | Err(LogError::Retriable(_)) => {}
+                Err(error) => return Err(Stop::Failed(format!("reading patterns: {error}"))),
+            }
+            tell_reloads(&std::mem::take(&mut self.reloads), &self.probe);
+            match self.board.missing() {
+                None => return Ok(()),
+                Some(why) if told.as_deref() != Some(why) => {
+                    tracing::error!(
+                        reason = why,
+                        "waiting: a pattern of the catalogue does not compile here, and nothing older stands in its place"
+                    );
+                    told = Some(why.to_owned());
+                }
+                Some(_) => {}
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Err(Stop::Asked)
+    }
+
+    fn follow(&mut self) -> Result<(), LogError> {
+        let mut records = Vec::new();
+        self.reader.read(Duration::ZERO, &mut records)?;
+        for record in &records {
+            take(&mut self.board, record, &mut self.reloads);
+        }
+        Ok(())
+    }
 }
 
 fn take(board: &mut Board, record: &stream::Record, reloads: &mut BTreeMap<&'static str, u64>) {
@@ -142,12 +206,8 @@ fn take(board: &mut Board, record: &stream::Record, reloads: &mut BTreeMap<&'sta
 
 impl Hooks<Monitor> for CatalogueHooks {
     fn between_epochs(&mut self, stage: &Monitor) -> Option<i64> {
-        let mut records = Vec::new();
-        if let Err(error) = self.reader.read(Duration::ZERO, &mut records) {
+        if let Err(error) = self.follow() {
             tracing::warn!(%error, "patterns cannot be read for now");
-        }
-        for record in &records {
-            take(&mut self.board, record, &mut self.reloads);
         }
         if self.loaded != Some(self.board.revision()) {
             stage.load(&self.board);
@@ -178,6 +238,12 @@ impl Hooks<Monitor> for CatalogueHooks {
     }
 }
 
+fn tell_reloads(reloads: &BTreeMap<&'static str, u64>, probe: &Probe) {
+    for (result, records) in reloads {
+        probe.count("waymark_pattern_reloads_total", &[result], *records);
+    }
+}
+
 /// Tells what was counted up to a commit at `now`.
 fn tell(counters: &Counters, probe: &Probe, now: Millis) {
     probe.count("waymark_discarded_events_total", &["duplicate"], counters.duplicates);
@@ -203,8 +269,9 @@ fn tell(counters: &Counters, probe: &Probe, now: Millis) {
     for ((pattern, reason), kept) in &counters.withheld {
         probe.count("waymark_interventions_withheld_total", &[pattern, reason], *kept);
     }
-    for (result, records) in &counters.reloads {
-        probe.count("waymark_pattern_reloads_total", &[result], *records);
+    tell_reloads(&counters.reloads, probe);
+    for (pattern, runs) in &counters.dropped {
+        probe.count("waymark_pattern_runs_dropped_total", &[pattern], *runs);
     }
     #[expect(clippy::cast_precision_loss, reason = "spans")]
     let seconds = |since: &Millis| now.since(*since).max(0) as f64 / 1000.0;

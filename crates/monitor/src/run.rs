@@ -15,7 +15,7 @@ use service::{
     worker::{Stop, Worker},
     worker_config,
 };
-use stream::Statefulness;
+use stream::{Log as _, Statefulness};
 
 use crate::{CatalogueHooks, Monitor, Settings};
 
@@ -58,10 +58,20 @@ pub fn run<B: Backend>(config: &Config, backend: &B, stop: &AtomicBool, telemetr
         };
         let patterns = names.patterns();
         let reader = until_answered("reading patterns", &probe, stop, || backend.reader(&[&patterns], true))?;
-        let log = until_answered("joining the group", &probe, stop, || backend.join(&member))?;
+        // The group forms while the catalogue is read.
+        let mut log = until_answered("joining the group", &probe, stop, || backend.join(&member))?;
         let stage = Arc::new(Monitor::new(names, settings(config)));
-        let hooks = CatalogueHooks::open(reader, CATALOGUE, probe, Arc::clone(&stage))
+        let mut hooks = CatalogueHooks::open(reader, CATALOGUE, probe, Arc::clone(&stage))
             .map_err(|error| Stop::Failed(error.to_string()))?;
+        if hooks.board().missing().is_some() {
+            // Its partitions go to others meanwhile, who may know what this one does not.
+            if let Err(error) = log.leave() {
+                tracing::warn!(%error, "group could not be left; it will notice by itself");
+            }
+            drop(log);
+            hooks.until_whole(stop)?;
+            log = until_answered("joining the group", hooks.probe(), stop, || backend.join(&member))?;
+        }
         let state = Statefulness::Keyed;
         let worker = worker_config(config, backend, SERVICE, state, dead_letters(SERVICE));
         let hand = in_hand(config, SERVICE, index);

@@ -1,6 +1,9 @@
 //! The stage: an event or a deadline of one customer, through `journey`, to records.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+};
 
 use arc_swap::ArcSwap;
 use event::{Event, Millis};
@@ -45,10 +48,42 @@ impl Default for Settings {
     }
 }
 
-/// The rules of one revision of the catalogue.
+/// The rules of one revision of the catalogue. Between two of its changes, on the customers' clocks, the same rules hold; they are compiled
+/// when the first customer comes there, and all but the last are seldom needed: for customers whose clocks are behind, and in a replay.
 struct InForce {
     revision: i64,
-    rules: Rules,
+    board: Board,
+    settings: Settings,
+    changes: Vec<Millis>,
+    spans: Vec<OnceLock<Rules>>,
+}
+
+impl InForce {
+    fn of(board: Board, settings: Settings) -> Self {
+        let changes = board.changes();
+        Self {
+            revision: board.revision(),
+            settings,
+            spans: (0..=changes.len()).map(|_| OnceLock::new()).collect(),
+            changes,
+            board,
+        }
+    }
+
+    /// Which span a moment of a customer lies in.
+    fn span(&self, now: Millis) -> usize {
+        self.changes.partition_point(|change| *change <= now)
+    }
+
+    fn rules(&self, span: usize) -> &Rules {
+        self.spans[span].get_or_init(|| {
+            let begin = span
+                .checked_sub(1)
+                .map_or(Millis(i64::MIN), |before| self.changes[before]);
+            let catalogue = Arc::new(self.board.compile(begin, self.settings.limits));
+            rules(self.settings, catalogue, self.board.policy(begin))
+        })
+    }
 }
 
 /// The stage of the service `monitor`.
@@ -64,18 +99,15 @@ pub struct Monitor {
 pub struct State {
     journey: Journey,
     saved: codec::Saved,
-    /// The revision under which the runs were last checked.
-    revision: i64,
+    /// The revision and the span of it under which the runs were last checked.
+    checked: Option<(i64, usize)>,
 }
 
 impl Monitor {
     /// A monitor without patterns, until [`Monitor::load`].
     #[must_use]
     pub fn new(names: &Names, settings: Settings) -> Self {
-        let nothing = InForce {
-            revision: 0,
-            rules: rules(settings, Arc::default(), Policy::default()),
-        };
+        let nothing = InForce::of(Board::default(), settings);
         Self {
             settings,
             in_force: ArcSwap::from_pointee(nothing),
@@ -86,11 +118,10 @@ impl Monitor {
 
     /// Puts a board in force; between two epochs only.
     pub fn load(&self, board: &Board) {
-        let catalogue = Arc::new(board.compile(self.settings.limits));
-        self.in_force.store(Arc::new(InForce {
-            revision: board.revision(),
-            rules: rules(self.settings, catalogue, board.policy().clone()),
-        }));
+        let in_force = InForce::of(board.clone(), self.settings);
+        // The newest rules are compiled now, between two epochs, and not while a customer waits for them.
+        in_force.rules(in_force.changes.len());
+        self.in_force.store(Arc::new(in_force));
     }
 
     /// What was counted since the last call.
@@ -111,9 +142,14 @@ impl Monitor {
         take: impl FnOnce(&mut Journey, &Moment<'_>, &Rules, &mut Vec<Said>, &mut Counted),
     ) -> Counted {
         let in_force = self.in_force.load();
-        if state.revision != in_force.revision {
-            state.revision = in_force.revision;
-            in_force.rules.catalogue.retain(&mut state.journey.runs);
+        let span = in_force.span(cx.now);
+        let rules = in_force.rules(span);
+        if state.checked != Some((in_force.revision, span)) {
+            state.checked = Some((in_force.revision, span));
+            let before = open_runs(&state.journey);
+            if rules.catalogue.retain(&mut state.journey.runs) > 0 {
+                self.counters().count_dropped(before, &open_runs(&state.journey));
+            }
         }
         let position = format!("{}/{}/{}", cx.topic, cx.partition, cx.offset);
         let customer = String::from_utf8_lossy(cx.key).into_owned();
@@ -125,13 +161,22 @@ impl Monitor {
             arrival: cx.timestamp,
         };
         let (mut said, mut counted) = (Vec::new(), Counted::default());
-        take(&mut state.journey, &at, &in_force.rules, &mut said, &mut counted);
+        take(&mut state.journey, &at, rules, &mut said, &mut counted);
         self.counters().count(&counted, &said);
         for one in said {
             self.topics.say(one, &customer, cx);
         }
         counted
     }
+}
+
+/// Open runs by pattern.
+fn open_runs(journey: &Journey) -> BTreeMap<Arc<str>, usize> {
+    let mut open = BTreeMap::new();
+    for instance in &journey.runs.instances {
+        *open.entry(Arc::clone(&instance.pattern)).or_default() += instance.runs.len();
+    }
+    open
 }
 
 fn rules(settings: Settings, catalogue: Arc<pattern::Catalogue>, policy: Policy) -> Rules {
@@ -192,7 +237,8 @@ impl Stage for Monitor {
     }
 
     fn deadline(&self, state: &State) -> Option<Millis> {
-        journey::deadline(&state.journey, &self.in_force.load().rules)
+        let in_force = self.in_force.load();
+        journey::deadline(&state.journey, in_force.rules(in_force.changes.len()))
     }
 
     fn load(&self, rows: Rows<'_>) -> Result<State, Corrupt> {
@@ -201,7 +247,7 @@ impl Stage for Monitor {
             journey,
             saved,
             // The runs are checked against the catalogue at the first use.
-            revision: -1,
+            checked: None,
         })
     }
 

@@ -3,24 +3,35 @@
 //! A file is parsed and linted ([`parse`], [`lint`]), compiled into a [`Catalogue`], and stepped over one customer's [`Runs`].
 //! Program and state are apart: a run names its pattern and version and never contains them.
 
+pub mod bench;
 mod catalogue;
 mod cel;
+mod describe;
+mod diff;
 mod engine;
 mod file;
 mod finding;
 mod money;
+mod observe;
 mod runs;
+mod schema;
 mod template;
 mod trial;
+mod value;
 mod yaml;
 
 pub use catalogue::{Catalogue, Limits};
+pub use describe::{notation, sentence};
+pub use diff::{Change, diff, same_when, unsafe_changes};
 pub use engine::{Facts, Match, NoFacts, Occurrence, Stepped};
 pub use file::{
-    Guard, OfferSpec, POLICY_KEY, Pattern, Policy, QuietHours, Rollout, RouteSpec, Status, Then, arm_bucket, cooled,
-    lint, parse, parse_policy,
+    Guard, OfferSpec, POLICY_KEY, Pattern, Policy, Publishable, Published, QuietHours, Rollout, RouteSpec, Status,
+    Then, arm_bucket, cooled, lint, parse, parse_policy,
 };
 pub use finding::{Finding, Severity, nearest};
 pub use money::money;
-pub use runs::{Instance, Kept, Run, Runs};
+pub use observe::{Ignored, Note, Observer, Subject, Unobserved};
+pub use runs::{Counted, Instance, Kept, Run, Runs, Sighting};
+pub use schema::schema;
 pub use trial::{TestResult, run_tests};
+pub use value::Value;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use event::{Attribute, Millis};
 
 use crate::{
-    Catalogue, Facts, Limits, Match, Occurrence, Pattern, Runs, Status, Stepped, cooled,
-    file::{Expected, Paths, TestCase},
+    Catalogue, Facts, Limits, Match, Occurrence, Pattern, Runs, Status, Stepped, Value, cooled,
+    file::{Expected, Paths, TestCase, millis},
 };
 
 /// What became of one test.
@@ -25,15 +25,23 @@ pub struct TestResult {
 struct Given<'a> {
     profile: &'a Paths,
     journey: &'a Paths,
+    /// The date of the profile that the pattern's `during` names.
+    date: Option<&'a str>,
 }
 
 impl Facts for Given<'_> {
-    fn profile(&self, path: &str) -> Option<Attribute> {
-        self.profile.get(path).cloned()
+    fn profile(&self, path: &str) -> Option<Value<'_>> {
+        let value = self.profile.get(path)?;
+        // A date is given as time since the start of the test, which is time zero.
+        let is_date = self.date == Some(path) || path.ends_with("_date");
+        match value {
+            Attribute::Text(text) if is_date => millis(text).map(Value::Long),
+            value => Some(Value::from(value)),
+        }
     }
 
-    fn journey(&self, path: &str) -> Option<Attribute> {
-        self.journey.get(path).cloned()
+    fn journey(&self, path: &str) -> Option<Value<'_>> {
+        self.journey.get(path).map(Value::from)
     }
 }
 
@@ -55,6 +63,7 @@ fn run(catalogue: &Catalogue, pattern: &Pattern, test: &TestCase) -> TestResult 
     let facts = Given {
         profile: &test.profile,
         journey: &test.journey,
+        date: pattern.when.during.as_ref().map(|during| during.field.as_str()),
     };
     let (mut runs, mut out, mut steps) = (Runs::default(), Stepped::default(), Vec::new());
     for (index, given) in test.given.iter().enumerate() {

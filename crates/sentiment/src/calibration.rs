@@ -5,7 +5,7 @@ use event::Label;
 /// `lang, label, from, confidence`: the chance from this |score| on.
 pub const TABLE: &str = include_str!("../lexicons/calibration.tsv");
 /// The name of this calibration.
-pub const NAME: &str = "bins-1";
+pub const NAME: &str = "isotonic-1";
 /// The chance where nothing was measured.
 const UNMEASURED: f64 = 0.4;
 

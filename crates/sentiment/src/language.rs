@@ -1,10 +1,40 @@
 //! Which language a text is in: a hint, else the text itself.
 
+/// An ISO 639 code of two or three small letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Code {
+    letters: [u8; 3],
+    length: u8,
+}
+
+impl Code {
+    /// Reads the primary subtag of a BCP 47 tag; `None` for `und` and for what is no tag.
+    #[must_use]
+    pub fn of(tag: &str) -> Option<Self> {
+        let primary = tag.split(['-', '_']).next().unwrap_or_default();
+        if !matches!(primary.len(), 2 | 3) || !primary.is_ascii() {
+            return None;
+        }
+        let mut letters = [0; 3];
+        for (to, from) in letters.iter_mut().zip(primary.bytes()) {
+            *to = from.to_ascii_lowercase();
+        }
+        let length = u8::try_from(primary.len()).unwrap_or_default();
+        Some(Self { letters, length }).filter(|code| code.as_str() != "und")
+    }
+
+    /// Its letters.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.letters[..usize::from(self.length)]).unwrap_or_default()
+    }
+}
+
 /// What told the language.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
-    /// The producer said so.
-    Hint(String),
+    /// The producer said so, or the journey.
+    Hint(Code),
     /// The text did.
     Detected(&'static str),
     /// Too short, or in several scripts.
@@ -12,11 +42,12 @@ pub enum Told {
 }
 
 impl Told {
-    pub fn is(&self, lang: &str) -> bool {
+    /// The language's code, or nothing.
+    pub fn as_str(&self) -> &str {
         match self {
-            Self::Hint(told) => told == lang,
-            Self::Detected(told) => *told == lang,
-            Self::Unknown => false,
+            Self::Hint(told) => told.as_str(),
+            Self::Detected(told) => told,
+            Self::Unknown => "",
         }
     }
 }
@@ -26,12 +57,8 @@ const LETTERS: usize = 15;
 
 /// A hint's primary subtag, or what the letters say.
 pub fn tell(hint: Option<&str>, body: &str) -> Told {
-    let primary = hint
-        .and_then(|hint| hint.split(['-', '_']).next())
-        .map(str::to_ascii_lowercase)
-        .filter(|primary| matches!(primary.len(), 2 | 3) && primary != "und");
-    if let Some(primary) = primary {
-        return Told::Hint(primary);
+    if let Some(code) = hint.and_then(Code::of) {
+        return Told::Hint(code);
     }
     let (mut letters, mut latin) = (0, 0);
     for letter in body.chars().filter(|letter| letter.is_alphabetic()) {
@@ -74,7 +101,7 @@ mod tests {
     fn a_hint_wins_and_too_little_tells_nothing() {
         assert_eq!(
             tell(Some("nl-BE"), "this is plainly English"),
-            Told::Hint("nl".to_owned())
+            Told::Hint(Code::of("nl").expect("a code"))
         );
         assert_eq!(tell(Some("und"), "help"), Told::Unknown);
         assert_eq!(

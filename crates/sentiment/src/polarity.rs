@@ -1,16 +1,34 @@
 //! How a text feels: hits, what governs them, and their sum.
 
-use event::{Evidence, Label};
+use event::Label;
 
 use crate::{
-    evidence,
-    lexicon::{Entry, Found, Kind, Lexicon},
+    derive,
+    lexicon::{Found, Kind, Lexicon},
     rounded,
+    rules::Rules,
     tokens::{Token, Tokens},
 };
 
+/// What one hit says in the end.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Said {
+    /// First byte in the text.
+    pub start: u32,
+    /// One past the last.
+    pub end: u32,
+    /// Its weight after the rules.
+    pub weight: f64,
+    /// The rule that decided it.
+    pub rule: &'static str,
+    /// The entry.
+    pub entry: u16,
+    /// Whether the entry is one of the table of emoji.
+    pub emoji: bool,
+}
+
 /// What was read.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
 pub struct Read {
     /// Whether anything spoke of good or bad.
     pub scored: bool,
@@ -20,334 +38,449 @@ pub struct Read {
     pub neg: f64,
     /// The sum of what is good.
     pub pos: f64,
+    /// How many hits there are.
+    pub hits: u32,
     /// Whether the text speaks both ways.
     pub mixed: bool,
     /// The share of words with a hit.
     pub coverage: f64,
     /// How far the label's confidence may be trusted: less where irony or contradiction is about.
     pub trust: f64,
-    /// What decided.
-    pub evidence: Vec<Evidence>,
 }
 
-/// A word denied loses some of its strength: Hutto and Gilbert's figure.
-const DENIED: f64 = -0.74;
-/// How many words a negation or an intensifier reaches.
-const REACH: usize = 3;
-/// What each further word of distance leaves of an intensifier.
-const FADING: [f64; REACH] = [1.0, 0.95, 0.9];
-/// Capitals in a text that has small letters: Hutto and Gilbert's figure.
-const CAPITALS: f64 = 0.733;
-/// An exclamation mark, of at most four: theirs too.
-const EXCLAMATION: f64 = 0.292;
-/// Before and after a contrast.
-const BEFORE: f64 = 0.5;
-const AFTER: f64 = 1.5;
-/// A bad thing that lasts.
-const LASTING: f64 = 1.25;
-/// A lone hit in a transcript.
-const HEARD_ONCE: f64 = 0.7;
-/// Where a sum begins to be much: Hutto and Gilbert's normalisation.
-const MUCH: f64 = 15.0;
-
-/// One good word is weak, one bad word is strong.
-pub fn label(score: f64) -> Label {
-    if score >= 0.33 {
+/// What a score is called.
+pub fn label(score: f64, rules: &Rules) -> Label {
+    if score >= rules.cut.positive {
         Label::Positive
-    } else if score <= -0.05 {
+    } else if score <= -rules.cut.negative {
         Label::Negative
     } else {
         Label::Neutral
     }
 }
 
+#[derive(Debug, Clone, Copy)]
 struct Hit {
-    first: usize,
-    last: usize,
+    first: u32,
+    last: u32,
     entry: u16,
     kind: Kind,
     weight: f64,
     rule: &'static str,
 }
 
-/// What governs each word.
-struct Governors {
-    negator: Vec<bool>,
-    flipper: Vec<bool>,
-    too: Vec<bool>,
-    booster: Vec<f64>,
-    taken: Vec<bool>,
+/// What a word does to those around it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Governor {
+    negator: bool,
+    flipper: bool,
+    too: bool,
+    booster: f64,
+    taken: bool,
+    filler: bool,
+    /// A negator that turned something round.
+    used: bool,
 }
 
-/// Reads hits by the rules of the lexicon's language.
-pub fn read(tokens: &Tokens, found: &[Found], lexicon: &Lexicon, emoji: &Lexicon, transcript: bool) -> Read {
+/// Buffers of one reading after the other.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    hits: Vec<Hit>,
+    governors: Vec<Governor>,
+    contrasts: Vec<u32>,
+    resolved: Vec<u32>,
+    lasting: Vec<u32>,
+    events: Vec<u32>,
+    derive: derive::Buffers,
+}
+
+/// What a text is read by.
+#[derive(Clone, Copy)]
+pub struct By<'a> {
+    /// The language's terms.
+    pub lexicon: &'a Lexicon,
+    /// The language's rules.
+    pub rules: &'a Rules,
+    /// Marks of every language.
+    pub emoji: &'a Lexicon,
+    /// Whether it was spoken.
+    pub transcript: bool,
+}
+
+/// Reads hits by the rules of a language; `said` gets what decided.
+pub fn read(
+    body: &str,
+    tokens: &Tokens,
+    found: &[Found],
+    by: By<'_>,
+    buffers: &mut Buffers,
+    said: &mut Vec<Said>,
+) -> Read {
+    let By {
+        lexicon,
+        rules,
+        transcript,
+        ..
+    } = by;
     let words = &tokens.words;
-    let (mut hits, governors) = collect(tokens, found, lexicon);
-    let of_sentence = |kind: Kind| -> Vec<u32> {
-        let of_kind = found.iter().filter(|hit| lexicon.entry(hit.entry).kind == kind);
-        of_kind.map(|hit| words[hit.first].sentence).collect()
-    };
-    let (resolved, lasting) = (of_sentence(Kind::Resolved), of_sentence(Kind::Duration));
-    let contrasts: Vec<usize> = found
-        .iter()
-        .filter(|hit| lexicon.entry(hit.entry).kind == Kind::Contrast && hit.first > 0)
-        .map(|hit| hit.first)
-        .collect();
-    for hit in &mut hits {
-        govern(hit, words, &governors, lexicon.lang, tokens.has_small && !transcript);
-        let sentence = words[hit.first].sentence;
+    collect(tokens, found, by, buffers);
+    let Buffers {
+        hits,
+        governors,
+        contrasts,
+        resolved,
+        lasting,
+        events,
+        ..
+    } = buffers;
+    contrasts.clear();
+    resolved.clear();
+    lasting.clear();
+    events.clear();
+    let mut ironic = false;
+    for hit in found {
+        match lexicon.entry(hit.entry).kind {
+            Kind::Contrast if hit.first > 0 => contrasts.push(hit.first),
+            Kind::Resolved => resolved.push(words[hit.first as usize].sentence),
+            Kind::Duration => lasting.push(words[hit.first as usize].sentence),
+            Kind::Irony => ironic = true,
+            _ => {}
+        }
+    }
+    for hit in hits.iter_mut() {
+        govern(hit, words, governors, rules, tokens.has_small && !transcript);
+        let sentence = words[hit.first as usize].sentence;
         if hit.kind == Kind::Event && resolved.contains(&sentence) {
             (hit.weight, hit.rule) = (0.0, "resolved");
         }
         if hit.weight < 0.0 && lasting.contains(&sentence) {
-            hit.weight *= LASTING;
+            hit.weight *= rules.emphasis.lasting;
         }
-        let mut here = contrasts.iter().filter(|at| words[**at].sentence == sentence);
+        let mut here = contrasts.iter().filter(|at| words[**at as usize].sentence == sentence);
         if let Some(at) = here.next_back() {
-            hit.weight *= if hit.first < *at { BEFORE } else { AFTER };
+            hit.weight *= if hit.first < *at {
+                rules.contrast.before
+            } else {
+                rules.contrast.after
+            };
         }
     }
     hits.retain(|hit| hit.kind != Kind::Functional || hit.rule == "negated");
-    let events: Vec<u32> = hits
-        .iter()
-        .filter(|hit| hit.kind == Kind::Event && hit.weight < 0.0)
-        .map(|hit| words[hit.first].sentence)
-        .collect();
+    bare(hits, tokens, found, governors, by);
+    let bad_events = hits.iter().filter(|hit| hit.kind == Kind::Event && hit.weight < 0.0);
+    events.extend(bad_events.map(|hit| words[hit.first as usize].sentence));
     let mut both = false;
-    for hit in &mut hits {
-        if hit.weight > 0.0 && events.contains(&words[hit.first].sentence) {
+    for hit in hits.iter_mut() {
+        if hit.weight > 0.0 && events.contains(&words[hit.first as usize].sentence) {
             (hit.weight, hit.rule, both) = (0.0, "muted", true);
         }
     }
-    if transcript && hits.len() == 1 {
-        hits[0].weight *= HEARD_ONCE;
+    if transcript && let [only] = &mut hits[..] {
+        only.weight *= rules.spoken.once;
     }
-    let mut read = Read {
-        trust: 1.0,
-        ..Read::default()
-    };
-    for hit in &hits {
-        let (first, last) = (&words[hit.first], &words[hit.last]);
-        let entry = Some(lexicon.entry(hit.entry).term);
-        read.evidence
-            .push(evidence(first.start, last.end, hit.weight, hit.rule, entry));
+    let (mut sums, mut covered) = (Sums::default(), 0);
+    for hit in hits.iter() {
+        sums.add(hit.weight);
+        covered += 1 + hit.last - hit.first;
+        let (start, end) = (words[hit.first as usize].start, words[hit.last as usize].end);
+        said.push(Said {
+            start,
+            end,
+            weight: hit.weight,
+            rule: hit.rule,
+            entry: hit.entry,
+            emoji: false,
+        });
     }
-    let mut weights: Vec<f64> = hits.iter().map(|hit| hit.weight).collect();
     if !transcript {
-        both |= marks(tokens, emoji, &events, &mut weights, &mut read.evidence);
+        let spoken = sums.total();
+        let mut marked = Sums::default();
+        both |= marks(body, tokens, by.emoji, events, &mut marked, said);
+        both |= spoken * marked.total() < 0.0;
+        sums.join(&marked);
     }
-    sum(&weights, if transcript { 0 } else { tokens.exclamations }, &mut read);
-    let ironic = found.iter().any(|hit| lexicon.entry(hit.entry).kind == Kind::Irony);
-    read.mixed = both || (read.pos >= 1.0 && read.neg >= 1.0);
-    read.trust = if ironic { 0.5 } else { 1.0 } * if read.mixed { 0.75 } else { 1.0 };
     let counted = words.iter().filter(|word| !word.masked).count();
-    let covered: usize = hits.iter().map(|hit| 1 + hit.last - hit.first).sum();
-    #[expect(clippy::cast_precision_loss, reason = "a text has few words")]
-    if counted > 0 {
-        read.coverage = rounded((covered as f64 / counted as f64).min(1.0));
-    }
-    read
+    let exclamations = if transcript { 0 } else { tokens.exclamations };
+    conclude(&sums, exclamations, rules, ironic, both, share(covered, counted))
 }
 
-fn sum(weights: &[f64], exclamations: u32, read: &mut Read) {
-    read.scored = !weights.is_empty();
-    let mut total: f64 = weights.iter().sum();
-    read.pos = rounded(weights.iter().filter(|weight| **weight > 0.0).sum());
-    read.neg = rounded(-weights.iter().filter(|weight| **weight < 0.0).sum::<f64>());
-    if total != 0.0 {
-        total += total.signum() * EXCLAMATION * f64::from(exclamations.min(4));
+/// What deny and *too* say by themselves: they speak of something missing or in excess, whatever the words beside them.
+fn bare(hits: &mut Vec<Hit>, tokens: &Tokens, found: &[Found], governors: &[Governor], by: By<'_>) {
+    let (rules, words) = (by.rules, &tokens.words);
+    let mut said = u32::MAX;
+    for found in found {
+        let kind = by.lexicon.entry(found.entry).kind;
+        let (first, last) = (found.first as usize, found.last as usize);
+        let governor = &governors[first];
+        if words[first].masked || governor.taken {
+            continue;
+        }
+        let (weight, rule) = match kind {
+            Kind::Negator if !governor.used && words[first].clause != said => (rules.negation.alone, "denial"),
+            Kind::Too => {
+                let next = words.get(last + 1).filter(|next| next.clause == words[last].clause);
+                let infinitive = |form: &str| {
+                    rules
+                        .words
+                        .infinitives
+                        .iter()
+                        .any(|ending| form.ends_with(ending.as_str()))
+                };
+                // A word that is felt is weighed by the rule that *too* governs it by.
+                let felt = |index: u32| hits.iter().any(|hit| hit.first == index);
+                if next.is_none_or(|next| infinitive(tokens.norm(next))) || felt(found.last + 1) {
+                    continue;
+                }
+                (rules.emphasis.too_plain, "too")
+            }
+            _ => continue,
+        };
+        if weight == 0.0 {
+            continue;
+        }
+        said = words[first].clause;
+        hits.push(Hit {
+            first: found.first,
+            last: found.last,
+            entry: found.entry,
+            kind: Kind::Idiom,
+            weight,
+            rule,
+        });
     }
-    read.score = rounded(total / (total * total + MUCH).sqrt());
+    hits.sort_unstable_by_key(|hit| (hit.first, hit.entry));
+}
+
+#[derive(Default)]
+struct Sums {
+    pos: f64,
+    neg: f64,
+    hits: u32,
+}
+
+impl Sums {
+    fn add(&mut self, weight: f64) {
+        self.hits += 1;
+        *(if weight > 0.0 { &mut self.pos } else { &mut self.neg }) += weight.abs();
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.pos += other.pos;
+        self.neg += other.neg;
+        self.hits += other.hits;
+    }
+
+    fn total(&self) -> f64 {
+        self.pos - self.neg
+    }
+}
+
+fn share(covered: u32, counted: usize) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "a text has few words")]
+    let counted = counted.max(1) as f64;
+    rounded((f64::from(covered) / counted).min(1.0))
+}
+
+fn conclude(sums: &Sums, exclamations: u32, rules: &Rules, ironic: bool, both: bool, coverage: f64) -> Read {
+    let mut total = sums.total();
+    if total != 0.0 {
+        total += total.signum() * rules.emphasis.exclamation * f64::from(exclamations.min(4));
+    }
+    let mixed = both || (sums.pos >= 1.0 && sums.neg >= 1.0);
+    Read {
+        scored: sums.hits > 0,
+        score: rounded(total / (total * total + rules.cut.much).sqrt()),
+        neg: rounded(sums.neg),
+        pos: rounded(sums.pos),
+        hits: sums.hits,
+        mixed,
+        coverage,
+        trust: if ironic { 0.5 } else { 1.0 } * if mixed { 0.75 } else { 1.0 },
+    }
 }
 
 /// Emoji and emoticons. Negation leaves them alone; beside an event a good one does not count. Returns whether one was muted so.
-fn marks(tokens: &Tokens, emoji: &Lexicon, events: &[u32], weights: &mut Vec<f64>, said: &mut Vec<Evidence>) -> bool {
+fn marks(body: &str, tokens: &Tokens, emoji: &Lexicon, events: &[u32], sums: &mut Sums, said: &mut Vec<Said>) -> bool {
     let mut muted = false;
     let mut until = 0;
     for (start, sentence) in &tokens.marks {
-        let Some((entry, length)) = (*start >= until)
-            .then(|| emoji.mark(&tokens.text()[*start as usize..]))
-            .flatten()
-        else {
+        if *start < until {
+            continue;
+        }
+        let Some((entry, length)) = emoji.mark(&body[*start as usize..]) else {
             continue;
         };
         until = start + u32::try_from(length).unwrap_or(u32::MAX);
-        let Entry { term, weight, .. } = *emoji.entry(entry);
+        let weight = emoji.entry(entry).weight;
         let (weight, rule) = if weight > 0.0 && events.contains(sentence) {
             muted = true;
             (0.0, "muted")
         } else {
             (weight, "emoji")
         };
-        weights.push(weight);
-        said.push(evidence(*start, until, weight, rule, Some(term)));
+        sums.add(weight);
+        said.push(Said {
+            start: *start,
+            end: until,
+            weight,
+            rule,
+            entry,
+            emoji: true,
+        });
     }
     muted
 }
 
 /// Polar hits, longest first and none inside another, and what governs.
-fn collect(tokens: &Tokens, found: &[Found], lexicon: &Lexicon) -> (Vec<Hit>, Governors) {
+fn collect(tokens: &Tokens, found: &[Found], by: By<'_>, buffers: &mut Buffers) {
+    let lexicon = by.lexicon;
     let words = &tokens.words;
-    let mut governors = Governors {
-        negator: vec![false; words.len()],
-        flipper: vec![false; words.len()],
-        too: vec![false; words.len()],
-        booster: vec![0.0; words.len()],
-        taken: vec![false; words.len()],
-    };
-    let mut hits: Vec<Hit> = Vec::new();
+    let Buffers {
+        hits,
+        governors,
+        derive,
+        ..
+    } = buffers;
+    governors.clear();
+    governors.resize(words.len(), Governor::default());
+    hits.clear();
     let mut free = 0;
     for hit in found {
-        let Entry { kind, weight, .. } = *lexicon.entry(hit.entry);
-        if !kind.is_polar() || hit.first < free || words[hit.first].masked {
+        let entry = lexicon.entry(hit.entry);
+        let settles = entry.kind.is_polar() || entry.kind == Kind::Plain;
+        if !settles || hit.first < free || words[hit.first as usize].masked {
             continue;
         }
         // A word that is both weighs by its first meaning; phrases come before the words in them.
         free = hit.last + 1;
-        governors.taken[hit.first..=hit.last].fill(true);
+        for word in &mut governors[hit.first as usize..=hit.last as usize] {
+            word.taken = true;
+        }
         hits.push(Hit {
             first: hit.first,
             last: hit.last,
             entry: hit.entry,
-            kind,
-            weight,
-            rule: kind.as_str(),
+            kind: entry.kind,
+            weight: entry.weight,
+            rule: entry.kind.as_str(),
         });
     }
-    for (index, word) in words.iter().enumerate() {
-        if !governors.taken[index] && !word.masked {
-            hits.extend(derived(index, tokens.norm(word), lexicon));
-        }
-    }
-    hits.sort_by_key(|hit| hit.first);
     for hit in found {
-        let Entry { kind, weight, .. } = *lexicon.entry(hit.entry);
-        let span = hit.first..=hit.last;
+        let entry = lexicon.entry(hit.entry);
         // What is part of a longer phrase governs nothing outside it.
-        let part = hits
-            .iter()
-            .any(|polar| polar.first != polar.last && polar.first <= hit.first && hit.last <= polar.last);
-        if part {
+        let part = |polar: &&Hit| polar.first != polar.last && polar.first <= hit.first && hit.last <= polar.last;
+        let governs = matches!(
+            entry.kind,
+            Kind::Negator | Kind::Flipper | Kind::Too | Kind::Booster | Kind::Filler
+        );
+        if !governs || hits.iter().find(part).is_some() {
             continue;
         }
-        match kind {
-            Kind::Negator => governors.negator[span].fill(true),
-            Kind::Flipper => governors.flipper[span].fill(true),
-            Kind::Too => governors.too[span].fill(true),
-            Kind::Booster => governors.booster[hit.last] = weight,
-            _ => {}
+        for word in &mut governors[hit.first as usize..=hit.last as usize] {
+            word.negator |= entry.kind == Kind::Negator;
+            word.flipper |= entry.kind == Kind::Flipper;
+            word.too |= entry.kind == Kind::Too;
+            word.filler |= entry.kind == Kind::Filler && by.transcript;
+        }
+        if entry.kind == Kind::Booster {
+            governors[hit.last as usize].booster = entry.weight;
         }
     }
-    (hits, governors)
+    let known = hits.len();
+    for (index, word) in (0..).zip(words) {
+        let governor = &mut governors[index as usize];
+        if governor.taken || word.masked || governor.negator || governor.booster != 0.0 || governor.flipper {
+            continue;
+        }
+        let form = tokens.norm(word);
+        if by
+            .rules
+            .negation
+            .endings
+            .iter()
+            .any(|ending| form.ends_with(ending.as_str()))
+        {
+            governor.negator = true;
+            continue;
+        }
+        if let Some((entry, weight, rule)) = derive::derive(form, lexicon, by.rules, derive) {
+            hits.push(Hit {
+                first: index,
+                last: index,
+                entry,
+                kind: Kind::Word,
+                weight,
+                rule,
+            });
+        }
+    }
+    hits.retain(|hit| hit.kind != Kind::Plain);
+    if hits.len() > known || known > 0 {
+        hits.sort_unstable_by_key(|hit| hit.first);
+    }
 }
 
 /// Applies what stands around a hit. Negation turns round once, however many negators there are.
-fn govern(hit: &mut Hit, words: &[Token], by: &Governors, lang: &str, capitals: bool) {
+fn govern(hit: &mut Hit, words: &[Token], governors: &mut [Governor], rules: &Rules, capitals: bool) {
     if hit.kind == Kind::Idiom {
         return;
     }
-    let clause = words[hit.first].clause;
-    let near = |index: usize| words[index].clause == clause;
-    let before = (hit.first.saturating_sub(REACH)..hit.first).filter(|index| near(*index));
-    let after = (hit.last + 1..words.len().min(hit.last + 1 + REACH)).filter(|index| near(*index));
+    let (first, last) = (hit.first as usize, hit.last as usize);
+    let clause = words[first].clause;
     let sign = hit.weight.signum();
-    if hit.kind == Kind::Word {
-        for index in before.clone() {
-            hit.weight += sign * by.booster[index] * FADING[hit.first - index - 1];
+    let (mut denied, mut distance) = (false, 0);
+    let mut direct: Option<Governor> = None;
+    for index in (0..first).rev() {
+        if words[index].clause != clause || distance == rules.negation.reach {
+            break;
         }
-        if capitals && words[hit.first].caps {
-            hit.weight += sign * CAPITALS;
+        let governor = &mut governors[index];
+        if governor.filler {
+            continue;
+        }
+        direct = direct.or(Some(*governor));
+        denied |= governor.negator;
+        governor.used |= governor.negator;
+        if hit.kind == Kind::Word {
+            let fading = &rules.emphasis.fading;
+            hit.weight += sign * governor.booster * fading.get(distance).copied().unwrap_or_default();
+        }
+        distance += 1;
+    }
+    // Dutch, German and Italian deny a verb from behind: werkt niet, funziona mica.
+    if matches!(hit.kind, Kind::Functional | Kind::Word) && !denied {
+        let reach = if hit.kind == Kind::Functional {
+            rules.negation.behind
+        } else {
+            rules.negation.word_behind
+        };
+        let behind = words.iter().zip(governors.iter_mut()).skip(last + 1).take(reach);
+        let negator = behind
+            .take_while(|(word, _)| word.clause == clause)
+            .find(|(_, governor)| governor.negator);
+        if let Some((_, governor)) = negator {
+            (denied, governor.used) = (true, true);
         }
     }
-    let denied_before = before.clone().any(|index| by.negator[index]);
-    // Dutch and Italian deny a verb from behind: werkt niet, funziona mica.
-    let denied_behind = hit.kind == Kind::Functional && lang != "en" && after.clone().any(|index| by.negator[index]);
-    let direct = hit.first.checked_sub(1).filter(|index| near(*index));
-    if denied_before || denied_behind {
+    if hit.kind == Kind::Word && capitals && words[first].caps {
+        hit.weight += sign * rules.emphasis.capitals;
+    }
+    if denied {
         hit.rule = "negated";
         hit.weight *= match hit.kind {
             Kind::Functional => -1.0,
             Kind::Event => 0.0,
-            _ => DENIED,
+            _ if hit.weight > 0.0 => -rules.negation.good,
+            _ => -rules.negation.bad,
         };
-    } else if direct.is_some_and(|index| by.flipper[index]) {
-        (hit.weight, hit.rule) = (hit.weight * DENIED, "flipped");
-    } else if direct.is_some_and(|index| by.too[index]) {
-        hit.weight *= if hit.weight > 0.0 { -0.5 } else { 1.2 };
+    } else if direct.is_some_and(|governor| governor.flipper) {
+        (hit.weight, hit.rule) = (hit.weight * -rules.negation.good, "flipped");
+    } else if direct.is_some_and(|governor| governor.too) {
+        hit.weight *= if hit.weight > 0.0 {
+            rules.emphasis.too_good
+        } else {
+            rules.emphasis.too_bad
+        };
         hit.rule = "too";
     }
-}
-
-/// Words that are no entry but are made of one.
-fn derived(index: usize, form: &str, lexicon: &Lexicon) -> Option<Hit> {
-    let (entry, weight, rule) = match lexicon.lang {
-        "en" => without(form, "un").and_then(|rest| opposite(rest, lexicon)),
-        "nl" => dutch(form, lexicon),
-        "it" => italian(form, lexicon),
-        _ => None,
-    }?;
-    Some(Hit {
-        first: index,
-        last: index,
-        entry,
-        kind: Kind::Word,
-        weight,
-        rule,
-    })
-}
-
-type Derived = (u16, f64, &'static str);
-
-/// What is left of a form without a beginning, if that can be a word.
-fn without<'a>(form: &'a str, beginning: &str) -> Option<&'a str> {
-    form.strip_prefix(beginning).filter(|rest| rest.chars().count() >= 4)
-}
-
-fn opposite(rest: &str, lexicon: &Lexicon) -> Option<Derived> {
-    let (entry, weight) = lexicon.feels(rest)?;
-    (weight > 0.0).then_some((entry, weight * DENIED, "opposite"))
-}
-
-/// Super-, top- and the like; kut-, klote-; -on-; and the last part of a compound.
-fn dutch(form: &str, lexicon: &Lexicon) -> Option<Derived> {
-    for beginning in ["super", "top", "mega", "reuze", "ultra"] {
-        let rest = without(form, beginning).and_then(|rest| lexicon.feels(rest));
-        if let Some((entry, weight)) = rest {
-            return Some((entry, weight + weight.signum() * 0.6, "compound"));
-        }
-    }
-    for beginning in ["kut", "klote"] {
-        if without(form, beginning).is_some()
-            && let Some((entry, weight)) = lexicon.feels(beginning)
-        {
-            return Some((entry, weight, "compound"));
-        }
-    }
-    let starts = form.char_indices().map(|(at, _)| at);
-    for at in starts.filter(|at| form.len() - at >= 5) {
-        let (before, rest) = form.split_at(at);
-        if let Some(unless) = before.strip_suffix("on")
-            && (unless.is_empty() || unless.len() >= 3)
-            && let Some(derived) = opposite(rest, lexicon)
-        {
-            return Some(derived);
-        }
-        if before.len() >= 3
-            && let Some((entry, weight)) = lexicon.feels(rest)
-        {
-            return Some((entry, weight * 0.8, "compound"));
-        }
-    }
-    None
-}
-
-/// -issimo and its like.
-fn italian(form: &str, lexicon: &Lexicon) -> Option<Derived> {
-    let stem = ["issimo", "issima", "issimi", "issime"]
-        .iter()
-        .find_map(|ending| form.strip_suffix(ending))?;
-    ["o", "a", "e", "i"].iter().find_map(|vowel| {
-        let (entry, weight) = lexicon.feels(&format!("{stem}{vowel}"))?;
-        Some((entry, weight * 1.4, "superlative"))
-    })
 }

@@ -11,6 +11,12 @@ pub struct Token {
     pub end: u32,
     /// Its lower-case form in [`Tokens::norm`].
     norm: (u32, u32),
+    /// The lexicon's name of its form.
+    pub form: u32,
+    /// Whether the lexicon takes it for a number.
+    pub number: bool,
+    /// Whether a phrase may begin with it.
+    pub opens: bool,
     /// Counts sentences.
     pub sentence: u32,
     /// Counts clauses over the whole text.
@@ -34,23 +40,32 @@ pub struct Tokens {
     pub marks: Vec<(u32, u32)>,
     /// Exclamation marks.
     pub exclamations: u32,
+    /// Question marks.
+    pub questions: u32,
+    /// Addresses of pages.
+    pub links: u32,
     /// Whether any word has a small letter.
     pub has_small: bool,
-    text: String,
 }
 
 /// How many words behind a closing belong to the signature.
 const SIGNATURE: usize = 8;
+/// How many words a line of names has at most.
+const NAMES: usize = 4;
+/// The form of a word that the lexicon does not know.
+pub const UNKNOWN: u32 = u32::MAX;
+/// An apostrophe that was escaped twice on its way here.
+const ESCAPED: &str = "\\u2019";
 
 impl Tokens {
     /// Cuts a text by the rules of a language.
-    pub fn read(&mut self, body: &str, lang: &str) {
+    pub fn read(&mut self, body: &str, elisions: bool) {
         self.norm.clear();
         self.words.clear();
         self.marks.clear();
-        self.text.clear();
-        self.text.push_str(body);
         self.exclamations = 0;
+        self.questions = 0;
+        self.links = 0;
         self.has_small = false;
         let (mut sentence, mut clause) = (0, 0);
         let mut begins_line = true;
@@ -63,8 +78,9 @@ impl Tokens {
                 continue;
             }
             if first.is_alphanumeric() {
-                let end = word_end(body, at, lang);
+                let end = word_end(body, at, elisions);
                 if is_address(body, at, end) {
+                    self.links += 1;
                     at += body[at..].find(char::is_whitespace).unwrap_or(body.len() - at);
                 } else {
                     self.push(body, at, end, sentence, clause, begins_line);
@@ -82,6 +98,7 @@ impl Tokens {
                 }
                 '.' | '!' | '?' | '…' => {
                     self.exclamations += u32::from(first == '!');
+                    self.questions += u32::from(first == '?');
                     let ends = body[next..].chars().next().is_none_or(|after| !after.is_alphanumeric());
                     sentence += u32::from(ends);
                     clause += u32::from(ends);
@@ -108,10 +125,31 @@ impl Tokens {
         let word = &body[start..end];
         self.norm.push(' ');
         let from = self.norm.len();
+        let (mut small, mut capital, mut letters) = (false, true, 0);
         if word.bytes().all(|byte| byte.is_ascii_digit()) {
             self.norm.push('#');
+            capital = false;
+        } else if word.is_ascii() {
+            let bytes = word.as_bytes();
+            let mut at = 0;
+            while at < bytes.len() {
+                if word[at..].starts_with(ESCAPED) {
+                    self.norm.push('\'');
+                    at += ESCAPED.len();
+                    continue;
+                }
+                let byte = bytes[at];
+                small |= byte.is_ascii_lowercase();
+                capital &= byte.is_ascii_uppercase();
+                letters += 1;
+                self.norm.push(char::from(byte.to_ascii_lowercase()));
+                at += 1;
+            }
         } else {
             for letter in word.chars() {
+                small |= letter.is_lowercase();
+                capital &= letter.is_uppercase();
+                letters += 1;
                 if letter == '’' {
                     self.norm.push('\'');
                 } else {
@@ -121,12 +159,15 @@ impl Tokens {
         }
         let norm = (offset(from), offset(self.norm.len()));
         self.norm.push(' ');
-        self.has_small |= word.chars().any(char::is_lowercase);
-        let caps = word.chars().count() >= 3 && word.chars().all(char::is_uppercase);
+        self.has_small |= small;
+        let caps = letters >= 3 && capital;
         self.words.push(Token {
             start: offset(start),
             end: offset(end),
             norm,
+            form: UNKNOWN,
+            number: false,
+            opens: false,
             sentence,
             clause,
             caps,
@@ -135,44 +176,9 @@ impl Tokens {
         });
     }
 
-    /// Takes a number word as a number, so that cues need not name each.
-    pub fn number(&mut self, word: usize) {
-        let (from, to) = self.words[word].norm;
-        self.norm.replace_range(from as usize..to as usize, "#");
-        let shorter = to - from - 1;
-        self.words[word].norm.1 = from + 1;
-        for token in &mut self.words[word + 1..] {
-            token.norm = (token.norm.0 - shorter, token.norm.1 - shorter);
-        }
-    }
-
     /// The lower-case form of a word.
     pub fn norm(&self, token: &Token) -> &str {
-        self.norm[token.norm.0 as usize..token.norm.1 as usize].trim_end_matches('\u{1}')
-    }
-
-    /// All forms, each between spaces of its own.
-    pub fn all(&self) -> &str {
-        &self.norm
-    }
-
-    /// The word whose form begins at a byte of [`Tokens::all`].
-    pub fn at(&self, norm: usize) -> Option<usize> {
-        self.words
-            .binary_search_by_key(&norm, |token| token.norm.0 as usize)
-            .ok()
-    }
-
-    /// The word whose form ends at a byte of [`Tokens::all`].
-    pub fn until(&self, norm: usize) -> Option<usize> {
-        self.words
-            .binary_search_by_key(&norm, |token| token.norm.1 as usize)
-            .ok()
-    }
-
-    /// The original text.
-    pub fn text(&self) -> &str {
-        &self.text
+        &self.norm[token.norm.0 as usize..token.norm.1 as usize]
     }
 
     /// Words that are not masked.
@@ -184,25 +190,53 @@ impl Tokens {
     pub fn mask(&mut self, lexicon: &Lexicon, found: &[Found]) {
         for hit in found {
             match lexicon.entry(hit.entry).kind {
-                Kind::Greeting if self.words[hit.first].begins_line => {
-                    self.words[hit.first..=hit.last]
-                        .iter_mut()
-                        .for_each(|token| token.masked = true);
+                Kind::Greeting => {
+                    let first = hit.first as usize;
+                    // A second greeting stands behind the first: hola, buenos días.
+                    if self.words[first].begins_line || (first > 0 && self.words[first - 1].masked) {
+                        self.hide(first, hit.last as usize + 1);
+                    }
                 }
                 Kind::Closing => {
-                    let behind = self.words.len() - 1 - hit.last;
-                    let to = if behind <= SIGNATURE && ends_clause(&self.words, hit.last) {
-                        self.words.len()
-                    } else {
-                        hit.last + 1
-                    };
-                    self.words[hit.first..to]
-                        .iter_mut()
-                        .for_each(|token| token.masked = true);
+                    let last = hit.last as usize;
+                    let ends = ends_clause(&self.words, last);
+                    let to = if ends { signed(&self.words, last) } else { last + 1 };
+                    self.hide(hit.first as usize, to);
+                }
+                Kind::Quote => {
+                    let last = hit.last as usize;
+                    if self.words.get(last + 1).is_none_or(|next| next.begins_line) {
+                        let opens = |word: &Token| word.begins_line;
+                        let first = self.words[..=hit.first as usize].iter().rposition(opens);
+                        self.hide(first.unwrap_or(0), self.words.len());
+                    }
                 }
                 _ => {}
             }
         }
+    }
+
+    fn hide(&mut self, from: usize, to: usize) {
+        self.words[from..to].iter_mut().for_each(|token| token.masked = true);
+    }
+}
+
+/// Where a signature behind a closing ends: at the text's end if that is near, else behind a short line.
+fn signed(words: &[Token], last: usize) -> usize {
+    let behind = &words[last + 1..];
+    if behind.len() <= SIGNATURE {
+        return words.len();
+    }
+    let same_line = behind.iter().take_while(|word| !word.begins_line).count();
+    let next_line = 1 + behind[same_line..]
+        .iter()
+        .skip(1)
+        .take_while(|word| !word.begins_line)
+        .count();
+    if same_line <= NAMES && next_line <= NAMES {
+        last + 1 + same_line + next_line
+    } else {
+        last + 1
     }
 }
 
@@ -217,15 +251,26 @@ fn offset(at: usize) -> u32 {
 }
 
 /// Letters and digits, apostrophes between them included; Italian elisions end behind theirs.
-fn word_end(body: &str, at: usize, lang: &str) -> usize {
+fn word_end(body: &str, at: usize, elisions: bool) -> usize {
     let mut end = at;
     let mut letters = body[at..].char_indices().peekable();
     while let Some((index, letter)) = letters.next() {
         let after = at + index + letter.len_utf8();
+        if letter == '\\' && body[at + index..].starts_with(ESCAPED) {
+            let behind = at + index + ESCAPED.len();
+            if !body[behind..].starts_with(char::is_alphanumeric) {
+                break;
+            }
+            if elisions {
+                return behind;
+            }
+            // The escape's own letters are letters and digits, so the loop goes on over them.
+            continue;
+        }
         if letter.is_alphanumeric() {
             end = after;
         } else if matches!(letter, '\'' | '’') && letters.peek().is_some_and(|(_, next)| next.is_alphanumeric()) {
-            if lang == "it" {
+            if elisions {
                 return after;
             }
         } else if letter == '\u{fe0f}' || ('\u{300}'..='\u{36f}').contains(&letter) {
@@ -239,7 +284,8 @@ fn word_end(body: &str, at: usize, lang: &str) -> usize {
 
 fn is_address(body: &str, at: usize, end: usize) -> bool {
     let rest = &body[at..];
-    rest.starts_with("http://")
+    &body[at..end] == "http"
+        || rest.starts_with("http://")
         || rest.starts_with("https://")
         || rest.starts_with("www.")
         || (body[end..].starts_with('@') && body[end + 1..].starts_with(char::is_alphanumeric))
@@ -249,25 +295,25 @@ fn is_address(body: &str, at: usize, end: usize) -> bool {
 mod tests {
     use super::*;
 
-    fn words(body: &str, lang: &str) -> Vec<String> {
+    fn words(body: &str, elisions: bool) -> Vec<String> {
         let mut tokens = Tokens::default();
-        tokens.read(body, lang);
+        tokens.read(body, elisions);
         tokens.words.iter().map(|token| tokens.norm(token).to_owned()).collect()
     }
 
     #[test]
     fn words_keep_what_binds_them_and_lose_what_names_somebody() {
         assert_eq!(
-            words("I can’t, it's 12 o'clock!", "en"),
+            words("I can’t, it's 12 o'clock!", false),
             ["i", "can't", "it's", "#", "o'clock"]
         );
-        assert_eq!(words("l'assistenza c’è", "it"), ["l'", "assistenza", "c'", "è"]);
+        assert_eq!(words("l'assistenza c’è", true), ["l'", "assistenza", "c'", "è"]);
         assert_eq!(
-            words("@acme see https://a.b/c or mail me@x.org now", "en"),
+            words("@acme see https://a.b/c or mail me@x.org now", false),
             ["see", "or", "mail", "now"]
         );
         assert_eq!(
-            words("yes\n> you wrote: no\nindeed\n-- \nJohn Good", "en"),
+            words("yes\n> you wrote: no\nindeed\n-- \nJohn Good", false),
             ["yes", "indeed"]
         );
     }
@@ -276,7 +322,7 @@ mod tests {
     fn places_point_into_the_original() {
         let mut tokens = Tokens::default();
         let body = "ÉÉN fout. Hè?";
-        tokens.read(body, "nl");
+        tokens.read(body, false);
         let found: Vec<&str> = tokens
             .words
             .iter()

@@ -95,6 +95,9 @@ A killed replay goes on where it stood. With --embedded DIR the services run in 
     /// Look at records that were refused
     #[command(subcommand)]
     Dlq(DlqCommand),
+    /// Measure how well texts are read, and train a model on labels of your own
+    #[command(subcommand)]
+    Sentiment(SentimentCommand),
     /// Compare what the services count with what is visible: lost, torn, duplicated; exit code 1 if anything is
     #[command(
         after_help = "Reads as any consumer does (read_committed), joins no group and writes nothing; a live cluster may be audited.
@@ -102,7 +105,7 @@ The changelog is trimmed behind its snapshots, so an audit that is to cover ever
 docs/AUDIT.md says what it can and cannot say, and describes every byte it reads."
     )]
     Audit(Audit),
-    /// Measure this machine: recovery, lateness, the changelog's length
+    /// Measure this machine: recovery, lateness, the changelog's length; what a text costs
     #[command(
         subcommand,
         after_help = "Benches on Kafka make topics under a prefix of their own, bench-<time>., on the brokers that --set kafka.brokers names, and leave them there."
@@ -119,6 +122,12 @@ pub enum BenchCommand {
     Lateness(BenchLateness),
     /// The changelog's length under load, as snapshots and trims bound it
     Changelog(BenchChangelog),
+    /// Nanoseconds per text by length, language and tier, language known, each with its target and verdict; detection apart
+    Sentiment {
+        /// Only cells whose name contains this
+        #[arg(long, value_name = "NAME")]
+        cell: Option<String>,
+    },
 }
 
 /// `waymark bench recovery`.
@@ -361,10 +370,60 @@ pub enum DlqCommand {
     },
 }
 
+/// `waymark sentiment`.
+#[derive(Debug, Subcommand)]
+pub enum SentimentCommand {
+    /// Measure accuracy, macro-F1, negative recall and precision, unscored share and calibration on labelled texts
+    #[command(
+        after_help = "A line is `label<TAB>text`; labels are -1, 0, 1 or negative, neutral, positive. A text that another one repeats,
+in the same file or an earlier one, is left out. Unscored counts as neutral. The interval is that of 1,000 resamples.
+Models and lexicons of sentiment.models_dir are in use, as they are in intake."
+    )]
+    Eval {
+        /// Labelled texts
+        #[arg(required = true, value_name = "FILE.tsv")]
+        files: Vec<PathBuf>,
+        /// The texts' language [default: the one that most texts of a file are in]
+        #[arg(long)]
+        lang: Option<String>,
+    },
+    /// Train a linear model on labelled texts and compare it with the lexicons on texts that it has not seen
+    #[command(
+        after_help = "Refuses fewer than 200 distinct texts. The model is written only if the whole 95 % interval of the gain lies above zero;
+else the exit code is 1. It is in use for its language once it lies in sentiment.models_dir."
+    )]
+    Train {
+        /// Labelled texts
+        #[arg(value_name = "LABELS.tsv")]
+        labels: PathBuf,
+        /// The texts' language [default: the one that most texts are in]
+        #[arg(long)]
+        lang: Option<String>,
+        /// Where the model is written [default: LANG.model in sentiment.models_dir, else here]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Compare only
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
 /// What can be done with patterns.
 #[derive(Debug, Subcommand)]
 pub enum PatternCommand {
+    /// Write the skeleton of a pattern, with two tests that pass, and print its path
+    #[command(after_help = "Example:
+  waymark pattern new cart-doubt --from absence
+  waymark pattern test patterns/cart-doubt.yaml
+
+Exit codes: 0 written, 5 the file exists and was left as it is.")]
+    New(New),
     /// Check pattern files: FILE:LINE:COLUMN: SEVERITY[CODE]: MESSAGE
+    #[command(
+        after_help = "Opens no socket and needs no configuration. A file policy.yaml is read as the policy.
+
+Exit codes: 0 no error, 1 an error, or with --deny warnings any finding, 3 a path cannot be read."
+    )]
     Lint {
         /// Pattern files, or folders of them
         #[arg(required = true)]
@@ -373,11 +432,15 @@ pub enum PatternCommand {
         #[arg(long, value_enum)]
         deny: Option<Deny>,
     },
-    /// Run the tests inside pattern files
+    /// Run the tests inside pattern files, on the engine that runs live
+    #[command(after_help = "Exit codes: 0 all pass, 1 one fails or a file has an error, 3 a path cannot be read.")]
     Test {
         /// Pattern files, or folders of them
         #[arg(required = true)]
         paths: Vec<PathBuf>,
+        /// Also write the results as JUnit XML, for a build server
+        #[arg(long, value_name = "FILE")]
+        junit: Option<PathBuf>,
     },
     /// Find the matches of patterns in a file of events, one JSON line each
     #[command(
@@ -385,21 +448,179 @@ pub enum PatternCommand {
                             fired, unless --drain is given.
 
 A CSV needs the columns id, time, customer and type; further columns are fields, an empty cell is a missing field. JSON lines
-are canonical events, or flat objects of the same names. Other files are read through a mapping, as `--map mapping.toml`."
+are canonical events, or flat objects of the same names. Other files are read through a mapping, as `--map mapping.toml`.
+A file may be larger than memory. Nothing is printed of a file with a row that cannot be read.
+
+Matches go to stdout. Stderr says what would have been done: interventions, withheld by reason, load per hour, waits still
+open. Drafts are taken as in shadow; a policy.yaml among the patterns holds. With --output json a last line holds the summary.
+
+Example:
+  waymark pattern backtest cart-doubt --events may.csv.gz --since 2026-05-02T00:00:00Z
+
+Exit codes: 0 done, 3 a pattern or a row cannot be read."
     )]
     Backtest(Backtest),
+    /// Say what the engine did with each event of a customer, and why it did nothing
+    #[command(
+        after_help = "Prints the pattern as one sentence, then per event which step saw it, which run moved, held, broke, ended or was cleared, and
+otherwise why not: type, `where` with the values that it read, missing field, window. The engine itself tells it, as it runs live.
+
+Examples:
+  waymark pattern explain cart-doubt --events one-customer.csv
+  waymark pattern explain cart-doubt --customer customer:48213 --set kafka.brokers=localhost:9092
+
+Exit codes: 0 done, 3 no such pattern or customer, or a row cannot be read, 4 the log does not answer."
+    )]
+    Explain(Explain),
+    /// Say what a change means: steps, windows, arms; with --events which matches are gained and lost
+    #[command(
+        after_help = "Compares two files, or two folders by pattern id. Titles, owners and tests mean nothing to a customer.
+
+Example:
+  waymark pattern diff old/cart-doubt.yaml patterns/cart-doubt.yaml --events may.csv.gz
+
+Exit codes: 0 no difference, 1 a difference, 3 a pattern or a row cannot be read, 5 unsafe: `when` changed under one version, or
+seed or holdout changed on a live pattern."
+    )]
+    Diff(Diff),
+    /// Print the JSON Schema of pattern files, for editors
+    #[command(after_help = "Example: waymark pattern schema > patterns/pattern.schema.json
+
+An editor with a YAML language server completes and checks a file that begins with
+  # yaml-language-server: $schema=./pattern.schema.json")]
+    Schema,
     /// Lint, test and publish patterns and policy to `journey.patterns`
-    Apply {
-        /// Pattern files, or folders of them; a file `policy.yaml` is the policy
-        #[arg(required = true)]
-        paths: Vec<PathBuf>,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
-        /// Show only
-        #[arg(long)]
-        dry_run: bool,
-    },
+    #[command(
+        after_help = "Shows how each differs from what is published, and asks. Running monitors follow the topic and take the
+change up without a restart; runs that are open then finish under their version.
+
+What is new is in force from now on, what changes something in force a minute later, so that every monitor knows of it by then
+and a replay switches where the live run did. Under intake.clock = \"events\" a change is in force when it is read.
+
+Example:
+  waymark pattern apply patterns --set kafka.brokers=localhost:9092
+
+Exit codes: 0 published, or nothing to do; 1 a file has an error, a test fails, or nobody agreed; 4 the log does not answer;
+5 unsafe: `when` changed under one version, seed or holdout changed on a live pattern, a retired id used again."
+    )]
+    Apply(Apply),
+}
+
+/// Options of `pattern apply`.
+#[derive(Debug, Args)]
+pub struct Apply {
+    /// Pattern files, or folders of them; a file `policy.yaml` is the policy
+    #[arg(required_unless_present = "remove")]
+    pub paths: Vec<PathBuf>,
+    /// From when it holds: a time (RFC 3339) on the customers' clocks, or `read` for the moment at which a monitor reads it
+    #[arg(long, value_name = "TIME", value_parser = from)]
+    pub effective_from: Option<From>,
+    /// Take this pattern from the topic, with its open runs; may be given more than once
+    #[arg(long, value_name = "ID")]
+    pub remove: Vec<String>,
+    /// Who publishes [default: the user's name]
+    #[arg(long, value_name = "NAME")]
+    pub author: Option<String>,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
+    /// Show only
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// From when a publication holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// From the moment it is read.
+    Read,
+    /// From this time on.
+    At(jiff::Timestamp),
+}
+
+fn from(text: &str) -> Result<From, String> {
+    if text == "read" {
+        return Ok(From::Read);
+    }
+    let at = text.parse().map(From::At);
+    at.map_err(|_| "expected a time such as 2026-11-21T13:00:00Z, or `read`".to_owned())
+}
+
+/// Options of `pattern new`.
+#[derive(Debug, Args)]
+pub struct New {
+    /// The pattern's id: 3 to 63 of a-z, 0-9 and -, beginning with a letter
+    #[arg(value_parser = pattern_id)]
+    pub name: String,
+    /// What it is made from
+    #[arg(long, value_enum, default_value_t = Skeleton::Sequence)]
+    pub from: Skeleton,
+    /// Where it is written
+    #[arg(long, value_name = "DIR", default_value = "patterns")]
+    pub dir: PathBuf,
+}
+
+/// What a new pattern is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Skeleton {
+    /// One thing after another
+    Sequence,
+    /// One thing again and again
+    Count,
+    /// Something awaited that does not happen
+    Absence,
+}
+
+fn pattern_id(text: &str) -> Result<String, String> {
+    let mut bytes = text.bytes();
+    let good = bytes.next().is_some_and(|first| first.is_ascii_lowercase())
+        && (3..=63).contains(&text.len())
+        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    if good {
+        Ok(text.to_owned())
+    } else {
+        Err("an id is 3 to 63 of a-z, 0-9 and -, beginning with a letter".to_owned())
+    }
+}
+
+/// Options of `pattern explain`.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// The pattern
+    pub name: String,
+    /// Events: CSV or JSON lines, plain or gz
+    #[arg(long, value_name = "FILE", required_unless_present = "customer")]
+    pub events: Option<PathBuf>,
+    /// Only this customer of the file; without a file the customer of the running system, as TYPE:VALUE or by key
+    #[arg(long, value_name = "ID")]
+    pub customer: Option<String>,
+    /// Pattern files, or a folder of them
+    #[arg(long, value_name = "DIR", default_value = "patterns")]
+    pub patterns: PathBuf,
+    /// How rows become events
+    #[arg(long, value_name = "MAPPING.toml", requires = "events")]
+    pub map: Option<PathBuf>,
+    /// Fire the waits that are open after the last event
+    #[arg(long)]
+    pub drain: bool,
+}
+
+/// Options of `pattern diff`.
+#[derive(Debug, Args)]
+pub struct Diff {
+    /// A pattern file, or a folder, before the change
+    pub old: PathBuf,
+    /// The same after it
+    pub new: PathBuf,
+    /// Events on which both are tried: CSV or JSON lines, plain or gz
+    #[arg(long, value_name = "FILE")]
+    pub events: Option<PathBuf>,
+    /// How rows become events
+    #[arg(long, value_name = "MAPPING.toml", requires = "events")]
+    pub map: Option<PathBuf>,
+    /// Fire the waits that are open after the last event
+    #[arg(long, requires = "events")]
+    pub drain: bool,
 }
 
 /// What else fails a lint.
@@ -432,4 +653,7 @@ pub struct Backtest {
     /// Fire the waits that are open after the last event
     #[arg(long)]
     pub drain: bool,
+    /// Events held in memory, in MiB [default: 256]; more are sorted in a temporary file
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u16).range(1..))]
+    pub memory: Option<u16>,
 }

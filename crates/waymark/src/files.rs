@@ -11,6 +11,14 @@ pub struct PatternFile {
     pub text: String,
 }
 
+impl PatternFile {
+    /// Whether it holds the policy: `policy.yaml`.
+    #[must_use]
+    pub fn is_policy(&self) -> bool {
+        self.path.file_stem().is_some_and(|stem| stem == "policy")
+    }
+}
+
 /// Reads files, and every `.yaml` or `.yml` in folders, in name order.
 ///
 /// # Errors

@@ -13,4 +13,5 @@ pub mod patterns;
 pub mod replay;
 pub mod report;
 pub mod run;
+pub mod sentiment;
 pub mod setup;

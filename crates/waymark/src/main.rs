@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use waymark::{
     audit, bench,
-    cli::{Cli, Command},
+    cli::{Cli, Command, Format},
     demo, looking, patterns, replay,
     report::{Failure, Report},
-    run, setup,
+    run, sentiment, setup,
 };
 
 /// A journey is many small pieces that live long: the system's allocator spent a fifth of `monitor`'s time on them.
@@ -27,6 +27,7 @@ fn main() -> ExitCode {
         Command::Topics(command) => setup::topics(&cli.global, command).map(Some),
         Command::Tap(options) => looking::tap(&cli.global, options).map(|()| None),
         Command::Dlq(command) => looking::dlq(&cli.global, command).map(Some),
+        Command::Sentiment(command) => sentiment::run(&cli.global, command).map(Some),
         Command::Audit(options) => audit::run(&cli.global, options).map(Some),
         Command::Bench(command) => bench::run(&cli.global, command).map(Some),
     };
@@ -36,6 +37,9 @@ fn main() -> ExitCode {
         Err(failure) => {
             for line in failure.message.lines() {
                 eprintln!("error: {line}");
+            }
+            if cli.global.output == Format::Json {
+                println!("{}", failure.report().envelope());
             }
             ExitCode::from(failure.exit as u8)
         }

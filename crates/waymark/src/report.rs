@@ -52,6 +52,29 @@ impl Failure {
     }
 }
 
+impl Failure {
+    /// The failure as the object that `--output json` prints: a finding per line, without a place in a file.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let finding = |line: &str| Finding {
+            code: "failure",
+            severity: pattern::Severity::Error,
+            file: String::new(),
+            line: 0,
+            column: 0,
+            message: line.to_owned(),
+            help: None,
+        };
+        Report {
+            command: "",
+            exit: self.exit,
+            findings: self.message.lines().map(finding).collect(),
+            data: Value::Null,
+            text: String::new(),
+        }
+    }
+}
+
 impl From<String> for Failure {
     fn from(message: String) -> Self {
         Self::invalid(message)

@@ -1,10 +1,6 @@
-//! `waymark topics`, `config show`, `check`, `pattern apply`: what an operator does before anything runs.
+//! `waymark topics`, `config show`, `check`: what an operator does before anything runs.
 
-use std::{
-    collections::BTreeMap,
-    io::{BufRead as _, IsTerminal as _, Write as _},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
 use kafka::Admin;
 use serde_json::{Value, json};
@@ -14,6 +10,7 @@ use crate::{
     catalogue,
     cli::{ConfigCommand, Global, TopicsCommand},
     context,
+    patterns::apply::agreed,
     report::{Exit, Failure, Report},
 };
 
@@ -124,21 +121,6 @@ fn plan(admin: &Admin, specs: &[TopicSpec]) -> Result<Vec<Need>, Failure> {
         .collect()
 }
 
-/// Asks on the terminal, where there is one.
-fn agreed(yes: bool, question: &str) -> bool {
-    if yes {
-        return true;
-    }
-    if !std::io::stdin().is_terminal() {
-        eprintln!("{question} Pass --yes to agree.");
-        return false;
-    }
-    eprint!("{question} [y/N] ");
-    let _ = std::io::stderr().flush();
-    let mut answer = String::new();
-    std::io::stdin().lock().read_line(&mut answer).is_ok() && matches!(answer.trim(), "y" | "Y" | "yes")
-}
-
 /// `waymark config show`.
 ///
 /// # Errors
@@ -191,7 +173,10 @@ pub fn check(global: &Global, paths: &[PathBuf], connect: bool) -> Result<Report
     };
     if !paths.is_empty() {
         let catalogue = catalogue::read(paths)?;
-        lines.push(format!("patterns       ok: {} with their tests", catalogue.len()));
+        lines.push(format!(
+            "patterns       ok: {} with their tests",
+            catalogue.patterns.len()
+        ));
     }
     match context::secret(&config) {
         Ok(_) => lines.push("secret         ok".to_owned()),
@@ -218,37 +203,4 @@ pub fn check(global: &Global, paths: &[PathBuf], connect: bool) -> Result<Report
         data: json!({ "checks": lines }),
         text: lines.join("\n"),
     })
-}
-
-/// `waymark pattern apply`.
-///
-/// # Errors
-/// [`Failure`] if a file is wrong, or the topic cannot be read or written.
-pub fn apply_patterns(global: &Global, paths: &[PathBuf], yes: bool, dry_run: bool) -> Result<Report, Failure> {
-    let catalogue = catalogue::read(paths)?;
-    let config = context::config(global)?;
-    let backend = context::kafka(&config)?;
-    let changed = catalogue::changes(&catalogue, &catalogue::published(&backend)?);
-    let mut report = Report {
-        command: "pattern apply",
-        exit: Exit::Done,
-        findings: Vec::new(),
-        data: json!({ "changed": changed, "unchanged": catalogue.len() - changed.len() }),
-        text: format!(
-            "unchanged {}, to publish: {}",
-            catalogue.len() - changed.len(),
-            changed.join(" ")
-        ),
-    };
-    if dry_run || changed.is_empty() {
-        return Ok(report);
-    }
-    eprintln!("{}", report.text);
-    if !agreed(yes, &format!("Publish {} patterns?", changed.len())) {
-        report.text = "nothing was published".to_owned();
-        return Ok(report);
-    }
-    catalogue::publish(&backend, &catalogue)?;
-    report.text = format!("published {}", changed.join(" "));
-    Ok(report)
 }

@@ -2,12 +2,12 @@
 //!
 //! Meaning follows the CEL specification for the accepted part; the `cel` crate is the oracle in the tests.
 
-mod eval;
+mod code;
 mod lexer;
 mod parser;
 mod types;
 
-pub(crate) use eval::{Fault, Reads, holds};
+pub(crate) use code::{Code, Field, View, read};
 pub(crate) use parser::parse;
 pub(crate) use types::check;
 
@@ -17,6 +17,15 @@ pub(crate) struct Flaw {
     pub at: usize,
     pub code: &'static str,
     pub message: String,
+}
+
+/// Why there is no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// A field that is read is not there: no match, not an error.
+    Missing,
+    /// A wrong type, an overflow, a division by zero: no match, and counted.
+    Failed,
 }
 
 /// What a path begins with.

@@ -174,16 +174,14 @@ fn binary(at: usize, op: Op, left: &Expr, right: &Expr) -> Result<Type, Flaw> {
     }
 }
 
-/// The type of a field, where envelope or vocabulary fix it.
+/// The type of a field, where envelope, vocabulary or journey fix it.
 fn field(path: &Path) -> Type {
-    match (path.root, path.field.as_str()) {
-        (
-            Root::Event | Root::Captured(_),
-            "type" | "channel" | "medium" | "session" | "conversation" | "role" | "sentiment.label" | "currency",
-        )
-        | (Root::Journey, "phase" | "sentiment.trend") => Type::Text,
-        (
-            Root::Event | Root::Captured(_),
+    let name = path.field.as_str();
+    match path.root {
+        Root::Event | Root::Captured(_) => match name {
+            "type" | "channel" | "medium" | "session" | "conversation" | "role" | "sentiment.label" | "currency" => {
+                Type::Text
+            }
             "sentiment.score"
             | "sentiment.confidence"
             | "value"
@@ -191,12 +189,29 @@ fn field(path: &Path) -> Type {
             | "waited_ms"
             | "held_ms"
             | "confidence"
-            | "rating",
-        )
-        | (Root::Journey, "sentiment.mean" | "sentiment.negative_run" | "contacts_7d" | "effort.points") => {
-            Type::Number
-        }
-        (Root::Event | Root::Captured(_), "hard" | "public") => Type::Bool,
-        _ => Type::Any,
+            | "rating"
+            | "count"
+            | "attempt"
+            | "score"
+            | "fee" => Type::Number,
+            "hard" | "public" | "repeated" | "resolved" => Type::Bool,
+            _ => Type::Any,
+        },
+        Root::Journey => match name {
+            "phase" | "value.band" | "value.currency" => Type::Text,
+            "contacts_7d" | "effort.points" | "value.orders" | "value.lifetime" | "value.cart" | "value.monthly" => {
+                Type::Number
+            }
+            _ if name.starts_with("sentiment.") => Type::Number,
+            _ if name.starts_with("promises.") => Type::Text,
+            _ => Type::Any,
+        },
+        Root::Profile => match name {
+            "phase" | "lang" | "time_zone" | "cart_id" | "value.band" | "value.currency" => Type::Text,
+            "renewal_date" | "value.orders" | "value.lifetime" | "value.cart" | "value.monthly" => Type::Number,
+            "quarantined" => Type::Bool,
+            _ if name.starts_with("consent.") || name.starts_with("preferences.") => Type::Text,
+            _ => Type::Any,
+        },
     }
 }

@@ -1,5 +1,6 @@
 //! Reading a mapping key by key, so that every complaint names its place.
 
+use super::given::plain;
 use crate::{
     finding::{Mark, Report, nearest},
     yaml::{Node, Value},
@@ -75,13 +76,73 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A text.
+/// A text. What YAML takes for a number, a truth value or nothing is none, unless it stands in quotes.
 pub(super) fn text(node: &Node, what: &str, report: &mut Report) -> Option<String> {
-    let found = node.text().map(ToOwned::to_owned);
-    if found.is_none() {
-        report.error(node.at, "type", format!("{what} must be a text: found={}", node.kind()));
+    match &node.value {
+        Value::Scalar { text, plain: true, .. } if !matches!(plain(text), event::Attribute::Text(_)) => {
+            let message = format!("{what} must be a text: found={text}");
+            report.error_with_help(node.at, "type", message, format!("in quotes it is one: \"{text}\""));
+            None
+        }
+        Value::Scalar { text, .. } => Some(text.clone()),
+        _ => {
+            report.error(node.at, "type", format!("{what} must be a text: found={}", node.kind()));
+            None
+        }
     }
-    found
+}
+
+/// A text of so many characters.
+pub(super) fn text_of(node: &Node, what: &str, low: usize, high: usize, report: &mut Report) -> Option<String> {
+    let found = text(node, what, report)?;
+    let length = found.chars().count();
+    if !(low..=high).contains(&length) {
+        report.error(
+            node.at,
+            "range",
+            format!("{what} must have {low} to {high} characters: found={length}"),
+        );
+        return None;
+    }
+    Some(found)
+}
+
+/// A name: `[a-z][a-z0-9_]{0,40}`.
+pub(super) fn name(node: &Node, what: &str, report: &mut Report) -> Option<String> {
+    let found = text(node, what, report)?;
+    let mut bytes = found.bytes();
+    let good = bytes.next().is_some_and(|first| first.is_ascii_lowercase())
+        && found.len() <= 41
+        && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+    if !good {
+        report.error(
+            node.at,
+            "name",
+            format!("{what} must be at most 41 of a-z, 0-9 and _, beginning with a letter: found={found}"),
+        );
+        return None;
+    }
+    Some(found)
+}
+
+/// An event type: `object.verb` in lower snake case.
+pub(super) fn event_type(node: &Node, what: &str, report: &mut Report) -> Option<String> {
+    let found = text(node, what, report)?;
+    let part = |part: &str| {
+        part.starts_with(|first: char| first.is_ascii_lowercase())
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    if !found
+        .split_once('.')
+        .is_some_and(|(object, verb)| part(object) && part(verb))
+    {
+        let message = format!("an event type is object.verb in lower case: found={found}");
+        report.error(node.at, "event-type", message);
+        return None;
+    }
+    Some(found)
 }
 
 /// A whole number within bounds.
@@ -101,25 +162,36 @@ pub(super) fn whole(node: &Node, what: &str, low: i64, high: i64, report: &mut R
     }
 }
 
-/// A number above zero or, if `zero`, at least zero.
-pub(super) fn number(node: &Node, what: &str, report: &mut Report) -> Option<f64> {
+/// A number that `fits`; `bounds` says which do.
+pub(super) fn number(
+    node: &Node,
+    what: &str,
+    fits: impl Fn(f64) -> bool,
+    bounds: &str,
+    report: &mut Report,
+) -> Option<f64> {
     match node.text().and_then(|text| text.parse::<f64>().ok()) {
-        Some(value) if value.is_finite() && value >= 0.0 => Some(value),
+        Some(value) if value.is_finite() && fits(value) => Some(value),
         _ => {
             let shown = node.text().unwrap_or(node.kind());
-            report.error(
-                node.at,
-                "range",
-                format!("{what} must be a number of at least 0: found={shown}"),
-            );
+            report.error(node.at, "range", format!("{what} must be {bounds}: found={shown}"));
             None
         }
     }
 }
 
-/// A whole number and a unit, in milliseconds.
+/// A time since the start of a test: a duration that may be zero, in milliseconds.
+pub(super) fn offset(node: &Node, what: &str, report: &mut Report) -> Option<i64> {
+    read_millis(node, what, node.text().and_then(millis), report)
+}
+
+/// A whole number above zero and a unit, in milliseconds.
 pub(super) fn duration(node: &Node, what: &str, report: &mut Report) -> Option<i64> {
-    let found = node.text().and_then(millis);
+    let found = node.text().and_then(millis).filter(|millis| *millis > 0);
+    read_millis(node, what, found, report)
+}
+
+fn read_millis(node: &Node, what: &str, found: Option<i64>, report: &mut Report) -> Option<i64> {
     if found.is_none() {
         let shown = node.text().unwrap_or(node.kind());
         report.error_with_help(
@@ -133,9 +205,9 @@ pub(super) fn duration(node: &Node, what: &str, report: &mut Report) -> Option<i
 }
 
 /// `90s` to 90,000. Zero is allowed: it is an offset in tests.
-pub(super) fn millis(text: &str) -> Option<i64> {
+pub(crate) fn millis(text: &str) -> Option<i64> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    if digits == 0 || digits > 9 {
+    if digits == 0 || digits > 9 || (digits > 1 && text.starts_with('0')) {
         return None;
     }
     let amount: i64 = text[..digits].parse().ok()?;
@@ -145,10 +217,58 @@ pub(super) fn millis(text: &str) -> Option<i64> {
         "m" => 60_000,
         "h" => 3_600_000,
         "d" => 86_400_000,
-        "" if amount == 0 => 1,
         _ => return None,
     };
     Some(amount * unit)
+}
+
+/// A list of texts, each with its place; one text alone is none.
+pub(super) fn list(node: &Node, what: &str, limit: usize, report: &mut Report) -> Vec<(String, Mark)> {
+    if !matches!(node.value, Value::List(_)) {
+        let message = format!("{what} must be a list: found={}", node.text().unwrap_or(node.kind()));
+        report.error_with_help(node.at, "type", message, "brackets make one: [ … ]");
+        return Vec::new();
+    }
+    words(node, what, limit, report)
+}
+
+/// Names of fields: words of a-z, 0-9 and _, joined by dots.
+pub(super) fn field_names(node: &Node, what: &str, limit: usize, report: &mut Report) -> Vec<String> {
+    let names = list(node, what, limit, report);
+    for (name, at) in &names {
+        check_field(name, *at, report);
+    }
+    names.into_iter().map(|(name, _)| name).collect()
+}
+
+/// The name of a field.
+pub(super) fn field_name(node: &Node, what: &str, report: &mut Report) -> Option<String> {
+    let name = text(node, what, report)?;
+    check_field(&name, node.at, report);
+    Some(name)
+}
+
+fn check_field(name: &str, at: Mark, report: &mut Report) {
+    let part = |part: &str| {
+        part.starts_with(|first: char| first.is_ascii_lowercase())
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    if name.len() > 80 || !name.split('.').all(part) {
+        let message = format!("a field is written in a-z, 0-9 and _, parts joined by dots: found={name}");
+        report.error(at, "field", message);
+    }
+}
+
+/// 90,000 to `90s`: the largest unit that leaves a whole number, up to minutes, and days from one day on.
+pub(super) fn shown(millis: i64) -> String {
+    const UNITS: [(i64, &str); 4] = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
+    let unit = UNITS.iter().find(|(size, _)| millis > *size && millis % size == 0);
+    unit.map_or_else(
+        || format!("{millis}ms"),
+        |(size, unit)| format!("{}{unit}", millis / size),
+    )
 }
 
 /// One text or a list of them, each with its place.

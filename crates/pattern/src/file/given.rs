@@ -38,12 +38,17 @@ pub(crate) struct Expected {
     pub because: Option<String>,
 }
 
+/// Events in a test.
+pub(crate) const GIVEN: usize = 200;
+/// Tests in a file.
+pub(crate) const TESTS: usize = 64;
+
 pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<TestCase>> {
     let Value::List(nodes) = &node.value else {
         report.error(node.at, "type", "tests must be a list");
         return None;
     };
-    if nodes.len() < 2 || nodes.len() > 64 {
+    if nodes.len() < 2 || nodes.len() > TESTS {
         report.error(
             node.at,
             "range",
@@ -57,19 +62,46 @@ fn read_case(node: &Node, report: &mut Report) -> Option<TestCase> {
     let mut keys = Fields::of(node, "a test", report)?;
     let name = keys
         .required("name", report)
-        .and_then(|node| fields::text(node, "name", report));
-    let paths = |key: &'static str, keys: &mut Fields<'_>| {
+        .and_then(|node| fields::text_of(node, "name", 3, 160, report));
+    let paths = |key: &'static str, keys: &mut Fields<'_>, report: &mut Report| {
         let mut paths = Paths::new();
         if let Some(node) = keys.get(key) {
-            flatten(node, "", &mut paths);
+            if matches!(node.value, Value::Map(_)) {
+                flatten(node, "", &mut paths);
+            } else {
+                report.error(
+                    node.at,
+                    "type",
+                    format!("{key} must be a mapping: found={}", node.kind()),
+                );
+            }
+        }
+        // A date is given as time since the start of the test.
+        for (path, value) in &mut paths {
+            let offset = match value {
+                Attribute::Text(text) if path.ends_with("_date") || path.ends_with("_at") => fields::millis(text),
+                _ => None,
+            };
+            if let Some(offset) = offset {
+                *value = Attribute::Long(offset);
+            }
         }
         paths
     };
-    let (profile, journey) = (paths("profile", &mut keys), paths("journey", &mut keys));
+    let (profile, journey) = (paths("profile", &mut keys, report), paths("journey", &mut keys, report));
     let given = keys.required("given", report);
     let expect = keys.required("expect", report);
     keys.finish(report);
     let mut events: Vec<Given> = Vec::new();
+    if let Some(Node {
+        value: Value::List(nodes),
+        at,
+    }) = given
+        && nodes.len() > GIVEN
+    {
+        let message = format!("a test has at most {GIVEN} events: found={}", nodes.len());
+        report.error(*at, "range", message);
+    }
     for item in list(given?, "given", report) {
         let index = events.len() + 1;
         let given = read_given(item, index, report)?;
@@ -103,7 +135,7 @@ fn list<'a>(node: &'a Node, what: &str, report: &mut Report) -> &'a [Node] {
 }
 
 fn offset(node: &Node, report: &mut Report) -> Option<i64> {
-    fields::duration(node, "at", report)
+    fields::offset(node, "at", report)
 }
 
 fn read_given(node: &Node, index: usize, report: &mut Report) -> Option<Given> {
@@ -111,7 +143,7 @@ fn read_given(node: &Node, index: usize, report: &mut Report) -> Option<Given> {
     let at = keys.required("at", report).and_then(|node| offset(node, report));
     let kind = keys
         .required("is", report)
-        .and_then(|node| fields::text(node, "is", report));
+        .and_then(|node| fields::event_type(node, "is", report));
     let mut event = event::Event {
         id: format!("e{index}"),
         source: "test".to_owned(),
@@ -138,6 +170,7 @@ fn read_given(node: &Node, index: usize, report: &mut Report) -> Option<Given> {
                     ..event::Text::default()
                 });
             }
+            ("id" | "channel", _) => report.error(value.at, "type", format!("{key} must be a text")),
             ("sentiment", None) => event.sentiment = sentiment(value),
             (_, Some(read)) => {
                 event.attributes.insert(key.to_owned(), read.clone());
@@ -178,7 +211,7 @@ fn read_expected(node: &Node, report: &mut Report) -> Option<Expected> {
     let at = keys.required("at", report).and_then(|node| offset(node, report));
     let intervene = keys
         .required("intervene", report)
-        .and_then(|node| fields::text(node, "intervene", report));
+        .and_then(|node| fields::name(node, "intervene", report));
     let because = keys
         .get("because")
         .and_then(|node| fields::text(node, "because", report));
@@ -238,7 +271,6 @@ fn flatten(node: &Node, prefix: &str, paths: &mut Paths) {
         }
         _ => {
             if let Some(value) = value_of(node) {
-                // A date in a profile is given as time since the start; it is read as such.
                 paths.insert(prefix.to_owned(), value);
             }
         }

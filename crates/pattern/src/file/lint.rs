@@ -6,7 +6,7 @@ use event::{OutChannel, vocabulary};
 
 use super::{Absent, Pattern, Status, Step};
 use crate::{
-    cel::{Expr, Node},
+    cel::{Expr, Node, Root},
     finding::{Mark, Report, nearest},
     yaml,
 };
@@ -58,8 +58,18 @@ pub(super) fn warn(pattern: &Pattern, report: &mut Report) {
         for kind in types {
             listed(kind, at, report);
         }
+        fields_listed(pattern, step, at, report);
     }
-    if let Some(Step::Wait(absent, _)) = pattern.when.steps.last() {
+    let waits = pattern
+        .when
+        .steps
+        .iter()
+        .enumerate()
+        .filter_map(|(index, step)| match step {
+            Step::Wait(absent, _) if pattern.when.any_order || index + 1 == pattern.when.steps.len() => Some(absent),
+            _ => None,
+        });
+    for absent in waits {
         let started: Vec<&String> = pattern.when.sees().flat_map(|see| &see.types).collect();
         for kind in absent.types.iter().filter(|kind| !started.contains(kind)) {
             if !pattern.then.cancel_on.contains(kind) {
@@ -93,6 +103,121 @@ pub(super) fn warn(pattern: &Pattern, report: &mut Report) {
     }
 }
 
+/// Attributes that events often carry, beside those that a type requires.
+const OPTIONAL: [&str; 24] = [
+    "brand",
+    "cart_id",
+    "category",
+    "code",
+    "confidence",
+    "currency",
+    "disposition",
+    "handle_ms",
+    "label",
+    "name",
+    "price",
+    "promised_at",
+    "quantity",
+    "reason",
+    "repeated",
+    "resolved",
+    "score",
+    "sku",
+    "surface",
+    "to_queue",
+    "url",
+    "value",
+    "variant",
+    "wrap_up_ms",
+];
+
+const ENVELOPE: [&str; 9] = [
+    "type",
+    "channel",
+    "medium",
+    "session",
+    "conversation",
+    "role",
+    "sentiment.label",
+    "sentiment.score",
+    "sentiment.confidence",
+];
+
+const JOURNEY: [&str; 14] = [
+    "phase",
+    "contacts_7d",
+    "effort.points",
+    "sentiment.mean",
+    "sentiment.ewma",
+    "sentiment.trend",
+    "sentiment.negative_run",
+    "sentiment.worst",
+    "value.orders",
+    "value.lifetime",
+    "value.cart",
+    "value.monthly",
+    "value.band",
+    "value.currency",
+];
+
+const PROFILE: [&str; 12] = [
+    "phase",
+    "lang",
+    "time_zone",
+    "renewal_date",
+    "cart_id",
+    "quarantined",
+    "value.orders",
+    "value.lifetime",
+    "value.cart",
+    "value.monthly",
+    "value.band",
+    "value.currency",
+];
+
+/// Warns of fields that nothing is known to have. A type of one's own has fields of one's own.
+fn fields_listed(pattern: &Pattern, step: &Step, at: Mark, report: &mut Report) {
+    let has_own_types = |step: &Step| step.types().iter().any(|kind| vocabulary::required(kind).is_none());
+    let is_open = pattern.when.steps.iter().any(has_own_types);
+    let required = vocabulary::VOCABULARY
+        .iter()
+        .flat_map(|(_, required)| *required)
+        .copied();
+    let event: Vec<&str> = required
+        .chain(OPTIONAL)
+        .chain(ENVELOPE)
+        .filter(|name| !name.starts_with('<'))
+        .collect();
+    let mut check = |root: &str, name: &str, known: &[&str]| {
+        if known.contains(&name) {
+            return;
+        }
+        let near = nearest(name, known.iter().copied());
+        let near = near.map_or_else(String::new, |near| format!(" nearest={near}"));
+        report.warning(
+            at,
+            "field-unlisted",
+            format!("not in the vocabulary: found={root}{name}{near}"),
+        );
+    };
+    if let Step::See(see) = step
+        && let Some(across) = see.across.as_ref().filter(|_| !is_open)
+    {
+        check("", &across.field, &event);
+    }
+    let Some(condition) = step.condition() else { return };
+    condition.expr.paths(&mut |path, _| {
+        let name = path.field.as_str();
+        let is_family = |families: &[&str]| families.iter().any(|family| name.starts_with(family));
+        match path.root {
+            Root::Event | Root::Captured(_) if !is_open => check("", name, &event),
+            Root::Journey if !is_family(&["sentiment.signals.", "promises."]) => check("journey.", name, &JOURNEY),
+            Root::Profile if !is_family(&["preferences.", "consent."]) => check("profile.", name, &PROFILE),
+            _ => {}
+        }
+    });
+}
+
 fn listed(kind: &str, at: Mark, report: &mut Report) {
     let derived = ["sentiment.scored"];
     if vocabulary::required(kind).is_some() || derived.contains(&kind) || kind.starts_with("intervention.") {
@@ -121,7 +246,9 @@ fn absence(pattern: &Pattern, absent: &Absent, report: &mut Report) {
             }
         }
     }
-    let Some(condition) = &absent.condition else { return };
+    let Some(condition) = absent.condition.as_ref().map(|found| &found.expr) else {
+        return;
+    };
     let mut guarded = Vec::new();
     has_paths(condition, &mut guarded);
     condition.paths(&mut |path, _| {
@@ -130,7 +257,7 @@ fn absence(pattern: &Pattern, absent: &Absent, report: &mut Report) {
             .iter()
             .all(|kind| vocabulary::required(kind).is_some_and(|required| required.contains(&path.field.as_str())));
         let envelope = matches!(path.field.as_str(), "type" | "channel");
-        if path.root == crate::cel::Root::Event && !sure && !envelope && !guarded.contains(&path.field) {
+        if path.root == Root::Event && !sure && !envelope && !guarded.contains(&path.field) {
             let message = format!("a missing field leaves the absence unbroken: field={}", path.field);
             report.warning(absent.at, "absent-missing", message);
         }

@@ -4,6 +4,7 @@ mod fields;
 mod given;
 mod lint;
 mod policy;
+mod published;
 mod then;
 mod when;
 
@@ -15,10 +16,13 @@ use crate::{
     finding::{Finding, Mark, Report},
     yaml,
 };
-pub(crate) use given::{Expected, TestCase};
+pub(crate) use fields::millis;
+pub(crate) use given::{Expected, GIVEN, TESTS, TestCase};
 pub use policy::{POLICY_KEY, Policy, parse_policy};
+pub use published::{Publishable, Published};
 pub use then::{Guard, OfferSpec, QuietHours, Rollout, RouteSpec, Then};
-pub(crate) use when::{Absent, See, Step, When};
+pub(crate) use then::{LEVELS, OFFERS, PURPOSES, out_channels};
+pub(crate) use when::{Absent, During, See, Step, When, Where};
 
 /// Whether a pattern is matched, and whether its decisions act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +40,9 @@ pub enum Status {
 }
 
 impl Status {
+    /// Every stage of life, in the order in which a pattern goes through them.
+    pub const ALL: [Self; 5] = [Self::Draft, Self::Shadow, Self::Live, Self::Paused, Self::Retired];
+
     /// Whether events are matched.
     #[must_use]
     pub const fn is_matched(self) -> bool {
@@ -131,8 +138,10 @@ fn read(source: &str, report: &mut Report) -> Option<Pattern> {
         .and_then(|node| fields::whole(node, "version", 1, 65535, report));
     let title = top
         .required("title", report)
-        .and_then(|node| fields::text(node, "title", report));
-    top.get("description");
+        .and_then(|node| fields::text_of(node, "title", 3, 120, report));
+    if let Some(node) = top.get("description") {
+        fields::text_of(node, "description", 0, 2000, report);
+    }
     let owner = top
         .required("owner", report)
         .and_then(|node| fields::id(node, "owner", report));
@@ -152,10 +161,6 @@ fn read(source: &str, report: &mut Report) -> Option<Pattern> {
         .required("rollout", report)
         .and_then(|node| then::read_rollout(node, report));
     let tests = top.required("tests", report).and_then(|node| given::read(node, report));
-    // What the catalogue topic adds to the file; the file itself need not have it.
-    for added in ["hash", "author", "effective_from"] {
-        top.get(added);
-    }
     top.finish(report);
     Some(Pattern {
         id: id?,
@@ -173,23 +178,11 @@ fn read(source: &str, report: &mut Report) -> Option<Pattern> {
 }
 
 fn read_status(node: &yaml::Node, report: &mut Report) -> Option<Status> {
-    const ALL: [Status; 5] = [
-        Status::Draft,
-        Status::Shadow,
-        Status::Live,
-        Status::Paused,
-        Status::Retired,
-    ];
     let found = fields::text(node, "status", report)?;
-    let status = ALL.into_iter().find(|status| status.as_str() == found);
+    let status = Status::ALL.into_iter().find(|status| status.as_str() == found);
     if status.is_none() {
-        let known = "draft, shadow, live, paused, retired";
-        report.error_with_help(
-            node.at,
-            "value",
-            format!("unknown status: found={found}"),
-            format!("known: {known}"),
-        );
+        let help = format!("known: {}", Status::ALL.map(Status::as_str).join(", "));
+        report.error_with_help(node.at, "value", format!("unknown status: found={found}"), help);
     }
     status
 }

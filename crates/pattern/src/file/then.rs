@@ -126,15 +126,15 @@ pub(super) fn read(node: &Node, sees: usize, names: &BTreeMap<String, usize>, re
     let mut keys = Fields::of(node, "then", report)?;
     let intervene = keys
         .required("intervene", report)
-        .and_then(|node| fields::text(node, "intervene", report));
+        .and_then(|node| fields::name(node, "intervene", report));
     let channels = keys.required("channels", report).map(|node| {
-        let words = fields::words(node, "channels", 8, report);
+        let words = fields::list(node, "channels", 8, report);
         let mut channels = Vec::new();
         for (word, at) in words {
-            match OutChannel::parse(&word) {
+            match OutChannel::parse(&word).filter(|channel| *channel != OutChannel::Unknown) {
                 Some(channel) => channels.push(channel),
                 None => {
-                    let known: Vec<&str> = OutChannel::ALL.iter().map(|channel| channel.as_str()).collect();
+                    let known = out_channels();
                     let help = format!("known: {}", known.join(", "));
                     report.error_with_help(at, "value", format!("unknown channel: found={word}"), help);
                 }
@@ -150,7 +150,7 @@ pub(super) fn read(node: &Node, sees: usize, names: &BTreeMap<String, usize>, re
         .and_then(|node| fields::duration(node, "valid_for", report));
     let cancel_on = keys
         .get("cancel_on")
-        .map(|node| fields::words(node, "cancel_on", 16, report))
+        .map(|node| super::when::event_type_list(node, "cancel_on", report))
         .unwrap_or_default();
     let because = keys
         .required("because", report)
@@ -164,7 +164,7 @@ pub(super) fn read(node: &Node, sees: usize, names: &BTreeMap<String, usize>, re
         channels: channels?,
         priority: i32::try_from(priority?).ok()?,
         valid_for: valid_for?,
-        cancel_on: cancel_on.into_iter().map(|(kind, _)| kind).collect(),
+        cancel_on,
         because: because?,
         first_lang,
         offer: offer.flatten(),
@@ -194,8 +194,13 @@ fn read_because(
         report.error(node.at, "range", "because needs at least one language");
     }
     for (lang, sentence) in entries {
+        let lang_at = lang.at;
         let lang = fields::text(lang, "a language", report).unwrap_or_default();
-        let Some(text) = fields::text(sentence, "a sentence", report) else {
+        if !is_lang(&lang) {
+            let message = format!("a language is written as en or pt-BR: found={lang}");
+            report.error(lang_at, "value", message);
+        }
+        let Some(text) = fields::text_of(sentence, "a sentence", 1, 400, report) else {
             continue;
         };
         match Template::parse(&text, sees, names) {
@@ -208,6 +213,30 @@ fn read_because(
     because
 }
 
+/// Two small letters, perhaps a hyphen and two capitals.
+fn is_lang(text: &str) -> bool {
+    let (lang, region) = text
+        .split_once('-')
+        .map_or((text, None), |(lang, region)| (lang, Some(region)));
+    let is = |part: &str, of: fn(&u8) -> bool| part.len() == 2 && part.as_bytes().iter().all(of);
+    is(lang, u8::is_ascii_lowercase) && region.is_none_or(|region| is(region, u8::is_ascii_uppercase))
+}
+
+/// The channels that a pattern may name.
+pub(crate) fn out_channels() -> Vec<&'static str> {
+    let known = OutChannel::ALL
+        .iter()
+        .filter(|channel| **channel != OutChannel::Unknown);
+    known.map(|channel| channel.as_str()).collect()
+}
+
+/// Kinds of offer.
+pub(crate) const OFFERS: [&str; 5] = ["discount", "voucher", "waiver", "gift", "upgrade"];
+/// Who may decide about an offer.
+pub(crate) const LEVELS: [&str; 4] = ["none", "bot", "agent", "lead"];
+/// Purposes for which consent is given.
+pub(crate) const PURPOSES: [&str; 3] = ["service", "marketing", "profiling"];
+
 fn read_offer(node: &Node, report: &mut Report) -> Option<OfferSpec> {
     let mut keys = Fields::of(node, "offer", report)?;
     let words = |key: &'static str, keys: &mut Fields<'_>, report: &mut Report| {
@@ -216,24 +245,37 @@ fn read_offer(node: &Node, report: &mut Report) -> Option<OfferSpec> {
     let kind = keys
         .required("kind", report)
         .and_then(|node| fields::text(node, "kind", report));
-    let known = ["discount", "voucher", "waiver", "gift", "upgrade"];
-    if let Some(found) = kind.as_deref().filter(|kind| !known.contains(kind)) {
-        report.error(node.at, "value", format!("unknown kind of offer: found={found}"));
+    if let Some(found) = kind.as_deref().filter(|kind| !OFFERS.contains(kind)) {
+        let help = format!("known: {}", OFFERS.join(", "));
+        report.error_with_help(node.at, "value", format!("unknown kind of offer: found={found}"), help);
     }
+    let percent = |percent: f64| percent > 0.0 && percent <= 100.0;
     let percent = keys
         .get("percent")
-        .and_then(|node| fields::number(node, "percent", report));
+        .and_then(|node| fields::number(node, "percent", percent, "a number above 0, at most 100", report));
     let amount = keys
         .get("amount")
-        .and_then(|node| fields::number(node, "amount", report));
+        .and_then(|node| fields::number(node, "amount", |amount| amount > 0.0, "a number above 0", report));
+    let currency_at = keys.get("currency").map(|node| node.at);
     let currency = words("currency", &mut keys, report);
+    if let (Some(found), Some(at)) = (&currency, currency_at)
+        && !(found.len() == 3 && found.bytes().all(|byte| byte.is_ascii_uppercase()))
+    {
+        report.error(
+            at,
+            "value",
+            format!("a currency is three capitals, as EUR: found={found}"),
+        );
+    }
     if percent.is_some() && amount.is_some() {
         report.error(node.at, "value", "an offer has a percent or an amount, not both");
     }
     if amount.is_some() && currency.is_none() {
         report.error(node.at, "key-missing", "a key is missing: key=currency");
     }
-    let code_pool = words("code_pool", &mut keys, report);
+    let code_pool = keys
+        .get("code_pool")
+        .and_then(|node| fields::id(node, "code_pool", report));
     let valid_for = keys
         .get("valid_for")
         .and_then(|node| fields::duration(node, "valid_for", report));
@@ -256,21 +298,26 @@ fn read_mandate(node: &Node, report: &mut Report) -> Option<event::Mandate> {
     let level = keys
         .required("level", report)
         .and_then(|node| fields::text(node, "level", report));
-    let max_percent = keys
-        .get("max_percent")
-        .and_then(|node| fields::number(node, "max_percent", report));
-    let max_amount = keys
-        .get("max_amount")
-        .and_then(|node| fields::number(node, "max_amount", report));
+    let max_percent = keys.get("max_percent").and_then(|node| {
+        let fits = |percent: f64| (0.0..=100.0).contains(&percent);
+        fields::number(node, "max_percent", fits, "a number from 0 to 100", report)
+    });
+    let max_amount = keys.get("max_amount").and_then(|node| {
+        let fits = |amount: f64| amount >= 0.0;
+        fields::number(node, "max_amount", fits, "a number of at least 0", report)
+    });
     let escalate_to = keys
         .get("escalate_to")
-        .and_then(|node| fields::text(node, "escalate_to", report));
+        .and_then(|node| fields::id(node, "escalate_to", report));
     keys.finish(report);
-    if let Some(found) = level
-        .as_deref()
-        .filter(|level| !["none", "bot", "agent", "lead"].contains(level))
-    {
-        report.error(node.at, "value", format!("unknown level of mandate: found={found}"));
+    if let Some(found) = level.as_deref().filter(|level| !LEVELS.contains(level)) {
+        let help = format!("known: {}", LEVELS.join(", "));
+        report.error_with_help(
+            node.at,
+            "value",
+            format!("unknown level of mandate: found={found}"),
+            help,
+        );
     }
     Some(event::Mandate {
         level: level?,
@@ -285,14 +332,28 @@ fn read_route(node: &Node, report: &mut Report) -> Option<RouteSpec> {
     let queue = keys
         .required("queue", report)
         .and_then(|node| fields::id(node, "queue", report));
-    let skills = keys
-        .get("skills")
-        .map(|node| fields::words(node, "skills", 16, report))
-        .unwrap_or_default();
+    let skills = keys.get("skills").map(|node| match &node.value {
+        Value::List(skills) if skills.len() <= 16 => {
+            let skills = skills.iter().filter_map(|skill| fields::id(skill, "a skill", report));
+            let found: Vec<String> = skills.collect();
+            if let Some(twice) = found
+                .iter()
+                .enumerate()
+                .find_map(|(index, skill)| found[..index].contains(skill).then_some(skill))
+            {
+                report.error(node.at, "duplicate", format!("skills names this twice: found={twice}"));
+            }
+            found
+        }
+        _ => {
+            report.error(node.at, "type", "skills must be a list of at most 16");
+            Vec::new()
+        }
+    });
     keys.finish(report);
     Some(RouteSpec {
         queue: queue?,
-        skills: skills.into_iter().map(|(skill, _)| skill).collect(),
+        skills: skills.unwrap_or_default(),
     })
 }
 
@@ -300,8 +361,8 @@ pub(super) fn read_guard(node: &Node, report: &mut Report) -> Option<Guard> {
     let mut keys = Fields::of(node, "guard", report)?;
     let consent = keys.required("consent", report).and_then(|node| {
         let found = fields::text(node, "consent", report)?;
-        if !["service", "marketing", "profiling"].contains(&found.as_str()) {
-            let help = "known: service, marketing, profiling";
+        if !PURPOSES.contains(&found.as_str()) {
+            let help = format!("known: {}", PURPOSES.join(", "));
             report.error_with_help(node.at, "value", format!("unknown purpose: found={found}"), help);
         }
         Some(found)

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use event::Millis;
+
 use super::fields::{self, Fields};
 use crate::{
     cel::{self, Expr, Root},
@@ -16,8 +18,11 @@ const LONGEST: i64 = 30 * 86_400_000;
 pub(crate) struct When {
     pub by: Vec<String>,
     pub within: i64,
+    /// Whether the steps are members of an `all`, else of a `sequence`.
+    pub any_order: bool,
     pub steps: Vec<Step>,
     pub until: Vec<String>,
+    pub during: Option<During>,
     /// Per captured name: the fields of it that a `where` reads; a slot of the run's captured values each.
     pub slots: Vec<(usize, String)>,
 }
@@ -31,11 +36,50 @@ pub(crate) enum Step {
     Wait(Absent, i64),
 }
 
+/// A window of time around a date of the profile.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct During {
+    /// Path behind `profile.`.
+    pub field: String,
+    /// Milliseconds.
+    pub span: i64,
+    /// Whether the window ends at the date, else it begins there.
+    pub before: bool,
+}
+
+impl During {
+    /// Whether a time lies in the window around `date`; without a date there is none.
+    pub fn holds(&self, date: Option<Millis>, at: Millis) -> bool {
+        date.is_some_and(|date| {
+            if self.before {
+                at >= date.plus(-self.span) && at < date
+            } else {
+                at >= date && at < date.plus(self.span)
+            }
+        })
+    }
+}
+
+/// A predicate and its text.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Where {
+    pub text: String,
+    pub expr: Expr,
+}
+
+/// Among the events of a step at least so many values of a field.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Across {
+    pub field: String,
+    pub at_least: u8,
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct See {
     pub types: Vec<String>,
-    pub condition: Option<Expr>,
+    pub condition: Option<Where>,
     pub times: u8,
+    pub across: Option<Across>,
     pub within: Option<i64>,
     pub name: Option<String>,
     pub at: Mark,
@@ -44,8 +88,24 @@ pub(crate) struct See {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Absent {
     pub types: Vec<String>,
-    pub condition: Option<Expr>,
+    pub condition: Option<Where>,
     pub at: Mark,
+}
+
+impl Step {
+    pub fn types(&self) -> &[String] {
+        match self {
+            Self::See(see) => &see.types,
+            Self::Guard(absent) | Self::Wait(absent, _) => &absent.types,
+        }
+    }
+
+    pub fn condition(&self) -> Option<&Where> {
+        match self {
+            Self::See(see) => see.condition.as_ref(),
+            Self::Guard(absent) | Self::Wait(absent, _) => absent.condition.as_ref(),
+        }
+    }
 }
 
 impl When {
@@ -73,7 +133,7 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<When> {
     let mut keys = Fields::of(node, "when", report)?;
     let by = keys
         .get("by")
-        .map(|node| fields::words(node, "by", 3, report))
+        .map(|node| fields::field_names(node, "by", 3, report))
         .unwrap_or_default();
     let within = match keys.get("within") {
         Some(node) => {
@@ -97,48 +157,115 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<When> {
             None
         }
     };
-    for later in ["all", "during"] {
-        if let Some(node) = keys.get(later) {
-            report.error(node.at, "not-yet", format!("not supported yet: key={later}"));
-        }
-    }
+    let during = keys.get("during").and_then(|node| read_during(node, report));
     let until = keys
         .get("until")
-        .map(|node| event_types(node, "until", report))
+        .map(|node| event_type_list(node, "until", report))
         .unwrap_or_default();
-    let sequence = keys.required("sequence", report);
+    let all = keys.get("all");
+    let sequence = if all.is_some() {
+        keys.get("sequence")
+    } else {
+        keys.required("sequence", report)
+    };
+    if let (Some(all), Some(_)) = (all, sequence) {
+        report.error(all.at, "key-conflict", "when takes a sequence or an all, not both");
+    }
     keys.finish(report);
+    let any_order = all.is_some();
+    let what = if any_order { "all" } else { "sequence" };
     let (mut steps, mut names) = (Vec::new(), Vec::new());
-    match sequence.map(|node| (&node.value, node.at)) {
+    match all.or(sequence).map(|node| (&node.value, node.at)) {
         Some((Value::List(nodes), at)) => {
             if nodes.is_empty() || nodes.len() > 8 {
-                report.error(
-                    at,
-                    "range",
-                    format!("a sequence takes 1 to 8 steps: found={}", nodes.len()),
-                );
+                report.error(at, "range", format!("{what} takes 1 to 8 steps: found={}", nodes.len()));
             }
             for node in nodes {
-                let step = read_step(node, &names, report)?;
+                let step = read_step(node, any_order, &names, report)?;
                 if let Step::See(See { name: Some(name), .. }) = &step {
                     names.push(name.clone());
                 }
                 steps.push(step);
             }
         }
-        Some((_, at)) => report.error(at, "type", "sequence must be a list of steps"),
+        Some((_, at)) => report.error(at, "type", format!("{what} must be a list of steps")),
         None => {}
     }
     let mut when = When {
-        by: by.into_iter().map(|(field, _)| field).collect(),
+        by,
         within: within?,
+        any_order,
         steps,
         until,
+        during,
         slots: Vec::new(),
     };
-    check_order(&when, report);
+    if any_order {
+        check_members(&when, node, report);
+    } else {
+        check_order(&when, report);
+    }
+    check_waits(&when, report);
     assign_slots(&mut when, &names);
     Some(when)
+}
+
+/// A list of types; one alone is none.
+pub(super) fn event_type_list(node: &Node, what: &str, report: &mut Report) -> Vec<String> {
+    if !matches!(node.value, Value::List(_)) {
+        fields::list(node, what, 16, report);
+        return Vec::new();
+    }
+    event_types(node, what, report)
+}
+
+fn read_during(node: &Node, report: &mut Report) -> Option<During> {
+    const LONGEST: i64 = 366 * 86_400_000;
+    let mut keys = Fields::of(node, "during", report)?;
+    let (before, after) = (keys.get("before"), keys.get("after"));
+    let span_key = if before.is_some() { "lead" } else { "lag" };
+    let span = if before.is_some() || after.is_some() {
+        keys.required(span_key, report)
+    } else {
+        None
+    };
+    keys.finish(report);
+    let Some(date) = before.or(after) else {
+        report.error(node.at, "key-missing", "during takes before and lead, or after and lag");
+        return None;
+    };
+    if before.is_some() && after.is_some() {
+        report.error(node.at, "key-conflict", "during takes before or after, not both");
+    }
+    let path = fields::text(date, "a date", report)?;
+    let is_name = |field: &&str| {
+        field.starts_with(|first: char| first.is_ascii_lowercase())
+            && field
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+    };
+    let Some(field) = path.strip_prefix("profile.").filter(is_name) else {
+        report.error(
+            date.at,
+            "value",
+            format!("during takes a date of the profile: found={path}"),
+        );
+        return None;
+    };
+    let span_node = span?;
+    let span = fields::duration(span_node, span_key, report)?;
+    if span > LONGEST || span == 0 {
+        report.error(
+            span_node.at,
+            "range",
+            format!("{span_key} takes 1ms to 366d: found={span}ms"),
+        );
+    }
+    Some(During {
+        field: field.to_owned(),
+        span,
+        before: before.is_some(),
+    })
 }
 
 fn event_types(node: &Node, what: &str, report: &mut Report) -> Vec<String> {
@@ -164,19 +291,22 @@ fn event_types(node: &Node, what: &str, report: &mut Report) -> Vec<String> {
     words.into_iter().map(|(word, _)| word).collect()
 }
 
-fn read_step(node: &Node, names: &[String], report: &mut Report) -> Option<Step> {
+fn read_step(node: &Node, any_order: bool, names: &[String], report: &mut Report) -> Option<Step> {
     let mut keys = Fields::of(node, "a step", report)?;
     let known: Vec<&str> = names.iter().map(String::as_str).collect();
     let condition = keys.get("where").and_then(|node| condition(node, &known, report));
     if let Some(see) = keys.get("see") {
         let types = event_types(see, "see", report);
-        let times = keys
-            .get("times")
-            .map_or(Some(1), |node| fields::whole(node, "times", 1, 100, report));
-        let within = keys
-            .get("within")
-            .and_then(|node| fields::duration(node, "within", report));
-        let name = keys.get("as").and_then(|node| fields::text(node, "as", report));
+        let across = keys.get("across").map(|node| read_across(node, report));
+        let times_node = keys.get("times");
+        let times = times_node.map_or(Some(1), |node| fields::whole(node, "times", 1, 100, report));
+        let (mut within, mut name) = (None, None);
+        if !any_order {
+            within = keys
+                .get("within")
+                .and_then(|node| fields::duration(node, "within", report));
+            name = keys.get("as").and_then(|node| fields::name(node, "as", report));
+        }
         if let Some(name) = &name {
             let reserved = [
                 "event", "journey", "profile", "seen", "by", "in", "true", "false", "null",
@@ -185,15 +315,28 @@ fn read_step(node: &Node, names: &[String], report: &mut Report) -> Option<Step>
                 report.error(node.at, "name", format!("this name is taken: name={name}"));
             }
         }
-        if let Some(node) = keys.get("across") {
-            report.error(node.at, "not-yet", "not supported yet: key=across");
-        }
         keys.finish(report);
-        let times = u8::try_from(times?).ok()?;
+        let mut times = u8::try_from(times?).ok()?;
+        let across = match across {
+            Some(read) => Some(read?),
+            None => None,
+        };
+        if let Some(across) = &across {
+            if times_node.is_none() {
+                times = across.at_least;
+            } else if times < across.at_least {
+                let message = format!(
+                    "times is less than at_least: times={times} at_least={}",
+                    across.at_least
+                );
+                report.error(times_node.map_or(node.at, |node| node.at), "across-times", message);
+            }
+        }
         return Some(Step::See(See {
             types,
             condition,
             times,
+            across,
             within,
             name,
             at: node.at,
@@ -219,14 +362,29 @@ fn read_step(node: &Node, names: &[String], report: &mut Report) -> Option<Step>
     }
 }
 
-fn condition(node: &Node, names: &[&str], report: &mut Report) -> Option<Expr> {
+fn read_across(node: &Node, report: &mut Report) -> Option<Across> {
+    let mut keys = Fields::of(node, "across", report)?;
+    let field = keys
+        .required("field", report)
+        .and_then(|node| fields::field_name(node, "field", report));
+    let at_least = keys
+        .required("at_least", report)
+        .and_then(|node| fields::whole(node, "at_least", 2, 16, report));
+    keys.finish(report);
+    Some(Across {
+        field: field?,
+        at_least: u8::try_from(at_least?).ok()?,
+    })
+}
+
+fn condition(node: &Node, names: &[&str], report: &mut Report) -> Option<Where> {
     let source = fields::text(node, "where", report)?;
     if source.chars().count() > 1000 {
         report.error(node.at, "range", "where is longer than 1,000 characters");
         return None;
     }
     match cel::parse(&source, names).and_then(|expr| cel::check(&expr).map(|()| expr)) {
-        Ok(expr) => Some(expr),
+        Ok(expr) => Some(Where { text: source, expr }),
         Err(flaw) => {
             report.error(node.mark_within(flaw.at), flaw.code, flaw.message);
             None
@@ -234,8 +392,18 @@ fn condition(node: &Node, names: &[&str], report: &mut Report) -> Option<Expr> {
     }
 }
 
+fn blocked<'a>(when: &'a When, see: &'a See) -> Option<&'a String> {
+    see.types
+        .first()
+        .filter(|_| see.types.iter().all(|kind| when.until.contains(kind)))
+}
+
+fn discards(at: Mark, kind: &str, report: &mut Report) {
+    let message = format!("until discards what this step needs: type={kind}");
+    report.error(at, "until-blocks", message);
+}
+
 fn check_order(when: &When, report: &mut Report) {
-    let mut waits = 0;
     for (index, step) in when.steps.iter().enumerate() {
         let next_is_see = matches!(when.steps.get(index + 1), Some(Step::See(_)));
         match step {
@@ -256,8 +424,7 @@ fn check_order(when: &When, report: &mut Report) {
                     "absent without for must stand directly before a see",
                 );
             }
-            Step::Guard(_) => {}
-            Step::Wait(_, wait) => waits += wait,
+            Step::Guard(_) | Step::Wait(..) => {}
             Step::See(see) => {
                 if let Some(within) = see.within {
                     if index == 0 {
@@ -266,26 +433,62 @@ fn check_order(when: &When, report: &mut Report) {
                         report.error(see.at, "step-within", "step within exceeds within");
                     }
                 }
-                if let Some(blocked) = see.types.iter().find(|kind| index > 0 && when.until.contains(kind)) {
+                let guarded = index > 0 && matches!(when.steps[index - 1], Step::Guard(_));
+                if see.across.is_some() && guarded {
                     report.error(
                         see.at,
-                        "until-blocks",
-                        format!("until discards what this step needs: type={blocked}"),
+                        "across-position",
+                        "across cannot stand directly behind an absent without for",
                     );
+                }
+                if let Some(kind) = blocked(when, see).filter(|_| index > 0 || see.times > 1) {
+                    discards(see.at, kind, report);
                 }
             }
         }
     }
-    if waits > when.within {
-        let at = when.steps.iter().find_map(|step| match step {
-            Step::Wait(absent, _) => Some(absent.at),
-            _ => None,
-        });
+}
+
+fn check_members(when: &When, node: &Node, report: &mut Report) {
+    if when.see_count() == 0 {
+        report.error(node.at, "key-missing", "all needs a see");
+    }
+    let sees: Vec<&See> = when.sees().collect();
+    let mut first_is_blocked = false;
+    for (index, see) in sees.iter().enumerate() {
+        let others = || sees.iter().enumerate().filter(|(other, _)| *other != index);
+        let shares = others().any(|(_, other)| other.types.iter().any(|kind| see.types.contains(kind)));
+        if see.across.is_some() && shares {
+            report.error(see.at, "across-position", "across shares a type with another member");
+        }
+        if let Some(kind) = blocked(when, see) {
+            // The first event of a match may be of an `until` type, and no other.
+            if see.times > 1 || first_is_blocked {
+                discards(see.at, kind, report);
+            }
+            first_is_blocked = true;
+        }
+    }
+}
+
+fn check_waits(when: &When, report: &mut Report) {
+    let waits = when.steps.iter().filter_map(|step| match step {
+        Step::Wait(absent, wait) => Some((*wait, absent.at)),
+        _ => None,
+    });
+    let total = if when.any_order {
+        waits.clone().map(|(wait, _)| wait).max().unwrap_or(0)
+    } else {
+        waits.clone().map(|(wait, _)| wait).sum()
+    };
+    if total > when.within {
+        let at = waits.map(|(_, at)| at).next().unwrap_or_default();
         let message = format!(
-            "within is shorter than its waits: within={}ms waits={waits}ms",
-            when.within
+            "within is shorter than its waits: within={} waits={}",
+            fields::shown(when.within),
+            fields::shown(total)
         );
-        report.error(at.unwrap_or_default(), "within-short", message);
+        report.error(at, "within-short", message);
     }
 }
 
@@ -301,8 +504,8 @@ fn assign_slots(when: &mut When, names: &[String]) {
             Step::See(see) => &mut see.condition,
             Step::Guard(absent) | Step::Wait(absent, _) => &mut absent.condition,
         };
-        if let Some(expr) = condition {
-            expr.paths_mut(&mut |path| {
+        if let Some(condition) = condition {
+            condition.expr.paths_mut(&mut |path| {
                 if let Root::Captured(name) = path.root {
                     let wanted = (see_of[name], path.field.clone());
                     path.slot = slots.iter().position(|slot| *slot == wanted).unwrap_or_else(|| {

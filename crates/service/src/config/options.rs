@@ -181,6 +181,12 @@ pub const OPTIONS: &[Opt] = &[
         Pairs,
         "categories of a consent platform and their purposes, as `Advertising=marketing`, comma-separated",
     ),
+    output(
+        "sentiment.models_dir",
+        "",
+        Text,
+        "folder of trained models `<lang>.model` and of lexicon rows `<lang>.tsv` that add to and replace those that ship",
+    ),
     option(
         "registry.url",
         "",

@@ -281,6 +281,14 @@ pub const METRICS: &[Metric] = &[
         "a predicate failed and counted as no match; **WaymarkPatternErrors**: any in 15 min",
     ),
     metric(
+        "waymark_pattern_runs_dropped_total",
+        Counter,
+        &["pattern"],
+        MONITOR,
+        NONE,
+        "open runs dropped because their pattern, or the version under which they began, is no longer in the catalogue",
+    ),
+    metric(
         "waymark_pattern_reloads_total",
         Counter,
         &["result"],

@@ -261,6 +261,10 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     /// See [`Worker::run`].
     pub fn turn(&mut self) -> Result<(), Stop> {
         self.hooks.observe(&Observation::Turned);
+        if !self.is_open() {
+            // What is published while nothing happens holds for the next record already.
+            self.between_epochs();
+        }
         let wait = if self.opening.is_busy() {
             Duration::ZERO
         } else if self.is_open() {
@@ -593,9 +597,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             });
         }
         self.hooks.observe(&Observation::Seen);
-        if let Some(revision) = self.hooks.between_epochs(&self.stage) {
-            self.tasks.values_mut().for_each(|task| task.set_revision(revision));
-        }
+        self.between_epochs();
         let bytes: usize = self.tasks.values().map(Task::overlay_bytes).sum();
         let now = self.now();
         if bytes >= self.config.flush_bytes || now.saturating_sub(self.flushed) >= self.config.flush_interval {
@@ -605,6 +607,12 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             }
         }
         Ok(())
+    }
+
+    fn between_epochs(&mut self) {
+        if let Some(revision) = self.hooks.between_epochs(&self.stage) {
+            self.tasks.values_mut().for_each(|task| task.set_revision(revision));
+        }
     }
 
     fn task_config(&self, partition: &TopicPartition) -> TaskConfig {

@@ -1,9 +1,11 @@
 //! `waymark bench`: figures of this machine. Nothing here is a test; compare figures of one machine, taken in one run.
 
+mod cells;
 mod lateness;
 mod length;
 mod recovery;
 mod rig;
+mod sentiment;
 
 use crate::{
     cli::{BenchCommand, Global},
@@ -19,6 +21,7 @@ pub fn run(global: &Global, command: &BenchCommand) -> Result<Report, Failure> {
         BenchCommand::Recovery(options) => recovery::run(global, options),
         BenchCommand::Lateness(options) => lateness::run(global, options),
         BenchCommand::Changelog(options) => length::run(global, options),
+        BenchCommand::Sentiment { cell } => cells::report("bench sentiment", &sentiment::cells(cell.as_deref())),
     }
 }
 

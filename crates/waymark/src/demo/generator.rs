@@ -10,6 +10,20 @@ use event::{Attribute, Attributes, Channel, Event, Identifier, IdentifierKind, M
 /// The type under which the generator publishes what ought to be found.
 pub const TRUTH: &str = "truth.stated";
 
+/// The patterns about which the generator states who ought to be found. What other patterns find among its customers is not judged.
+pub const STATED: [&str; 10] = [
+    "bot-loop",
+    "cart-abandoned",
+    "checkout-hesitation",
+    "ivr-struggle",
+    "payment-failed",
+    "price-doubt",
+    "public-outburst",
+    "queue-abandoned",
+    "repeated-complaints",
+    "transfer-ping-pong",
+];
+
 /// The kinds of customers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Persona {

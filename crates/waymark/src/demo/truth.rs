@@ -10,7 +10,7 @@ use event::{Attribute, Signal};
 use serde_json::{Value, json};
 use stream::Record;
 
-use super::generator::TRUTH;
+use super::generator::{STATED, TRUTH};
 
 /// Customers of one pattern, by their keys.
 #[derive(Debug, Default, PartialEq)]
@@ -23,6 +23,8 @@ struct Row {
 #[derive(Debug, Default, PartialEq)]
 pub struct Compared {
     rows: BTreeMap<String, Row>,
+    /// Customers found by patterns of which the generator states nothing.
+    others: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Compares statements on the timeline with signals. Both name customers by the same key.
@@ -40,8 +42,12 @@ pub fn compare(timeline: &[Record], signals: &[Record]) -> Compared {
     }
     for record in signals {
         if let Ok(signal) = Signal::decode(record.value.as_deref().unwrap_or_default()) {
-            let row = compared.rows.entry(signal.pattern).or_default();
-            row.found.insert(signal.customer);
+            let found = if STATED.contains(&signal.pattern.as_str()) || compared.rows.contains_key(&signal.pattern) {
+                &mut compared.rows.entry(signal.pattern).or_default().found
+            } else {
+                compared.others.entry(signal.pattern).or_default()
+            };
+            found.insert(signal.customer);
         }
     }
     compared
@@ -88,6 +94,17 @@ impl Compared {
         }
         text.push_str(&line("all", self.sums().map(|count| count.to_string())));
         text.push_str("true: stated by the generator; beyond: found but not stated");
+        if !self.others.is_empty() {
+            let others = self
+                .others
+                .iter()
+                .map(|(pattern, found)| format!("{pattern} {}", found.len()));
+            let others: Vec<String> = others.collect();
+            text.push_str(&format!(
+                "\nfound by patterns of which it states nothing: {}",
+                others.join(", ")
+            ));
+        }
         text
     }
 
@@ -102,7 +119,12 @@ impl Compared {
             .iter()
             .map(|(pattern, row)| (pattern.clone(), cells(row.counts())))
             .collect();
-        json!({ "patterns": rows, "all": cells(self.sums()), "first_intervention_seconds": first.map(|first| first.as_secs_f64()) })
+        let others: BTreeMap<&String, usize> = self
+            .others
+            .iter()
+            .map(|(pattern, found)| (pattern, found.len()))
+            .collect();
+        json!({ "patterns": rows, "all": cells(self.sums()), "others": others, "first_intervention_seconds": first.map(|first| first.as_secs_f64()) })
     }
 }
 
@@ -152,5 +174,12 @@ mod tests {
                 .contains("p                            2       1       1       1")
         );
         assert!(compare(&[stated("a")], &[found("a")]).is_equal());
+        let silent = compare(&[], &[found("a")]);
+        assert!(silent.is_equal(), "nothing is stated about this pattern");
+        assert!(
+            silent
+                .table()
+                .ends_with("found by patterns of which it states nothing: p 1")
+        );
     }
 }

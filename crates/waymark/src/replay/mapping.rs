@@ -6,7 +6,7 @@ use event::{Attribute, Attributes, Channel, Event, Identifier, IdentifierKind, M
 use jiff::{Timestamp, civil, tz::TimeZone};
 use serde::Deserialize;
 
-use super::rows::{Layout, Row};
+use super::rows::{Layout, Refused, Row};
 
 /// A mapping as it is written.
 #[derive(Debug, Deserialize)]
@@ -267,7 +267,7 @@ impl Mapping {
     ///
     /// # Errors
     /// A message that names the first that is not, with the nearest that is.
-    pub fn check_columns(&self, row: &Row) -> Result<(), String> {
+    pub fn check_columns(&self, row: &Row) -> Result<(), Refused> {
         let id = match &self.id {
             Id::Column { column } => Some(column),
             Id::Hash { .. } => None,
@@ -296,10 +296,10 @@ impl Mapping {
                 let columns: Vec<&str> = row.columns().iter().map(String::as_str).collect();
                 let hint = pattern::nearest(column, columns.iter().copied());
                 let hint = hint.map_or_else(String::new, |nearest| format!(" nearest={nearest}"));
-                return Err(format!(
+                return Err(Refused::from(format!(
                     "no such column: found={column}{hint} columns={}",
                     columns.join(", ")
-                ));
+                )));
             }
         }
         Ok(())
@@ -309,11 +309,11 @@ impl Mapping {
     ///
     /// # Errors
     /// A message that names the column at fault; the caller adds file and line.
-    pub fn event(&self, row: &Row) -> Result<Event, String> {
+    pub fn event(&self, row: &Row) -> Result<Event, Refused> {
         let need = |column: &str| {
             row.get(column)
                 .filter(|cell| !cell.is_empty())
-                .ok_or_else(|| format!("no value: column={column}"))
+                .ok_or_else(|| Refused::at(column, format!("no value: column={column}")))
         };
         let optional = |column: &Option<String>| {
             column
@@ -367,14 +367,20 @@ impl Mapping {
 }
 
 impl Time {
-    fn of(&self, row: &Row) -> Result<Millis, String> {
+    fn of(&self, row: &Row) -> Result<Millis, Refused> {
         let mut cells = Vec::new();
         for column in self.column.names() {
-            cells.push(row.get(column).ok_or_else(|| format!("no value: column={column}"))?);
+            cells.push(
+                row.get(column)
+                    .ok_or_else(|| Refused::at(column, format!("no value: column={column}")))?,
+            );
         }
         let cell = cells.join(" ");
         let column = self.column.names().join("+");
-        let wrong = |error: &dyn std::fmt::Display| format!("time cannot be read: column={column} {error}");
+        let first = self.column.names().first().cloned().unwrap_or_default();
+        let wrong = |error: &dyn std::fmt::Display| {
+            Refused::at(&first, format!("time cannot be read: column={column} {error}"))
+        };
         let number = || cell.parse::<f64>().map_err(|error| wrong(&error));
         #[expect(clippy::cast_possible_truncation, reason = "a saturated time is refused by intake")]
         match self.format.as_str() {
@@ -403,22 +409,27 @@ impl Time {
 }
 
 impl Kind {
-    fn of(&self, row: &Row) -> Result<String, String> {
+    fn of(&self, row: &Row) -> Result<String, Refused> {
         let Some(column) = &self.column else {
             return self
                 .default
                 .clone()
-                .ok_or_else(|| "type needs a column or a default".to_owned());
+                .ok_or_else(|| "type needs a column or a default".to_owned().into());
         };
-        let cell = row.get(column).ok_or_else(|| format!("no value: column={column}"))?;
+        let cell = row
+            .get(column)
+            .ok_or_else(|| Refused::at(column, format!("no value: column={column}")))?;
         if let Some(known) = self.values.get(&cell).or(self.default.as_ref()) {
             return Ok(known.clone());
         }
         if is_type(&cell) {
             return Ok(cell);
         }
-        Err(format!(
-            "value is no type: column={column} found={cell}; give it one under [type.values], as {cell:?} = \"product.viewed\", or a default"
+        Err(Refused::at(
+            column,
+            format!(
+                "value is no type: column={column} found={cell}; give it one under [type.values], as {cell:?} = \"product.viewed\", or a default"
+            ),
         ))
     }
 }
@@ -436,7 +447,7 @@ fn is_type(text: &str) -> bool {
 }
 
 impl Place {
-    fn of(&self, row: &Row) -> Result<Channel, String> {
+    fn of(&self, row: &Row) -> Result<Channel, Refused> {
         let cell = self.column.as_ref().and_then(|column| row.get(column));
         let named = match cell {
             Some(cell) => self
@@ -450,12 +461,15 @@ impl Place {
                 .clone()
                 .ok_or_else(|| "channel needs a column or a default".to_owned())?,
         };
-        Channel::parse(&named).ok_or_else(|| format!("unknown channel: found={named}"))
+        Channel::parse(&named).ok_or_else(|| Refused {
+            column: self.column.clone(),
+            message: format!("unknown channel: found={named}"),
+        })
     }
 }
 
 impl Column {
-    fn read(&self, row: &Row) -> Result<Option<Attribute>, String> {
+    fn read(&self, row: &Row) -> Result<Option<Attribute>, Refused> {
         let (column, kind) = match self {
             Self::Plain(column) => (column, ColumnType::String),
             Self::Typed { column, kind } => (column, *kind),
@@ -463,7 +477,7 @@ impl Column {
         let Some(cell) = row.get(column).filter(|cell| !cell.is_empty()) else {
             return Ok(None);
         };
-        let wrong = || format!("value cannot be read: column={column}");
+        let wrong = || Refused::at(column, format!("value cannot be read: column={column}"));
         Ok(Some(match kind {
             ColumnType::String => Attribute::Text(cell),
             ColumnType::Long => Attribute::Long(cell.parse().map_err(|_| wrong())?),

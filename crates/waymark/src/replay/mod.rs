@@ -36,7 +36,7 @@ pub fn run(global: &Global, options: &Replay) -> Result<Report, Failure> {
     let events = read(&options.events, &Mapping::parse(&map.display().to_string(), &text)?)?;
     let patterns = match &options.patterns {
         Some(dir) => catalogue::read(std::slice::from_ref(dir))?,
-        None => catalogue::Catalogue::new(),
+        None => catalogue::read(&[])?,
     };
     let Some(dir) = &options.embedded else {
         let config = context::config(global)?;
@@ -230,16 +230,16 @@ value = { column = "price", type = "double" }
         let found = |name: &str, content: &str| run(name, content.as_bytes()).expect_err("unreadable");
         assert!(
             found("a.csv", "at,what,who,price\nyesterday,buy,7,1\n")
-                .starts_with("/a.csv:2: time cannot be read: column=at")
+                .starts_with("/a.csv:2:1: time cannot be read: column=at")
         );
         assert_eq!(
             found("a.csv", "at,what,who,price\n2024-07-01 12:00,buy,7,much\n"),
-            "/a.csv:2: value cannot be read: column=price"
+            "/a.csv:2:24: value cannot be read: column=price"
         );
         assert!(
             found("a.csv", "at,what,who,price\n2024-07-01 12:00,buy\n").starts_with("/a.csv:2: row cannot be read")
         );
-        assert!(found("a.jsonl", "[1]\n").starts_with("/a.jsonl:1: not a JSON object"));
+        assert!(found("a.jsonl", "[1]\n").starts_with("/a.jsonl:1:1: not a JSON object"));
         assert!(found("a.txt", "x").starts_with("/a.txt: format is not told by the name"));
     }
 
@@ -281,7 +281,7 @@ attributes = { note = "note" }
         let utf8 = mapping.replace("latin1", "utf-8");
         assert_eq!(
             mapped("till.csv", line, &utf8).expect_err("not UTF-8"),
-            "/till.csv:1: not UTF-8; if it is Latin-1, say encoding = \"latin1\" in the mapping"
+            "/till.csv:1:23: not UTF-8; if it is Latin-1, say encoding = \"latin1\" in the mapping"
         );
         let tabs = b"at\twhat\twho\tprice\n2024-07-01 12:01\tbuy\t7\t3\n";
         assert_eq!(run("a.tsv", tabs).map(|events| events.len()), Ok(1));
@@ -302,7 +302,7 @@ identifiers = [{ column = "actor.id", kind = "customer" }]
         );
         let unlisted = mapped("log.ndjson", nested.replace("view", "look").as_bytes(), mapping).expect_err("no type");
         assert!(
-            unlisted.starts_with("/log.ndjson:1: value is no type: column=event found=look;"),
+            unlisted.starts_with("/log.ndjson:1:47: value is no type: column=event found=look;"),
             "{unlisted}"
         );
     }

@@ -1,15 +1,87 @@
 //! Reads a CSV or JSON-lines file, plain or gzip, into rows that remember their line.
 
 use std::{
+    fmt,
     fs::File,
     io::{BufRead, BufReader, Read},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use flate2::read::MultiGzDecoder;
 
 use super::mapping::{Encoding, Format};
+
+/// Why a row is refused, and in which column, where one is at fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The column's name.
+    pub column: Option<String>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Refused {
+    /// A cell of this column is at fault.
+    #[must_use]
+    pub fn at(column: &str, message: impl Into<String>) -> Self {
+        Self {
+            column: Some(column.to_owned()),
+            message: message.into(),
+        }
+    }
+}
+
+impl From<String> for Refused {
+    fn from(message: String) -> Self {
+        Self { column: None, message }
+    }
+}
+
+/// What cannot be read, and where: `FILE:LINE:COLUMN: MESSAGE`, lines and columns from 1, columns in characters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The file as the user named it.
+    pub file: String,
+    /// The line; none where the file itself cannot be read.
+    pub line: Option<u64>,
+    /// Where in the line the cell begins; none where no cell is at fault.
+    pub column: Option<u64>,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl Unreadable {
+    /// A file that cannot be read at all.
+    #[must_use]
+    pub fn file(path: &Path, message: impl Into<String>) -> Self {
+        Self {
+            file: path.display().to_string(),
+            line: None,
+            column: None,
+            message: message.into(),
+        }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        for place in [self.line, self.column].into_iter().flatten() {
+            write!(f, ":{place}")?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+impl From<Unreadable> for String {
+    fn from(unreadable: Unreadable) -> Self {
+        unreadable.to_string()
+    }
+}
 
 /// One row of a file: cells by column name.
 #[derive(Debug, Clone)]
@@ -18,6 +90,8 @@ pub struct Row {
     pub line: u64,
     columns: Arc<Vec<String>>,
     cells: Vec<Option<String>>,
+    /// Cells that JSON writes as texts, so that `"5"` is not taken for a number; empty for a CSV, whose cells look like what they are.
+    quoted: Vec<bool>,
     raw: Vec<u8>,
 }
 
@@ -60,6 +134,13 @@ impl Row {
             .iter()
             .zip(&self.cells)
             .filter_map(|(name, cell)| Some((name.as_str(), cell.as_deref()?)))
+    }
+
+    /// Whether the cell of this column was written as a text in JSON.
+    #[must_use]
+    pub fn is_quoted(&self, column: &str) -> bool {
+        let index = self.columns.iter().position(|name| name == column);
+        index.is_some_and(|index| self.quoted.get(index).copied().unwrap_or(false))
     }
 }
 
@@ -104,32 +185,128 @@ impl Layout<'_> {
 /// Reads every row, one after the other.
 ///
 /// # Errors
-/// A message with file and line where the file cannot be opened, a row cannot be read, or `take` refuses it.
-pub fn read(path: &Path, layout: Layout<'_>, take: &mut dyn FnMut(Row) -> Result<(), String>) -> Result<(), String> {
-    let shown = path.display();
-    let file = File::open(path).map_err(|error| format!("{shown}: cannot be opened: {error}"))?;
-    let mut reader = BufReader::new(file);
-    let magic = reader
-        .fill_buf()
-        .map_err(|error| format!("{shown}: cannot be read: {error}"))?;
-    let plain: Box<dyn Read> = if magic.starts_with(&[0x1f, 0x8b]) {
-        Box::new(MultiGzDecoder::new(reader))
-    } else {
-        Box::new(reader)
-    };
+/// [`Unreadable`] where the file cannot be opened, a row cannot be read, or `take` refuses it.
+pub fn read(
+    path: &Path,
+    layout: Layout<'_>,
+    take: &mut dyn FnMut(Row) -> Result<(), Refused>,
+) -> Result<(), Unreadable> {
+    read_counted(path, layout, &AtomicU64::new(0), take)
+}
+
+/// As [`read`]; `done` tells how many bytes of the file have been read, packed as they are.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_counted(
+    path: &Path,
+    layout: Layout<'_>,
+    done: &AtomicU64,
+    take: &mut dyn FnMut(Row) -> Result<(), Refused>,
+) -> Result<(), Unreadable> {
+    let plain = open(path, done)?;
     let read = match layout.format {
         Format::Csv => read_csv(plain, layout, take),
         Format::Jsonl => read_jsonl(plain, take),
     };
-    read.map_err(|(line, message)| format!("{shown}:{line}: {message}"))
+    read.map_err(|(line, refused)| Unreadable {
+        file: path.display().to_string(),
+        line: Some(line),
+        column: refused.column.and_then(|column| place(path, layout, line, &column)),
+        message: refused.message,
+    })
 }
 
-type AtLine = (u64, String);
+/// A file as it is, or what is packed in it.
+fn open<'a>(path: &Path, done: &'a AtomicU64) -> Result<Box<dyn Read + 'a>, Unreadable> {
+    let file = File::open(path).map_err(|error| Unreadable::file(path, format!("cannot be opened: {error}")))?;
+    let mut reader = BufReader::new(Counted { file, done });
+    let magic = reader
+        .fill_buf()
+        .map_err(|error| Unreadable::file(path, format!("cannot be read: {error}")))?;
+    Ok(if magic.starts_with(&[0x1f, 0x8b]) {
+        Box::new(MultiGzDecoder::new(reader))
+    } else {
+        Box::new(reader)
+    })
+}
+
+struct Counted<'a> {
+    file: File,
+    done: &'a AtomicU64,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.done.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+/// Where a cell begins in its line, in characters from 1. The file is read again up to there: only a message needs it.
+fn place(path: &Path, layout: Layout<'_>, line: u64, column: &str) -> Option<u64> {
+    let unwatched = AtomicU64::new(0);
+    let lines = BufReader::new(open(path, &unwatched).ok()?).split(b'\n');
+    let mut lines = lines.map_while(Result::ok);
+    match layout.format {
+        Format::Jsonl => {
+            let line = lines.nth(usize::try_from(line.checked_sub(1)?).ok()?)?;
+            let line = String::from_utf8_lossy(&line).into_owned();
+            // A syntax error names its column itself, as a number.
+            if let Ok(column) = column.parse::<u64>() {
+                return Some(column);
+            }
+            let name = column.rsplit('.').next()?;
+            let at = line.find(&format!("\"{name}\""))?;
+            Some(line[..at].chars().count() as u64 + 1)
+        }
+        Format::Csv => {
+            let mut names: Vec<String> = layout.header.to_vec();
+            if names.is_empty() {
+                let mut header = csv::ReaderBuilder::new();
+                let mut header = header
+                    .has_headers(false)
+                    .delimiter(layout.delimiter)
+                    .from_reader(open(path, &unwatched).ok()?);
+                let first = header.byte_records().next()?.ok()?;
+                let name = |cell: &[u8]| {
+                    String::from_utf8_lossy(cell)
+                        .trim_start_matches('\u{feff}')
+                        .trim()
+                        .to_owned()
+                };
+                names = first.iter().map(name).collect();
+            }
+            let index = names.iter().position(|name| name == column)?;
+            let line = lines.nth(usize::try_from(line.checked_sub(1)?).ok()?)?;
+            let text: String = match layout.encoding {
+                Encoding::Utf8 => String::from_utf8_lossy(&line).into_owned(),
+                Encoding::Latin1 => line.iter().map(|byte| char::from(*byte)).collect(),
+            };
+            let (mut cell, mut quoted) = (0, false);
+            let delimiter = char::from(layout.delimiter);
+            for (at, letter) in text.trim_start_matches('\u{feff}').chars().enumerate() {
+                if cell == index {
+                    return Some(at as u64 + 1);
+                }
+                match letter {
+                    '"' => quoted = !quoted,
+                    letter if letter == delimiter && !quoted => cell += 1,
+                    _ => {}
+                }
+            }
+            (cell == index).then(|| text.trim_end_matches('\r').chars().count() as u64 + 1)
+        }
+    }
+}
+
+type AtLine = (u64, Refused);
 
 fn read_csv(
-    plain: Box<dyn Read>,
+    plain: Box<dyn Read + '_>,
     layout: Layout<'_>,
-    take: &mut dyn FnMut(Row) -> Result<(), String>,
+    take: &mut dyn FnMut(Row) -> Result<(), Refused>,
 ) -> Result<(), AtLine> {
     let text = |bytes: &[u8]| -> Result<String, String> {
         match layout.encoding {
@@ -147,9 +324,9 @@ fn read_csv(
     let columns: Vec<String> = if layout.header.is_empty() {
         let header = reader
             .byte_headers()
-            .map_err(|error| (1, format!("header cannot be read: {error}")))?;
+            .map_err(|error| (1, format!("header cannot be read: {error}").into()))?;
         let names: Result<Vec<String>, String> = header.iter().map(text).collect();
-        let names = names.map_err(|message| (1, message))?;
+        let names = names.map_err(|message| (1, Refused::from(message)))?;
         names
             .iter()
             .map(|name| name.trim_start_matches('\u{feff}').trim().to_owned())
@@ -165,7 +342,7 @@ fn read_csv(
             Ok(true) => {}
             Err(error) => {
                 let line = error.position().map_or(0, csv::Position::line);
-                return Err((line, format!("row cannot be read: {error}")));
+                return Err((line, format!("row cannot be read: {error}").into()));
             }
         }
         let line = record.position().map_or(0, csv::Position::line);
@@ -175,51 +352,55 @@ fn read_csv(
                 record.len(),
                 columns.len()
             );
-            return Err((line, message));
+            return Err((line, message.into()));
         }
         let mut raw = Vec::new();
         let mut cells = Vec::with_capacity(record.len());
-        for cell in &record {
+        for (name, cell) in columns.iter().zip(&record) {
             raw.extend_from_slice(cell);
             raw.push(0);
             // An empty cell is no value.
             let cell = (!cell.is_empty()).then(|| text(cell)).transpose();
-            cells.push(cell.map_err(|message| (line, message))?);
+            cells.push(cell.map_err(|message| (line, Refused::at(name, message)))?);
         }
         let columns = Arc::clone(&columns);
         let row = Row {
             line,
             columns,
             cells,
+            quoted: Vec::new(),
             raw,
         };
-        take(row).map_err(|message| (line, message))?;
+        take(row).map_err(|refused| (line, refused))?;
     }
 }
 
-fn read_jsonl(plain: Box<dyn Read>, take: &mut dyn FnMut(Row) -> Result<(), String>) -> Result<(), AtLine> {
+fn read_jsonl(plain: Box<dyn Read + '_>, take: &mut dyn FnMut(Row) -> Result<(), Refused>) -> Result<(), AtLine> {
     for (index, line) in BufReader::new(plain).lines().enumerate() {
         let number = index as u64 + 1;
-        let line = line.map_err(|error| (number, format!("line cannot be read: {error}")))?;
+        let line = line.map_err(|error| (number, format!("line cannot be read: {error}").into()))?;
         let line = line.trim_start_matches('\u{feff}');
         if line.trim().is_empty() {
             continue;
         }
-        let value: serde_json::Value =
-            serde_json::from_str(line).map_err(|error| (number, format!("JSON cannot be read: {error}")))?;
+        let value: serde_json::Value = serde_json::from_str(line).map_err(|error| {
+            let place = error.column().to_string();
+            (number, Refused::at(&place, format!("JSON cannot be read: {error}")))
+        })?;
         let serde_json::Value::Object(members) = value else {
-            return Err((number, "not a JSON object".to_owned()));
+            return Err((number, Refused::at("1", "not a JSON object")));
         };
         let mut columns = Vec::new();
-        let mut cells = Vec::new();
-        flatten("", members, &mut columns, &mut cells);
+        let (mut cells, mut quoted) = (Vec::new(), Vec::new());
+        flatten("", members, &mut columns, &mut cells, &mut quoted);
         let row = Row {
             line: number,
             columns: Arc::new(columns),
             cells,
+            quoted,
             raw: line.as_bytes().to_vec(),
         };
-        take(row).map_err(|message| (number, message))?;
+        take(row).map_err(|refused| (number, refused))?;
     }
     Ok(())
 }
@@ -230,6 +411,7 @@ fn flatten(
     members: serde_json::Map<String, serde_json::Value>,
     columns: &mut Vec<String>,
     cells: &mut Vec<Option<String>>,
+    quoted: &mut Vec<bool>,
 ) {
     for (name, value) in members {
         let name = if prefix.is_empty() {
@@ -237,9 +419,10 @@ fn flatten(
         } else {
             format!("{prefix}.{name}")
         };
+        let is_text = value.is_string();
         let cell = match value {
             serde_json::Value::Object(inner) => {
-                flatten(&name, inner, columns, cells);
+                flatten(&name, inner, columns, cells, quoted);
                 continue;
             }
             serde_json::Value::Null => None,
@@ -248,5 +431,6 @@ fn flatten(
         };
         columns.push(name);
         cells.push(cell);
+        quoted.push(is_text);
     }
 }

@@ -241,6 +241,11 @@ impl Producer {
             value: Some(value),
             headers,
         };
-        self.0.publish(&[output]).expect("sent");
+        self.publish_all(&[output]);
+    }
+
+    /// Sends records as they are.
+    pub fn publish_all(&mut self, outputs: &[Output]) {
+        self.0.publish(outputs).expect("sent");
     }
 }

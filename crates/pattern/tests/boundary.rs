@@ -1,0 +1,234 @@
+//! The boundary cases of the language, one by one. A history is `a0 b7(x)`: an event of type `t.a` at second 0, one of type `t.b` with
+//! `x: x` at second 7. What is expected is `7: a0 b7`: a match that is complete at second 7, with its evidence.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use event::{Attribute, Event, Millis};
+use pattern::{Catalogue, Limits, NoFacts, Occurrence, Pattern, Runs, Stepped, parse};
+
+const BEHIND: &str = "
+then: { intervene: notify, channels: [email], priority: 1, valid_for: 1h, because: { en: 'seen {{ seen[0].count }}' } }
+guard: { consent: service, cooldown: 1ms }
+rollout: { percent: 100, holdout: 0, seed: boundary-1 }
+tests:
+  - { name: nothing, given: [], expect: [] }
+  - { name: nothing again, given: [], expect: [] }
+";
+
+/// A pattern from what stands in `when`.
+fn pattern(version: u16, when: &str) -> Arc<Pattern> {
+    let within = if when.starts_with("within: ") {
+        ""
+    } else {
+        "within: 10s, "
+    };
+    let text = format!(
+        "pattern: boundary\nversion: {version}\ntitle: Boundary\nowner: tests\nstatus: live\nwhen: {{ {within}{when} }}{BEHIND}"
+    );
+    Arc::new(parse("boundary.yaml", &text).unwrap_or_else(|findings| panic!("{findings:#?}\n{text}")))
+}
+
+/// An event of a history: its type, second and `x`.
+fn read(word: &str) -> Event {
+    let (word, x) = word.split_once('(').unwrap_or((word, ""));
+    let mut attributes = BTreeMap::new();
+    if let Some(x) = x.strip_suffix(')') {
+        attributes.insert("x".to_owned(), Attribute::Text(x.to_owned()));
+    }
+    let seconds: i64 = word[1..].parse().expect("a second");
+    Event {
+        id: word.to_owned(),
+        kind: format!("t.{}", &word[..1]),
+        time: Millis(seconds * 1000),
+        attributes,
+        ..Event::default()
+    }
+}
+
+struct Case {
+    runs: Runs,
+    out: Stepped,
+    last: Millis,
+    index: u64,
+}
+
+impl Case {
+    fn new() -> Self {
+        Self {
+            runs: Runs::default(),
+            out: Stepped::default(),
+            last: Millis::MIN,
+            index: 0,
+        }
+    }
+
+    fn clock(&mut self, catalogue: &Catalogue, to: Millis) {
+        catalogue.on_time(&mut self.runs, to, &NoFacts, &mut self.out);
+    }
+
+    fn event(&mut self, catalogue: &Catalogue, event: &Event) {
+        self.last = self.last.max(event.time);
+        let of = Occurrence {
+            event,
+            kind: &event.kind,
+            extra: &[],
+            at: self.last,
+            index: self.index,
+            position: "",
+        };
+        self.index += 1;
+        catalogue.on_event(&mut self.runs, &of, &NoFacts, &mut self.out);
+    }
+
+    /// Every match as `7: a0 b7`.
+    fn shown(&self) -> String {
+        let shown = self.out.matches.iter().map(|found| {
+            let ids: Vec<&str> = found.evidence.iter().flatten().map(|event| event.id.as_str()).collect();
+            format!("{}: {}", found.matched_at.0 / 1000, ids.join(" "))
+        });
+        shown.collect::<Vec<String>>().join("; ")
+    }
+}
+
+fn stepped(when: &str, history: &str) -> Case {
+    let catalogue = Catalogue::compile([pattern(1, when)], Limits::default());
+    let mut case = Case::new();
+    for event in history.split_whitespace().map(read) {
+        case.clock(&catalogue, event.time);
+        case.event(&catalogue, &event);
+    }
+    case.clock(&catalogue, Millis(1_000_000));
+    case
+}
+
+#[test]
+fn every_boundary_case_is_decided_as_stated() {
+    let a_b = "sequence: [{see: t.a}, {see: t.b}]";
+    let a_a = "sequence: [{see: t.a}, {see: t.a}]";
+    let twice = "sequence: [{see: t.a, times: 2}, {see: t.b}]";
+    let soon = "sequence: [{see: t.a}, {see: t.b, within: 2s}]";
+    let quiet = "sequence: [{see: t.a}, {absent: t.b, for: 5s}]";
+    let twice_quiet = "within: 6s, sequence: [{see: t.a, times: 2}, {absent: t.b, for: 5s}]";
+    let silence = "sequence: [{see: t.a}, {absent: t.a, for: 5s}]";
+    let guarded = "sequence: [{see: t.a}, {absent: t.b}, {see: t.c}]";
+    let next_is_x = "sequence: [{see: t.a}, {absent: t.b}, {see: t.b, where: event.x == 'x'}]";
+    let wait_then = "within: 20s, sequence: [{see: t.a}, {absent: t.b, for: 5s}, {see: t.c}]";
+    let until = "sequence: [{see: t.a}, {see: t.b}], until: t.u";
+    let until_a = "sequence: [{see: t.a}, {see: t.b}], until: t.a";
+    let across = "sequence: [{see: t.a, times: 3, across: {field: x, at_least: 2}}]";
+    let same = "sequence: [{see: t.a, as: p}, {see: t.b, where: event.x == p.x}]";
+    let all = "all: [{see: t.a, times: 2}, {see: t.b}]";
+    let shared = "all: [{see: t.a}, {see: [t.a, t.c]}]";
+    let all_quiet = "all: [{see: t.a}, {see: t.b}, {absent: t.x, for: 5s}]";
+    for (when, history, expected) in [
+        (a_b, "a0 b10", "10: a0 b10"),
+        (a_b, "a0 b11", ""),
+        (a_b, "a0 a5 b6 b7", "6: a5 b6"),
+        (a_b, "a3 b3", "3: a3 b3"),
+        (a_b, "b3 a3", ""),
+        (a_a, "a0 a1 a2 a3", "1: a0 a1; 3: a2 a3"),
+        (twice, "a0 a1 a2 b3", "3: a1 a2 b3"),
+        (soon, "a0 b3", ""),
+        (soon, "a0 a2 b3", "3: a2 b3"),
+        (quiet, "a0 b4", ""),
+        (quiet, "a0 b5", "5: a0"),
+        (quiet, "a0 a3", "5: a0"),
+        (quiet, "a0 a3 b4", ""),
+        (twice_quiet, "a0 a2", ""),
+        (twice_quiet, "a0 a2 a3", "8: a2 a3"),
+        (silence, "a0 a3", "8: a3"),
+        (guarded, "a0 b1 c2", ""),
+        (guarded, "a0 b1 a2 c3", "3: a2 c3"),
+        (next_is_x, "a0 b1", ""),
+        (next_is_x, "a0 b1(x)", "1: a0 b1"),
+        (wait_then, "a0 c4 c6", "6: a0 c6"),
+        (wait_then, "a0 a3 b6 c7", "7: a0 c7"),
+        (until, "a0 u1 b2", ""),
+        (until_a, "a0 a1 b2", "2: a1 b2"),
+        (across, "a0(x) a1(x) a2(x) a3(y)", "3: a1 a2 a3"),
+        (same, "a0(x) a1(y) b2(x)", "2: a0 b2"),
+        (all, "b0 a5 a9", "9: a5 a9 b0"),
+        (all, "b0 a5 a11", ""),
+        (shared, "c0 a1", "1: a1 c0"),
+        (shared, "c0 c1", ""),
+        (all_quiet, "x0 a1 b2", "7: a1 b2"),
+        (all_quiet, "a1 x2 b3", ""),
+        (all_quiet, "a1 b3 x8", "8: a1 b3"),
+    ] {
+        assert_eq!(stepped(when, history).shown(), expected, "{when} on {history}");
+    }
+    assert_eq!(stepped(twice, "a0 a1 a2 b3").out.matches[0].seen[0].count, 3);
+}
+
+/// A wait is not over before the clock says so, whatever the times of events.
+#[test]
+fn a_clock_that_is_held_back_fires_nothing() {
+    let quiet = Catalogue::compile(
+        [pattern(1, "sequence: [{see: t.a}, {absent: t.b, for: 5s}]")],
+        Limits::default(),
+    );
+    for (reached, expected) in [(3000, ""), (5000, "5: a0")] {
+        let mut case = Case::new();
+        case.event(&quiet, &read("a0"));
+        case.clock(&quiet, Millis(reached));
+        case.event(&quiet, &read("b6"));
+        case.clock(&quiet, Millis(60_000));
+        assert_eq!(case.shown(), expected, "clock held at {reached}");
+    }
+}
+
+/// Of two versions the older one finishes what it began; a match of either clears both.
+#[test]
+fn an_older_version_finishes_what_is_open_and_begins_nothing() {
+    let old = pattern(1, "sequence: [{see: t.a}, {see: t.b}, {see: t.c}]");
+    let new = pattern(2, "sequence: [{see: t.a}, {see: t.c}]");
+    let before = Catalogue::compile([old.clone()], Limits::default());
+    let after = Catalogue::compile([old.clone(), new.clone()], Limits::default());
+    let run = |first: &str, then: &str| {
+        let mut case = Case::new();
+        for event in first.split_whitespace().map(read) {
+            case.event(&before, &event);
+        }
+        for event in then.split_whitespace().map(read) {
+            case.event(&after, &event);
+        }
+        let versions = case
+            .out
+            .matches
+            .iter()
+            .map(|found| format!(" v{}", found.pattern.version));
+        format!("{}{}", case.shown(), versions.collect::<String>())
+    };
+    assert_eq!(run("a0 b1", "c2 c3"), "2: a0 b1 c2 v1");
+    assert_eq!(run("a0", "b1 c2"), "2: a0 b1 c2 v1");
+    // The newer one wins at one moment, and clears the older one's run.
+    assert_eq!(run("a0 b1", "a2 c3 c4"), "3: a2 c3 v2");
+    // Nothing begins under the older one any more.
+    assert_eq!(run("", "a0 b1 c2 b3 c4"), "2: a0 c2 v2");
+    assert_eq!(after.get("boundary").map(|pattern| pattern.version), Some(2));
+    // Without the older version its runs go.
+    let mut case = Case::new();
+    case.event(&before, &read("a0"));
+    let only = Catalogue::compile([new], Limits::default());
+    assert_eq!(only.retain(&mut case.runs), 1);
+    assert!(case.runs.is_empty());
+}
+
+/// Caps drop the oldest start, count it, and never report what the rules forbid.
+#[test]
+fn caps_drop_the_oldest_start_and_count_it() {
+    let limits = Limits {
+        per_pattern: 2,
+        per_customer: 1024,
+    };
+    let when = "by: [x], sequence: [{see: t.a}, {see: t.b}]";
+    let catalogue = Catalogue::compile([pattern(1, when)], limits);
+    let mut case = Case::new();
+    for event in "a0(p) a1(q) a2(r) b3(p) b4(q) b5(r)".split_whitespace().map(read) {
+        case.event(&catalogue, &event);
+    }
+    assert_eq!(case.shown(), "4: a1 b4; 5: a2 b5");
+    assert_eq!(case.out.capped, 1);
+    assert!(case.runs.is_empty());
+    assert!(case.runs.events.is_empty());
+}

@@ -1,0 +1,137 @@
+//! Predicates against the `cel` crate: what we accept gives its result on generated events. Where it fails, ours does not hold.
+
+use std::{collections::HashMap, sync::Arc};
+
+use cel::{Context, Program};
+use event::{Attribute, Event, Millis};
+use pattern::{Catalogue, Limits, NoFacts, Occurrence, Runs, Stepped, parse};
+use proptest::prelude::*;
+
+/// A predicate by its text. Fields: `i` and `j` whole numbers, `d` a double, `s` and `t` texts, `b` a truth value.
+fn boolean(depth: u32) -> BoxedStrategy<String> {
+    let whole = prop_oneof![
+        Just("event.i".to_owned()),
+        Just("event.j".to_owned()),
+        (-3..4i64).prop_map(|value| if value < 0 {
+            format!("({value})")
+        } else {
+            value.to_string()
+        }),
+        (0..3i64, 1..4i64).prop_map(|(a, b)| format!("(event.i * {a} - event.j / {b})")),
+        Just("event.i % event.j".to_owned()).prop_map(|text| format!("({text})")),
+        Just("size(event.s)".to_owned()),
+        Just("int(event.d)".to_owned()),
+    ];
+    let double = prop_oneof![
+        Just("event.d".to_owned()),
+        (0..4i64).prop_map(|value| format!("{value}.5")),
+        Just("(event.d + 0.5)".to_owned()),
+        Just("double(event.i)".to_owned()),
+    ];
+    let text = prop_oneof![
+        Just("event.s".to_owned()),
+        Just("event.t".to_owned()),
+        proptest::sample::select(vec!["''", "'a'", "'ab'", "'b'"]).prop_map(ToOwned::to_owned),
+    ];
+    let compare = || proptest::sample::select(vec!["==", "!=", "<", "<=", ">", ">="]);
+    let test = proptest::sample::select(vec!["startsWith", "endsWith", "contains"]);
+    let leaf = prop_oneof![
+        Just("event.b".to_owned()),
+        Just("true".to_owned()),
+        Just("false".to_owned()),
+        proptest::sample::select(vec!["i", "j", "d", "s", "t", "b"]).prop_map(|field| format!("has(event.{field})")),
+        (whole.clone(), compare(), whole.clone()).prop_map(|(a, op, b)| format!("{a} {op} {b}")),
+        (double.clone(), compare(), double).prop_map(|(a, op, b)| format!("{a} {op} {b}")),
+        (text.clone(), compare(), text.clone()).prop_map(|(a, op, b)| format!("{a} {op} {b}")),
+        (text.clone(), test, text.clone()).prop_map(|(on, name, with)| format!("{on}.{name}({with})")),
+        text.prop_map(|on| format!("{on}.matches('^a.*')")),
+        whole.prop_map(|item| format!("{item} in [1, 2, 7]")),
+        Just("event.s in ['a', 'ba']".to_owned()),
+    ];
+    leaf.prop_recursive(depth, 24, 3, |inner| {
+        prop_oneof![
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} && {b})")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a} || {b})")),
+            inner.clone().prop_map(|a| format!("!({a})")),
+            (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
+        ]
+    })
+    .boxed()
+}
+
+type Fields = Vec<(&'static str, Option<Attribute>)>;
+
+fn fields() -> impl Strategy<Value = Fields> {
+    let whole = || proptest::option::weighted(0.8, -3..4i64).prop_map(|value| value.map(Attribute::Long));
+    let text = || {
+        let texts = proptest::sample::select(vec!["", "a", "ab", "ba", "b"]);
+        proptest::option::weighted(0.8, texts).prop_map(|value| value.map(|text| Attribute::Text(text.to_owned())))
+    };
+    let double = proptest::option::weighted(0.8, -3..4i32)
+        .prop_map(|value| value.map(|value| Attribute::Double(f64::from(value) / 2.0)));
+    let truth = proptest::option::weighted(0.8, any::<bool>()).prop_map(|value| value.map(Attribute::Bool));
+    (whole(), whole(), double, text(), text(), truth)
+        .prop_map(|(i, j, d, s, t, b)| vec![("i", i), ("j", j), ("d", d), ("s", s), ("t", t), ("b", b)])
+}
+
+fn ours(predicate: &str, fields: &Fields) -> bool {
+    let text = format!(
+        "pattern: random\nversion: 1\ntitle: Random\nowner: tests\nstatus: live\nwhen:\n  within: 1m\n  sequence:\n    - see: t.a\n      where: \"{predicate}\"
+then: {{ intervene: notify, channels: [email], priority: 1, valid_for: 1h, because: {{ en: it happened }} }}
+guard: {{ consent: service, cooldown: 1ms }}
+rollout: {{ percent: 100, holdout: 0, seed: random-1 }}
+tests:
+  - {{ name: nothing, given: [], expect: [] }}
+  - {{ name: nothing again, given: [], expect: [] }}
+"
+    );
+    let pattern = parse("random.yaml", &text).unwrap_or_else(|findings| panic!("{findings:#?}\n{text}"));
+    let catalogue = Catalogue::compile([Arc::new(pattern)], Limits::default());
+    let known = fields
+        .iter()
+        .filter_map(|(name, value)| Some(((*name).to_owned(), value.clone()?)));
+    let event = Event {
+        kind: "t.a".to_owned(),
+        attributes: known.collect(),
+        ..Event::default()
+    };
+    let of = Occurrence {
+        event: &event,
+        kind: &event.kind,
+        extra: &[],
+        at: Millis(0),
+        index: 0,
+        position: "",
+    };
+    let mut out = Stepped::default();
+    catalogue.on_event(&mut Runs::default(), &of, &NoFacts, &mut out);
+    !out.matches.is_empty()
+}
+
+fn theirs(predicate: &str, fields: &Fields) -> bool {
+    let program = Program::compile(predicate).expect("what we accept is CEL");
+    let mut event: HashMap<String, cel::Value> = HashMap::new();
+    for (name, value) in fields {
+        let value = match value {
+            Some(Attribute::Long(value)) => cel::Value::Int(*value),
+            Some(Attribute::Double(value)) => cel::Value::Float(*value),
+            Some(Attribute::Text(text)) => cel::Value::String(Arc::new(text.clone())),
+            Some(Attribute::Bool(value)) => cel::Value::Bool(*value),
+            _ => continue,
+        };
+        event.insert((*name).to_owned(), value);
+    }
+    let mut context = Context::default();
+    context.add_variable_from_value("event", event);
+    matches!(program.execute(&context), Ok(cel::Value::Bool(true)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 5000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn predicates_agree_with_the_cel_crate(predicate in boolean(3), fields in fields()) {
+        prop_assume!(predicate.len() < 1000);
+        prop_assert_eq!(ours(&predicate, &fields), theirs(&predicate, &fields), "{}", predicate);
+    }
+}

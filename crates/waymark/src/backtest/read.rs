@@ -1,0 +1,230 @@
+//! A file of events: canonical JSON lines, columns, or whatever a mapping says.
+
+use std::{io, path::Path, sync::atomic::AtomicU64, sync::atomic::Ordering};
+
+use event::{Attribute, Event, Identifier, IdentifierKind, Millis};
+
+use super::{
+    progress::Progress,
+    sort::{Sorted, Sorter},
+};
+use crate::replay::{
+    mapping::{Format, Mapping},
+    rows::{self, Layout, Refused, Row, Unreadable},
+};
+
+/// Bytes of events that are held in memory; more goes to a temporary file.
+pub const MEMORY: usize = 256 << 20;
+
+/// Reads events in order of time through a mapping or, without one, canonical JSON lines, or columns `id`, `time`, `customer`,
+/// `type` and fields. At most about `memory` bytes of them are held in memory.
+///
+/// # Errors
+/// [`Unreadable`] with file, line and column of the first row that cannot be read.
+pub fn read(events: &Path, map: Option<&Path>, memory: usize) -> Result<Sorted, Unreadable> {
+    let mapping = match map {
+        Some(map) => {
+            let text = std::fs::read_to_string(map)
+                .map_err(|error| Unreadable::file(map, format!("cannot be read: {error}")))?;
+            let name = map.display().to_string();
+            let place = format!("{name}: ");
+            let parsed = Mapping::parse(&name, &text)
+                .map_err(|message| Unreadable::file(map, message.strip_prefix(&place).unwrap_or(&message)))?;
+            Some(parsed)
+        }
+        None => None,
+    };
+    let unknown = || Unreadable::file(events, "format is not told by the name: .csv or .jsonl, perhaps .gz");
+    let layout = match &mapping {
+        Some(mapping) => mapping.layout(events).map_err(|_| unknown())?,
+        None => Layout::of(events).ok_or_else(unknown)?,
+    };
+    let total = std::fs::metadata(events).map_or(0, |file| file.len());
+    let (done, mut progress) = (AtomicU64::new(0), Progress::new("reading", total));
+    let mut sorter = Sorter::new(memory);
+    let mut rows = 0u64;
+    rows::read_counted(events, layout, &done, &mut |row| {
+        let event = match &mapping {
+            Some(mapping) => {
+                if rows == 0 && layout.format == Format::Csv {
+                    mapping.check_columns(&row)?;
+                }
+                mapping.event(&row)?
+            }
+            None => one(&row)?,
+        };
+        rows += 1;
+        if rows.is_multiple_of(256) {
+            progress.at(done.load(Ordering::Relaxed));
+        }
+        sorter.push(&event).map_err(|error| disk(&error).into())
+    })?;
+    sorter.finish().map_err(|error| Unreadable::file(events, disk(&error)))
+}
+
+fn disk(error: &io::Error) -> String {
+    format!("a temporary file cannot be written: {error}; TMPDIR names another place")
+}
+
+/// A canonical event if the row is one, else columns.
+fn one(row: &Row) -> Result<Event, Refused> {
+    let is_canonical = row.raw().starts_with(b"{") && row.columns().iter().any(|column| column == "identifiers");
+    if !is_canonical {
+        return plain(row);
+    }
+    let event = codec::read_event(row.raw()).map_err(|refusal| Refused {
+        column: refusal.field,
+        message: format!("{}: {}", refusal.reason, refusal.message),
+    })?;
+    if event.identifiers.is_empty() {
+        return Err(Refused::at("identifiers", "no identifier"));
+    }
+    Ok(event)
+}
+
+fn plain(row: &Row) -> Result<Event, Refused> {
+    let needed = |column: &str| {
+        row.get(column)
+            .ok_or_else(|| Refused::at(column, format!("a value is missing: column={column}")))
+    };
+    let time = needed("time")?;
+    let millis = time
+        .parse::<i64>()
+        .ok()
+        .or_else(|| {
+            time.parse::<jiff::Timestamp>()
+                .ok()
+                .map(jiff::Timestamp::as_millisecond)
+        })
+        .ok_or_else(|| Refused::at("time", format!("time cannot be read: column=time found={time}")))?;
+    let customer = Identifier {
+        kind: IdentifierKind::Customer,
+        value: needed("customer")?,
+        namespace: String::new(),
+        verified: true,
+    };
+    let mut event = Event {
+        id: needed("id")?,
+        source: "file".to_owned(),
+        kind: needed("type")?,
+        time: Millis(millis),
+        identifiers: vec![customer],
+        ..Event::default()
+    };
+    for (column, cell) in row.cells() {
+        match column {
+            "id" | "time" | "customer" | "type" => {}
+            "channel" => {
+                event.channel = event::Channel::parse(cell)
+                    .ok_or_else(|| Refused::at(column, format!("unknown channel: found={cell}")))?;
+            }
+            "session" => event.session = Some(cell.to_owned()),
+            "conversation" => event.conversation = Some(cell.to_owned()),
+            "medium" => event.medium = Some(cell.to_owned()),
+            field => {
+                let value = if row.is_quoted(field) {
+                    Attribute::Text(cell.to_owned())
+                } else {
+                    value(cell)
+                };
+                event.attributes.insert(field.to_owned(), value);
+            }
+        }
+    }
+    Ok(event)
+}
+
+/// A cell as the value that it looks like.
+fn value(cell: &str) -> Attribute {
+    match cell {
+        "true" => return Attribute::Bool(true),
+        "false" => return Attribute::Bool(false),
+        _ => {}
+    }
+    if let Ok(whole) = cell.parse::<i64>() {
+        return Attribute::Long(whole);
+    }
+    // `inf` and `nan` are words.
+    let is_number = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E');
+    match cell.parse::<f64>() {
+        Ok(number) if number.is_finite() && cell.bytes().all(is_number) => Attribute::Double(number),
+        _ => Attribute::Text(cell.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(name: &str, text: &str) -> Result<Vec<Event>, String> {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        let sorted = read(&path, None, MEMORY)
+            .map_err(|wrong| wrong.to_string().replace(&folder.path().display().to_string(), ""))?;
+        let events = sorted.events().expect("read");
+        Ok(events.map(|event| event.expect("read")).collect())
+    }
+
+    #[test]
+    fn canonical_lines_and_columns_give_events() {
+        let canonical = r#"{"id":"1","source":"s","type":"order.completed","time":"2026-11-21T13:00:00Z","identifiers":[{"kind":"customer","value":"7"}],"attributes":{"value":3}}"#;
+        let columns = r#"{"id":"1","customer":"7","type":"order.completed","time":"2026-11-21T13:00:00Z","value":3}"#;
+        let table = "id,time,customer,type,value,note\n1,2026-11-21T13:00:00Z,7,order.completed,3,\n";
+        for (name, text) in [("a.jsonl", canonical), ("b.jsonl", columns), ("c.csv", table)] {
+            let events = read_text(name, text).expect(name);
+            assert_eq!(events[0].time, Millis(1_795_266_000_000), "{name}");
+            assert_eq!(events[0].identifiers[0].value, "7", "{name}");
+            assert_eq!(
+                events[0].attributes,
+                event::Attributes::from([("value".to_owned(), Attribute::Long(3))]),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_text_stays_a_text_and_a_cell_is_what_it_looks_like() {
+        let of = |name: &str, text: &str| read_text(name, text).expect("read")[0].attributes["x"].clone();
+        let json = |x: &str| {
+            of(
+                "a.jsonl",
+                &format!(r#"{{"id":"1","customer":"7","type":"a.b","time":5,"x":{x}}}"#),
+            )
+        };
+        assert_eq!(json("\"5\""), Attribute::Text("5".to_owned()));
+        assert_eq!(json("5"), Attribute::Long(5));
+        assert_eq!(json("5.0"), Attribute::Double(5.0));
+        assert_eq!(json("true"), Attribute::Bool(true));
+        let csv = |x: &str| of("a.csv", &format!("id,time,customer,type,x\n1,5,7,a.b,{x}\n"));
+        assert_eq!(csv("nan"), Attribute::Text("nan".to_owned()));
+        assert_eq!(csv("1e3"), Attribute::Double(1000.0));
+    }
+
+    #[test]
+    fn an_unreadable_row_is_named() {
+        let refused = |name: &str, text: &str| read_text(name, text).expect_err("refused");
+        assert_eq!(
+            refused("a.csv", "id,time,customer,type\n1,5,7,a.b\n1,noon,7,a.b\n"),
+            "/a.csv:3:3: time cannot be read: column=time found=noon"
+        );
+        assert_eq!(
+            refused("a.csv", "id,time,customer,type\n\"1,2\",5,,a.b\n"),
+            "/a.csv:2:9: a value is missing: column=customer"
+        );
+        assert_eq!(
+            refused("a.csv", "id,time,type\n1,5,a.b\n"),
+            "/a.csv:2: a value is missing: column=customer"
+        );
+        assert_eq!(
+            refused("a.jsonl", "{\"id\":\"1\", x}\n"),
+            "/a.jsonl:1:12: JSON cannot be read: key must be a string at line 1 column 12"
+        );
+        let line =
+            r#"{"id":"1","source":"s","type":"a.b","time":"noon","identifiers":[{"kind":"customer","value":"7"}]}"#;
+        assert_eq!(
+            refused("a.jsonl", line),
+            "/a.jsonl:1:37: time_invalid: time cannot be read: field=time expected=RFC 3339"
+        );
+    }
+}

@@ -1,0 +1,235 @@
+//! `waymark sentiment`: how well texts are read, and models trained on an operator's own labels.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
+
+use ::sentiment::{
+    LANGUAGES, Scorer, Scratch,
+    linear::LABELS,
+    measure::{self, Answer, Figures, Labelled},
+    train,
+};
+use event::{Modality, Role};
+use serde_json::{Value, json};
+
+use crate::{
+    cli::{Global, SentimentCommand},
+    context,
+    report::{Exit, Failure, Report},
+};
+
+/// `waymark sentiment eval|train`.
+///
+/// # Errors
+/// [`Failure`] if a file cannot be read or understood, or labels are too few.
+pub fn run(global: &Global, command: &SentimentCommand) -> Result<Report, Failure> {
+    let config = context::config(global)?;
+    match command {
+        SentimentCommand::Eval { files, lang } => eval(&intake::scorer(&config)?, files, lang.as_deref()),
+        SentimentCommand::Train {
+            labels,
+            lang,
+            out,
+            dry_run,
+        } => {
+            let folder = config.text("sentiment.models_dir");
+            let name = |lang: &str| {
+                out.clone()
+                    .unwrap_or_else(|| Path::new(folder).join(format!("{lang}.model")))
+            };
+            // A gain is over lexicon and rules, so an earlier model must not take part.
+            let extensions = intake::extensions(folder)?;
+            let bare = extensions.into_iter().map(|extension| ::sentiment::Extension {
+                model: None,
+                ..extension
+            });
+            let scorer = Scorer::with(&bare.collect::<Vec<_>>())?;
+            train(&scorer, labels, lang.as_deref(), name, *dry_run)
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<Labelled>, Failure> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Failure::invalid(format!("{}: {error}", path.display())))?;
+    let texts = measure::read(&text).map_err(|problem| Failure::invalid(format!("{}:{problem}", path.display())))?;
+    if texts.is_empty() {
+        return Err(Failure::invalid(format!("{}: no labelled texts", path.display())));
+    }
+    Ok(texts)
+}
+
+/// The language that was named, or the one that most texts are in.
+fn language(named: Option<&str>, path: &Path, texts: &[Labelled], scorer: &Scorer) -> Result<&'static str, Failure> {
+    let known = |found: &str| LANGUAGES.into_iter().find(|lang| *lang == found);
+    let refuse = |found: &str| {
+        Failure::invalid(format!(
+            "{}: no lexicon for this language: found={found} known={}",
+            path.display(),
+            LANGUAGES.join(" ")
+        ))
+    };
+    if let Some(named) = named {
+        return known(named).ok_or_else(|| refuse(named));
+    }
+    let mut scratch = Scratch::default();
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    for text in texts {
+        let input = ::sentiment::Input {
+            body: &text.text,
+            lang: None,
+            role: Role::Customer,
+            modality: Modality::Text,
+            asr_confidence: None,
+        };
+        if let Some(code) = scorer.read(&input, &mut scratch).and_then(|reading| reading.lang) {
+            *counts.entry(code.as_str().to_owned()).or_default() += 1;
+        }
+    }
+    let most = counts
+        .iter()
+        .max_by_key(|(_, count)| **count)
+        .map_or("und", |(lang, _)| lang.as_str());
+    known(most).ok_or_else(|| refuse(most))
+}
+
+fn eval(scorer: &Scorer, files: &[PathBuf], named: Option<&str>) -> Result<Report, Failure> {
+    let mut seen = BTreeSet::new();
+    let mut rows = Vec::new();
+    let mut text = format!(
+        "{:32} {:4} {:>6} {:>5} {:>8} {:>8} {:>13} {:>7} {:>7} {:>8} {:>6} {:>6}\n",
+        "file",
+        "lang",
+        "texts",
+        "dups",
+        "accuracy",
+        "macro-F1",
+        "95 %",
+        "neg rec",
+        "neg pre",
+        "unscored",
+        "calib",
+        "tier"
+    );
+    let mut scratch = Scratch::default();
+    for path in files {
+        let all = read(path)?;
+        let lang = language(named, path, &all, scorer)?;
+        let distinct: Vec<&Labelled> = all
+            .iter()
+            .filter(|text| seen.insert(measure::normal(&text.text)))
+            .collect();
+        let answers: Vec<Answer> = distinct
+            .iter()
+            .map(|text| train::answer(scorer, lang, text, &mut scratch))
+            .collect();
+        let figures = measure::figures(&answers);
+        let tier = scorer.tier_of(lang).as_str();
+        let duplicates = all.len() - distinct.len();
+        let name = path.file_name().map_or_else(
+            || path.display().to_string(),
+            |name| name.to_string_lossy().into_owned(),
+        );
+        let [low, high] = figures.macro_f1_interval;
+        let _ = writeln!(
+            text,
+            "{name:32} {lang:4} {:6} {duplicates:5} {:8.3} {:8.3}   {low:.3}-{high:.3} {:7.3} {:7.3} {:8.3} {:6.3} {tier:>7}",
+            figures.texts,
+            figures.accuracy,
+            figures.macro_f1,
+            figures.recall[0],
+            figures.precision[0],
+            figures.unscored,
+            figures.calibration_error,
+        );
+        if let Some(binary) = figures.binary_accuracy {
+            let _ = writeln!(text, "{:32} binary accuracy, cut at 0: {binary:.3}", "");
+        }
+        rows.push(json!({
+            "file": path.display().to_string(), "lang": lang, "tier": tier, "model_version": scorer.version_of(lang),
+            "duplicates": duplicates, "figures": figures_json(&figures),
+        }));
+    }
+    Ok(Report {
+        command: "sentiment eval",
+        exit: Exit::Done,
+        findings: Vec::new(),
+        data: json!({ "sets": rows }),
+        text,
+    })
+}
+
+fn figures_json(figures: &Figures) -> Value {
+    let of_labels = |figures: [f64; 3]| -> Value {
+        LABELS
+            .iter()
+            .zip(figures)
+            .map(|(label, figure)| (label.as_str().to_owned(), json!(figure)))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    };
+    json!({
+        "texts": figures.texts, "accuracy": figures.accuracy, "macro_f1": figures.macro_f1,
+        "macro_f1_interval": figures.macro_f1_interval, "negative_recall": figures.recall[0],
+        "negative_precision": figures.precision[0], "recall": of_labels(figures.recall), "precision": of_labels(figures.precision),
+        "unscored": figures.unscored, "calibration_error": figures.calibration_error, "binary_accuracy": figures.binary_accuracy,
+    })
+}
+
+fn train(
+    scorer: &Scorer,
+    labels: &Path,
+    named: Option<&str>,
+    name: impl Fn(&str) -> PathBuf,
+    dry_run: bool,
+) -> Result<Report, Failure> {
+    let texts = read(labels)?;
+    let lang = language(named, labels, &texts, scorer)?;
+    let outcome = train::train(scorer, lang, &texts).map_err(|refusal| Failure {
+        exit: Exit::Unsafe,
+        message: format!("{}: {refusal}", labels.display()),
+    })?;
+    let mut text = format!(
+        "{} texts in {lang}, {} left out as repeated; each judged once by a model that had not seen it\n\n{:8} {:>8} {:>8} {:>13} {:>7} {:>7}\n",
+        outcome.linear.texts, outcome.duplicates, "tier", "accuracy", "macro-F1", "95 %", "neg rec", "neg pre"
+    );
+    for (tier, figures) in [("lexicon", &outcome.lexicon), ("linear", &outcome.linear)] {
+        let [low, high] = figures.macro_f1_interval;
+        let _ = writeln!(
+            text,
+            "{tier:8} {:8.3} {:8.3}   {low:.3}-{high:.3} {:7.3} {:7.3}",
+            figures.accuracy, figures.macro_f1, figures.recall[0], figures.precision[0]
+        );
+    }
+    let [low, high] = outcome.gain_interval;
+    let _ = writeln!(text, "\ngain {:+.3}, 95 % {low:+.3} to {high:+.3}", outcome.gain);
+    let path = name(lang);
+    let accepted = outcome.is_gain();
+    let mut written = None;
+    if !accepted {
+        text.push_str("refused: the interval of the gain does not lie above zero; no model is written\n");
+    } else if dry_run {
+        let _ = writeln!(text, "would write {}", path.display());
+    } else {
+        let bytes = outcome.model.write();
+        std::fs::write(&path, &bytes).map_err(|error| Failure::invalid(format!("{}: {error}", path.display())))?;
+        let _ = writeln!(text, "wrote {} ({} bytes)", path.display(), bytes.len());
+        written = Some(path.display().to_string());
+    }
+    let data = json!({
+        "lang": lang, "labels": outcome.linear.texts, "duplicates": outcome.duplicates, "accepted": accepted, "written": written,
+        "gain": outcome.gain, "gain_interval": outcome.gain_interval,
+        "lexicon": figures_json(&outcome.lexicon), "linear": figures_json(&outcome.linear),
+    });
+    let exit = if accepted { Exit::Done } else { Exit::Findings };
+    Ok(Report {
+        command: "sentiment train",
+        exit,
+        findings: Vec::new(),
+        data,
+        text,
+    })
+}

@@ -1,0 +1,187 @@
+//! `waymark sentiment` and `waymark bench` as an operator sees them.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use serde_json::Value;
+
+fn run(folder: &Path, words: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_waymark"))
+        .args(words)
+        .current_dir(folder)
+        .output()
+        .expect("the binary runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (status.code().expect("it ended by itself"), text(stdout), text(stderr))
+}
+
+/// Labelled texts of a trade whose words no lexicon knows.
+fn labels(count: usize) -> String {
+    let words = [
+        ("negative", "flimmed"),
+        ("neutral", "yesterday"),
+        ("positive", "worbly"),
+    ];
+    let line = |index: usize| {
+        let (label, word) = words[index % 3];
+        format!("{label}\tthe widget number {index} seemed {word} to me\n")
+    };
+    (0..count).map(line).collect()
+}
+
+#[test]
+fn labelled_texts_are_measured() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let set = "negative\tthe worst service ever\npositive\tExcellent, thank you so much for the help\nneutral\tmy order number is 12\n\
+               negative\tThe worst service, ever!\n1\tlovely staff\n";
+    fs::write(folder.path().join("set.tsv"), set).expect("written");
+    let (exit, table, _) = run(folder.path(), &["sentiment", "eval", "set.tsv"]);
+    assert_eq!(exit, 0);
+    assert!(
+        table.contains("macro-F1") && table.contains("neg rec") && table.contains("set.tsv"),
+        "{table}"
+    );
+    let (exit, json, _) = run(folder.path(), &["sentiment", "eval", "set.tsv", "--output", "json"]);
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    let row = &json["data"]["sets"][0];
+    assert_eq!((exit, &row["lang"], &row["duplicates"]), (0, &"en".into(), &1.into()));
+    assert_eq!(row["figures"]["texts"], 4);
+    assert_eq!(row["figures"]["accuracy"], 1.0);
+    assert_eq!(row["figures"]["negative_recall"], 1.0);
+    assert!(row["figures"]["macro_f1_interval"][0].is_number() && row["figures"]["calibration_error"].is_number());
+}
+
+#[test]
+fn rows_of_an_operator_replace_ours() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("models")).expect("a folder");
+    fs::write(
+        at("set.tsv"),
+        "negative\tit is flimmed again\nneutral\tyou are terrible\n",
+    )
+    .expect("written");
+    let eval = [
+        "sentiment",
+        "eval",
+        "set.tsv",
+        "--lang",
+        "en",
+        "--output",
+        "json",
+        "--set",
+        "sentiment.models_dir=models",
+    ];
+    let accuracy = || {
+        let (exit, json, error) = run(folder.path(), &eval);
+        let json: Value = serde_json::from_str(&json).unwrap_or_default();
+        (exit, json["data"]["sets"][0]["figures"]["accuracy"].clone(), error)
+    };
+    assert_eq!(accuracy().1, 0.0);
+    let rows = "term\tweight\tkind\tsource\nflimmed\t-3\tword\tours\nterrible\t0\tplain\tours\n";
+    fs::write(at("models/en.tsv"), rows).expect("written");
+    assert_eq!(accuracy().1, 1.0);
+    fs::write(
+        at("models/en.tsv"),
+        "term\tweight\tkind\tsource\nflimmed\t-3\tverb\tours\n",
+    )
+    .expect("written");
+    let (exit, _, error) = accuracy();
+    assert!(
+        exit == 3 && error.contains("lexicon of en: line 2: unknown kind: found=verb"),
+        "{exit} {error}"
+    );
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (exit, _, error) = run(folder.path(), &["sentiment", "eval", "absent.tsv"]);
+    assert!(exit == 3 && error.contains("absent.tsv"), "{exit} {error}");
+    fs::write(folder.path().join("bad.tsv"), "0\ta fine text\nmaybe\tanother\n").expect("written");
+    let (exit, _, error) = run(folder.path(), &["sentiment", "eval", "bad.tsv"]);
+    assert!(
+        exit == 3 && error.contains("bad.tsv:2: unknown label: found=maybe"),
+        "{exit} {error}"
+    );
+    let (exit, _, error) = run(
+        folder.path(),
+        &["sentiment", "eval", "bad.tsv", "--set", "sentiment.models_dir=nowhere"],
+    );
+    assert!(exit == 3 && error.contains("no such folder: nowhere"), "{exit} {error}");
+}
+
+#[test]
+fn a_model_is_trained_used_and_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("few.tsv"), labels(199)).expect("written");
+    let (exit, _, error) = run(folder.path(), &["sentiment", "train", "few.tsv", "--lang", "en"]);
+    assert!(exit == 5 && error.contains("found=199 needed=200"), "{exit} {error}");
+    fs::write(at("enough.tsv"), labels(300)).expect("written");
+    fs::create_dir(at("models")).expect("a folder");
+    let models = "sentiment.models_dir=models";
+    let train = ["sentiment", "train", "enough.tsv", "--lang", "en", "--set", models];
+    let (exit, text, _) = run(folder.path(), &train);
+    assert!(exit == 0 && text.contains("wrote models/en.model"), "{exit} {text}");
+    let bytes = fs::read(at("models/en.model")).expect("the model");
+    let (exit, _, _) = run(folder.path(), &train);
+    assert_eq!(
+        (exit, fs::read(at("models/en.model")).expect("the model")),
+        (0, bytes.clone()),
+        "the same labels give the same bytes"
+    );
+    let eval = [
+        "sentiment",
+        "eval",
+        "enough.tsv",
+        "--lang",
+        "en",
+        "--output",
+        "json",
+        "--set",
+        models,
+    ];
+    let (_, json, _) = run(folder.path(), &eval);
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["data"]["sets"][0]["tier"], "linear");
+    // What the lexicon reads without a fault leaves nothing to gain: no model.
+    let plain = labels(300)
+        .replace("flimmed", "terrible")
+        .replace("worbly", "excellent");
+    fs::write(at("plain.tsv"), plain).expect("written");
+    let (exit, text, _) = run(folder.path(), &["sentiment", "train", "plain.tsv", "--lang", "en"]);
+    assert!(
+        exit == 1 && text.contains("refused") && !at("en.model").exists(),
+        "{exit} {text}"
+    );
+    let mut damaged = bytes;
+    damaged[50_000] ^= 1;
+    fs::write(at("models/en.model"), damaged).expect("written");
+    let (exit, _, error) = run(folder.path(), &eval);
+    assert!(
+        exit == 3 && error.contains("model of en: model is damaged"),
+        "{exit} {error}"
+    );
+}
+
+#[test]
+fn speed_is_told_with_targets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Whether a target is met depends on the machine's load, so the exit code is not looked at.
+    let (_, json, _) = run(
+        folder.path(),
+        &["bench", "sentiment", "--cell", "lexicon en 35", "--output", "json"],
+    );
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    let cell = &json["data"]["cells"][0];
+    assert!(
+        cell["ns"].as_f64().is_some_and(|ns| ns > 0.0) && cell["target_ns"] == 2000.0,
+        "{cell}"
+    );
+    let (exit, _, error) = run(folder.path(), &["bench", "sentiment", "--cell", "no such thing"]);
+    assert!(exit == 3 && error.contains("no such cell"), "{exit} {error}");
+}
