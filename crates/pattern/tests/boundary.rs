@@ -113,8 +113,8 @@ fn every_boundary_case_is_decided_as_stated() {
     let guarded = "sequence: [{see: t.a}, {absent: t.b}, {see: t.c}]";
     let next_is_x = "sequence: [{see: t.a}, {absent: t.b}, {see: t.b, where: event.x == 'x'}]";
     let wait_then = "within: 20s, sequence: [{see: t.a}, {absent: t.b, for: 5s}, {see: t.c}]";
-    let until = "sequence: [{see: t.a}, {see: t.b}], until: t.u";
-    let until_a = "sequence: [{see: t.a}, {see: t.b}], until: t.a";
+    let until = "sequence: [{see: t.a}, {see: t.b}], until: [t.u]";
+    let until_a = "sequence: [{see: t.a}, {see: t.b}], until: [t.a]";
     let across = "sequence: [{see: t.a, times: 3, across: {field: x, at_least: 2}}]";
     let same = "sequence: [{see: t.a, as: p}, {see: t.b, where: event.x == p.x}]";
     let all = "all: [{see: t.a, times: 2}, {see: t.b}]";

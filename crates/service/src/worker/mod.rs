@@ -130,6 +130,8 @@ const LAGGING_RECORDS: u64 = 10;
 const SUSPICIOUS: Duration = Duration::from_millis(200);
 /// A name that is taken away this often within [`FENCED_WITHIN`] has another owner.
 const FENCED_OFTEN: usize = 3;
+/// Batches of records that are kept while a worker waits for its group.
+const LISTENED: usize = 50;
 const FENCED_WITHIN: Duration = Duration::from_secs(600);
 
 /// One worker.
@@ -542,7 +544,24 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
 
     /// Hears what the group has to say before an epoch is committed; what else comes belongs to the next epoch.
     fn serve(&mut self) -> Result<(), Stop> {
-        match self.log.poll(Duration::ZERO, 1, &mut self.later) {
+        self.hear(1)
+    }
+
+    /// The same for one who waits for the group. What it says stands behind records that were fetched before: taking them one by one
+    /// it would not be heard for minutes.
+    fn listen(&mut self) -> Result<(), Stop> {
+        // What is taken is kept, so not without end.
+        let most = LISTENED * self.config.poll_records;
+        let held = self.later.records.len();
+        self.hear(if held < most {
+            held + self.config.poll_records
+        } else {
+            1
+        })
+    }
+
+    fn hear(&mut self, most: usize) -> Result<(), Stop> {
+        match self.log.poll(Duration::ZERO, most, &mut self.later) {
             Ok(()) | Err(LogError::Retriable(_)) => Ok(()),
             Err(LogError::Fenced(message)) => Err(Stop::Fenced(message)),
             Err(error) => Err(Stop::Failed(error.to_string())),
@@ -659,7 +678,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 }
                 Err(LogError::Retriable(why)) if self.now().saturating_sub(begun) < PATIENCE => {
                     self.hooks.observe(&Observation::Turned);
-                    self.serve()?;
+                    self.listen()?;
                     let more = std::mem::take(&mut self.later.changes);
                     if more.is_empty() {
                         tracing::warn!(why, "group membership is not known yet");

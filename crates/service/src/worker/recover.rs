@@ -249,7 +249,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     /// away. Until that is heard it is looked at again.
     fn contradicted(&mut self, partition: &TopicPartition, message: String) -> Result<(), Stop> {
         let membership = self.log.membership();
-        self.serve()?;
+        self.listen()?;
         if self.is_lost(partition) {
             return Ok(());
         }
@@ -593,7 +593,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
         let begun = self.now();
         loop {
-            self.serve()?;
+            self.listen()?;
             // What a partition that was lost meanwhile says is another's doing, and decides nothing here.
             let kept: Vec<&PartitionEpoch> = epoch
                 .partitions
@@ -614,7 +614,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             if outcomes.contains(&Outcome::Neither) {
                 let contradiction = "committed offset is neither the epoch's nor the one before";
                 let membership = self.log.membership();
-                self.serve()?;
+                self.listen()?;
                 let all_stand = asked.iter().all(|partition| !self.is_lost(partition));
                 match membership {
                     Ok(_) if all_stand => return Err(Stop::Halted(contradiction.to_owned())),
@@ -716,7 +716,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             return Ok(true);
         }
         let is_member = self.log.membership().is_ok();
-        self.serve()?;
+        self.listen()?;
         self.abort("committed offsets are not those of the last epoch")?;
         if !is_member || differing.iter().any(|partition| self.is_lost(partition)) {
             return Ok(false);
