@@ -581,7 +581,9 @@ impl Log for KafkaLog {
             producer,
             &stuck,
             Some((offsets, group)),
-        )
+        )?;
+        // A copy of these offsets that is still on its way must not meet the next transaction.
+        self.recycle()
     }
 
     fn changelog(&mut self) -> Result<Option<Box<dyn ChangelogReader>>, LogError> {

@@ -353,22 +353,29 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    /// Connects under a transactional id; an earlier publisher of that name is fenced. What it left open in the topics that the
-    /// configuration names as outputs is dropped.
+    /// Connects under a transactional id; an earlier publisher of that name is fenced.
     ///
     /// # Errors
     /// [`LogError::Retriable`] if no broker answered in time.
     pub fn open(config: &KafkaConfig) -> Result<Self, LogError> {
-        let mut publisher = Self {
+        Ok(Self {
             config: config.clone(),
             producer: Producer::new(config)?,
-            leftovers: !config.outputs.is_empty(),
-        };
-        publisher.discard()?;
-        Ok(publisher)
+            leftovers: false,
+        })
     }
 
-    fn discard(&mut self) -> Result<(), LogError> {
+    /// Drops what the last transaction of this name, which was not committed, left open in the topics that the configuration names as
+    /// outputs. After one that was committed it must not be called: its marker may be what is missing.
+    ///
+    /// # Errors
+    /// [`LogError`] if a broker does not answer; call it again then.
+    pub fn discard(&mut self) -> Result<(), LogError> {
+        self.leftovers = true;
+        self.drop_leftovers()
+    }
+
+    fn drop_leftovers(&mut self) -> Result<(), LogError> {
         if self.leftovers {
             let reader = Consumer::new(&self.config.reader_settings("read_uncommitted"))?;
             let stuck = leftovers::stuck(&self.config, &reader)?;
@@ -385,7 +392,7 @@ impl Publisher {
     /// # Errors
     /// [`LogError`] if they were not, or if it is not known whether they were.
     pub fn publish(&mut self, outputs: &[Output]) -> Result<(), LogError> {
-        self.discard()?;
+        self.drop_leftovers()?;
         self.producer.begin()?;
         let sent = outputs
             .iter()

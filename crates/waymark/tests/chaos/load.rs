@@ -220,7 +220,13 @@ impl Careful {
                         self.is_doubtful = false;
                         return true;
                     }
-                    Ok(publisher) => self.publisher.insert(publisher),
+                    Ok(mut publisher) => {
+                        if self.is_doubtful && publisher.discard().is_err() {
+                            std::thread::sleep(BEAT);
+                            continue;
+                        }
+                        self.publisher.insert(publisher)
+                    }
                     Err(_) => {
                         std::thread::sleep(BEAT);
                         continue;

@@ -46,6 +46,8 @@ struct Asked {
     rate: u64,
     /// Only faults whose name contains this.
     only: Option<String>,
+    /// Nothing was asked for.
+    is_short: bool,
 }
 
 impl Asked {
@@ -72,6 +74,7 @@ impl Asked {
             seed: number("WAYMARK_CHAOS_SEED").unwrap_or(1),
             rate: number("WAYMARK_CHAOS_RATE").unwrap_or(usual),
             only: text("WAYMARK_CHAOS_ONLY"),
+            is_short: text("WAYMARK_CHAOS_FAULTS").is_none() && text("WAYMARK_CHAOS_ONLY").is_none(),
         })
     }
 }
@@ -235,6 +238,11 @@ fn chaos(asked: &Asked) {
     // The first faults, too, meet something that flows.
     injector.flow();
     for fault in schedule(asked.seed, asked.faults, &possible) {
+        if asked.is_short && fault.kind == schedule::Kind::BounceBrokers {
+            // KAFKA-20734 can take from the load itself what it was told is committed; such a run proves nothing.
+            eprintln!("left out of the short form: {}", fault.kind.name());
+            continue;
+        }
         if injector.is_lost() {
             break;
         }
