@@ -4,11 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use event::{Modality, Role};
-use sentiment::{
-    Extension, Input, Scorer, Scratch,
-    linear::{Linear, Weights},
-    samples,
-};
+use sentiment::{Input, Scorer, Scratch, samples};
 
 fn input<'a>(lang: Option<&'a str>, body: &'a str) -> Input<'a> {
     Input {
@@ -22,19 +18,7 @@ fn input<'a>(lang: Option<&'a str>, body: &'a str) -> Input<'a> {
 
 fn score(criterion: &mut Criterion) {
     let scorer = Scorer::new();
-    let mut weights = Weights::default();
-    weights
-        .rows
-        .iter_mut()
-        .enumerate()
-        .for_each(|(index, row)| row[index % 3] = 0.5);
-    let model = Some(Linear::of("en", &weights).write());
-    let linear = Scorer::with(&[Extension {
-        lang: "en".to_owned(),
-        model,
-        ..Extension::default()
-    }])
-    .expect("sound");
+    let linear = Scorer::with(&[samples::model()]).expect("sound");
     let mut scratch = Scratch::default();
     let mut run = |name: String, scorer: &Scorer, input: Input<'_>| {
         let mut group = criterion.benchmark_group("score");

@@ -6,11 +6,7 @@ use std::{
 };
 
 use event::{Modality, Role};
-use sentiment::{
-    Extension, Input, Scorer, Scratch,
-    linear::{Linear, Weights},
-    samples,
-};
+use sentiment::{Input, Scorer, Scratch, samples};
 
 struct Counting;
 
@@ -89,17 +85,5 @@ fn none(scorer: &Scorer) {
 #[test]
 fn reading_allocates_nothing() {
     none(&Scorer::new());
-    let mut weights = Weights::default();
-    weights
-        .rows
-        .iter_mut()
-        .enumerate()
-        .for_each(|(index, row)| row[index % 3] = 0.5);
-    let model = Some(Linear::of("en", &weights).write());
-    let extension = Extension {
-        lang: "en".to_owned(),
-        model,
-        ..Extension::default()
-    };
-    none(&Scorer::with(&[extension]).expect("sound"));
+    none(&Scorer::with(&[samples::model()]).expect("sound"));
 }

@@ -2,11 +2,7 @@
 
 use std::hint::black_box;
 
-use ::sentiment::{
-    Extension, Input, Scorer, Scratch,
-    linear::{Linear, Weights},
-    samples,
-};
+use ::sentiment::{Input, Scorer, Scratch, samples};
 use event::{Modality, Role};
 
 use super::cells::{Cell, time};
@@ -17,20 +13,7 @@ const LINEAR: f64 = 4000.0;
 
 pub(super) fn cells(only: Option<&str>) -> Vec<Cell> {
     let lexicon = Scorer::new();
-    // Weights decide nothing about speed, so any will do.
-    let mut weights = Weights::default();
-    weights
-        .rows
-        .iter_mut()
-        .enumerate()
-        .for_each(|(index, row)| row[index % 3] = 0.5);
-    let model = Some(Linear::of("en", &weights).write());
-    let extension = Extension {
-        lang: "en".to_owned(),
-        model,
-        ..Extension::default()
-    };
-    let linear = Scorer::with(&[extension]).unwrap_or_default();
+    let linear = Scorer::with(&[samples::model()]).unwrap_or_default();
     let mut scratch = Scratch::default();
     let mut cells = Vec::new();
     let mut cell = |name: String, scorer: &Scorer, lang: Option<&str>, body: &str, target: Option<f64>| {
