@@ -11,10 +11,9 @@ use stream::{Bounds, Committed, LogError, Millis, Record, TopicPartition};
 
 use crate::{
     log::KafkaConfig,
-    native::{Consumer, Partitions, Polled},
+    native::{Consumer, OFFSET_INVALID, Partitions, Polled},
 };
 
-const OFFSET_INVALID: i64 = -1001;
 /// The batch call waits for its whole time unless the batch is full.
 const SLICE: Duration = Duration::from_millis(20);
 

@@ -7,6 +7,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::c_int,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -15,57 +16,113 @@ use stream::{LogError, TopicPartition};
 
 use crate::{
     log::KafkaConfig,
-    native::{Consumer, GroupMetadata, Isolation, Partitions, ends_now},
+    native::{Consumer, GroupMetadata, Isolation, OFFSET_INVALID, OFFSET_LATEST, Partitions, ends_now},
     producer::Producer,
 };
 
 /// A transaction of another producer that is well moves on within this time.
 const OTHERS: Duration = Duration::from_millis(150);
+/// Others' transactions that go on and on are not watched longer than this.
+const PASSING: Duration = Duration::from_secs(2);
 /// Markers of an aborted transaction are there within this time, once its producer was told that it is aborted.
 const MARKED: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(10);
-/// In a question for offsets: the end.
-const OFFSET_LATEST: i64 = -1;
+/// Offsets of a transaction that is well, this worker's or another's, are decided within this time, in milliseconds.
+const DECIDED: c_int = 1_000;
 
 /// Partitions with the stable end that they stand at.
 pub(crate) type Stuck = BTreeMap<TopicPartition, i64>;
 
-/// Output partitions whose stable end stands before their end and does not move: an open transaction holds them.
+/// Output partitions that an open transaction of nobody holds: what stood there at the first look stays behind the stable end, and that
+/// does not move. Transactions of others that are well pass by meanwhile, one after the other.
 pub(crate) fn stuck(config: &KafkaConfig, reader: &Consumer) -> Result<Stuck, LogError> {
-    let first = held(config, reader)?;
-    if first.is_empty() {
-        return Ok(first);
-    }
-    std::thread::sleep(OTHERS);
-    let mut second = held(config, reader)?;
-    second.retain(|of, stable| first.get(of) == Some(stable));
-    Ok(second)
-}
-
-/// Output partitions whose stable end stands before their end now.
-fn held(config: &KafkaConfig, reader: &Consumer) -> Result<Stuck, LogError> {
-    if config.outputs.is_empty() {
-        return Ok(Stuck::new());
-    }
-    let topics = reader.topics()?;
-    let outputs = topics.into_iter().filter(|(topic, _)| config.outputs.contains(topic));
-    let all: Vec<TopicPartition> = outputs
-        .flat_map(|(topic, partitions)| {
-            let topic: Arc<str> = Arc::from(topic);
-            (0..partitions).map(move |partition| TopicPartition {
-                topic: Arc::clone(&topic),
-                partition,
-            })
+    let begun = Instant::now();
+    let mut watched: BTreeMap<TopicPartition, Watched> = held(config, reader)?
+        .into_iter()
+        .map(|(of, (stable, end))| {
+            let since = Instant::now();
+            (of, Watched { stable, end, since })
         })
         .collect();
+    while !watched.is_empty() {
+        let all_stand = watched.values().all(|one| one.since.elapsed() >= OTHERS);
+        if all_stand || begun.elapsed() >= PASSING {
+            break;
+        }
+        std::thread::sleep(AGAIN);
+        let asked = Partitions::of(watched.keys(), OFFSET_LATEST);
+        for (of, stable) in ends_now(reader, &asked, Isolation::Stable)? {
+            let Some(one) = watched.get_mut(&of) else { continue };
+            if stable >= one.end {
+                watched.remove(&of);
+            } else if stable > one.stable {
+                *one = Watched {
+                    stable,
+                    since: Instant::now(),
+                    ..*one
+                };
+            }
+        }
+    }
+    Ok(watched.into_iter().map(|(of, one)| (of, one.stable)).collect())
+}
+
+/// A partition whose stable end stands before its end.
+#[derive(Clone, Copy)]
+struct Watched {
+    stable: i64,
+    /// The end at the first look.
+    end: i64,
+    /// When the stable end was first seen there.
+    since: Instant,
+}
+
+/// Output partitions whose stable end stands before their end now, with both.
+fn held(config: &KafkaConfig, reader: &Consumer) -> Result<BTreeMap<TopicPartition, (i64, i64)>, LogError> {
+    let all = partitions_of(&config.outputs, reader)?;
+    if all.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let asked = Partitions::of(&all, OFFSET_LATEST);
     let stable = ends_now(reader, &asked, Isolation::Stable)?;
-    let ends: Stuck = ends_now(reader, &asked, Isolation::Uncommitted)?.into_iter().collect();
+    let ends: BTreeMap<TopicPartition, i64> = ends_now(reader, &asked, Isolation::Uncommitted)?.into_iter().collect();
     if stable.len() < all.len() || ends.len() < all.len() {
         return Err(LogError::Retriable("not every partition says where it ends".to_owned()));
     }
-    let is_held = |(of, stable): &(TopicPartition, i64)| ends.get(of).is_some_and(|end| end > stable);
-    Ok(stable.into_iter().filter(is_held).collect())
+    let both = stable.into_iter().filter_map(|(of, stable)| {
+        let end = *ends.get(&of)?;
+        (end > stable).then_some((of, (stable, end)))
+    });
+    Ok(both.collect())
+}
+
+/// Whether offsets of the group stay undecided. One that does not say so in time may have some.
+pub(crate) fn has_pending(config: &KafkaConfig, member: &Consumer) -> Result<bool, LogError> {
+    let inputs = partitions_of(&config.inputs, member)?;
+    if inputs.is_empty() {
+        return Ok(false);
+    }
+    match member.committed_within(&Partitions::of(&inputs, OFFSET_INVALID), DECIDED) {
+        Ok(_) => Ok(false),
+        Err(LogError::Retriable(_)) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+fn partitions_of(names: &[String], client: &Consumer) -> Result<Vec<TopicPartition>, LogError> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let topics = client.topics()?;
+    let named = topics.into_iter().filter(|(topic, _)| names.contains(topic));
+    let all = named.flat_map(|(topic, partitions)| {
+        let topic: Arc<str> = Arc::from(topic);
+        (0..partitions).map(move |partition| TopicPartition {
+            topic: Arc::clone(&topic),
+            partition,
+        })
+    });
+    Ok(all.collect())
 }
 
 /// Drops what this producer's name left open in partitions, and its pending offsets. No transaction may be open.
@@ -81,7 +138,7 @@ pub(crate) fn drop_in(
     // The coordinator answers before the markers are written, and could lose them again.
     while !stuck.is_empty() {
         let mut held = held(config, reader)?;
-        held.retain(|of, stable| stuck.get(of) == Some(stable));
+        held.retain(|of, (stable, _)| stuck.get(of) == Some(stable));
         if held.is_empty() {
             tracing::warn!(
                 partitions = stuck.len(),

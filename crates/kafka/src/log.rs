@@ -14,7 +14,7 @@ use stream::{
 use crate::{
     changelog::Changelog,
     leftovers,
-    native::{Consumer, Ends, Partitions, Polled},
+    native::{Consumer, Ends, OFFSET_INVALID, OFFSET_LATEST, Partitions, Polled},
     producer::Producer,
 };
 
@@ -24,9 +24,6 @@ const SLICE: Duration = Duration::from_millis(5);
 const ASSIGNING: Duration = Duration::from_secs(30);
 /// Leaving the group may take this long; then it notices by itself.
 const LEAVING: Duration = Duration::from_secs(5);
-const OFFSET_INVALID: i64 = -1001;
-/// In a question for offsets: the end.
-const OFFSET_LATEST: i64 = -1;
 
 /// How a worker connects.
 #[derive(Debug, Clone)]
@@ -560,6 +557,10 @@ impl Log for KafkaLog {
     }
 
     fn discard(&mut self) -> Result<(), LogError> {
+        let stuck = leftovers::stuck(&self.config, &self.uncommitted)?;
+        if stuck.is_empty() && !leftovers::has_pending(&self.config, &self.consumer)? {
+            return Ok(());
+        }
         let group = match self.consumer.generation() {
             Ok(generation) if generation >= 0 => self.consumer.metadata()?,
             _ => Consumer::outsider(&self.config.group),
@@ -574,7 +575,6 @@ impl Log for KafkaLog {
             .producer
             .as_mut()
             .ok_or_else(|| LogError::Unknown("there is no producer".to_owned()))?;
-        let stuck = leftovers::stuck(&self.config, &self.uncommitted)?;
         leftovers::drop_in(
             &self.config,
             &self.uncommitted,

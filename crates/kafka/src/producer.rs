@@ -29,6 +29,10 @@ use crate::{
 
 /// How long one call waits for the coordinator's answer.
 const ANSWER: Duration = Duration::from_secs(5);
+/// How long a producer waits for its name.
+const NAMING: Duration = Duration::from_secs(10);
+/// How often it looks meanwhile what it was told.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What was delivered since the transaction began.
 #[derive(Debug, Default)]
@@ -102,6 +106,29 @@ pub(crate) struct Producer {
 impl Producer {
     /// Creates it and ends what an earlier one of the same name left open.
     pub(crate) fn new(config: &KafkaConfig) -> Result<Self, LogError> {
+        let begun = Instant::now();
+        let mut named = Self::unnamed(config)?;
+        loop {
+            let Err(error) = named.inner.init_transactions(Timeout::After(LOOK)) else {
+                named.begun = Instant::now();
+                return Ok(named);
+            };
+            let is_early = error.rdkafka_error_code() == Some(RDKafkaErrorCode::ConcurrentTransactions);
+            match classify(error, "init_transactions") {
+                LogError::Retriable(_) if begun.elapsed() < NAMING => {}
+                LogError::Unknown(text) | LogError::Abort(text) => return Err(LogError::Retriable(text)),
+                other => return Err(other),
+            }
+            if is_early {
+                // The coordinator ends the transaction before first. librdkafka asks again half a second later; a new client is there
+                // sooner. The old one has its answer and is closed before, or it would take the name from its successor.
+                drop(named);
+                named = Self::unnamed(config)?;
+            }
+        }
+    }
+
+    fn unnamed(config: &KafkaConfig) -> Result<Self, LogError> {
         let deliveries = Deliveries::default();
         let mut client = ClientConfig::new();
         for (name, value) in config.producer_settings() {
@@ -110,21 +137,12 @@ impl Producer {
         let inner: BaseProducer<Deliveries> = client
             .create_with_context(deliveries.clone())
             .map_err(|error| LogError::Fatal(format!("producer cannot be made: {error}")))?;
-        match inner.init_transactions(Timeout::After(Duration::from_secs(30))) {
-            Ok(()) => Ok(Self {
-                inner: Arc::new(inner),
-                deliveries,
-                begun: Instant::now(),
-                budget: config.transaction_timeout,
-            }),
-            Err(error) => {
-                reap(Arc::new(inner));
-                Err(match classify(error, "init_transactions") {
-                    LogError::Unknown(text) | LogError::Abort(text) => LogError::Retriable(text),
-                    other => other,
-                })
-            }
-        }
+        Ok(Self {
+            inner: Arc::new(inner),
+            deliveries,
+            begun: Instant::now(),
+            budget: config.transaction_timeout,
+        })
     }
 
     /// Whether a connection broke or a request was sent again since the transaction began.

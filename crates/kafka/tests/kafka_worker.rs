@@ -171,7 +171,9 @@ fn a_worker_of_its_own() {
     );
     let data_dir = std::env::var_os("WAYMARK_TEST_DATA").expect("set beside the address");
     let mut worker = worker.with_hand(Hand::open(Path::new(&data_dir), "g", 0));
-    worker.run(&AtomicBool::new(false)).expect("no faults but its end");
+    worker
+        .run(&Arc::new(AtomicBool::new(false)))
+        .expect("no faults but its end");
 }
 
 #[test]

@@ -45,7 +45,12 @@ pub fn settings(config: &Config) -> Settings {
 ///
 /// # Errors
 /// [`Stop`] if a worker cannot go on.
-pub fn run<B: Backend>(config: &Config, backend: &B, stop: &AtomicBool, telemetry: &Telemetry) -> Result<(), Stop> {
+pub fn run<B: Backend>(
+    config: &Config,
+    backend: &B,
+    stop: &Arc<AtomicBool>,
+    telemetry: &Telemetry,
+) -> Result<(), Stop> {
     let names = backend.names();
     let members = config.workers();
     run_workers(SERVICE, members, stop, telemetry, |index, probe| {

@@ -1,12 +1,15 @@
 //! The worker on the memory log: dying at every single step, with the disk kept or lost, changes no output.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use proptest::prelude::*;
-use service::{
-    Machine,
-    worker::{Start, Stop, Worker, WorkerConfig},
-};
+use service::worker::{Clock, Start, Stop, Worker, WorkerConfig};
 use stream::{Log as _, Millis, Output, SnapshotRule, Statefulness, TopicPartition};
 use testkit::{
     memory::{Broker, Disk, Fuse, MemoryLog},
@@ -16,6 +19,15 @@ use testkit::{
 type TestWorker = Worker<MemoryLog, Waiting, ()>;
 
 fn worker(broker: &Broker, fuse: &Fuse, disk: &Disk, window: i64) -> TestWorker {
+    let clock = Patience {
+        now: Arc::default(),
+        stops_at: Duration::MAX,
+        stop: Arc::default(),
+    };
+    timed_worker(broker, fuse, disk, window, Box::new(clock))
+}
+
+fn timed_worker(broker: &Broker, fuse: &Fuse, disk: &Disk, window: i64, clock: Box<dyn Clock>) -> TestWorker {
     let (disk, disk_fuse) = (disk.clone(), fuse.clone());
     let config = WorkerConfig {
         epoch_interval: Duration::ZERO,
@@ -31,7 +43,7 @@ fn worker(broker: &Broker, fuse: &Fuse, disk: &Disk, window: i64) -> TestWorker 
         start: Start::Earliest,
         dead_letters: Arc::new(dead_letter),
         open_db: Box::new(move |of: &TopicPartition| Ok(Box::new(disk.open(of, &disk_fuse)))),
-        clock: Box::new(Machine::default()),
+        clock,
     };
     let log = MemoryLog::join(broker, fuse, "g", &["in"], Some("log"));
     Worker::new(log, Arc::new(Waiting), (), config)
@@ -114,6 +126,66 @@ fn an_absence_fires_once_and_a_late_event_prevents_it_while_the_clock_stands() {
         said,
         ["x: a 1 at 10", "x: late after 1 at 60", "y: a 1 at 10", "y: b 2 at 55"]
     );
+}
+
+/// A clock that goes on only while somebody waits, and says stop at a time.
+struct Patience {
+    now: Arc<Mutex<Duration>>,
+    stops_at: Duration,
+    stop: Arc<AtomicBool>,
+}
+
+impl Clock for Patience {
+    fn wall(&self) -> Millis {
+        Millis(0)
+    }
+
+    fn monotonic(&self) -> Duration {
+        *self.now.lock().expect("nobody panics")
+    }
+
+    fn sleep(&self, time: Duration) {
+        let mut now = self.now.lock().expect("nobody panics");
+        *now += time;
+        if *now >= self.stops_at {
+            self.stop.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[test]
+fn told_to_stop_while_no_broker_answers_it_does_not_wait_out_its_patience() {
+    let broker = broker(&[("a x 1".to_owned(), 1), ("tick - 90".to_owned(), 90)]);
+    let (stop, now) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Duration>>::default());
+    let clock = Patience {
+        now: Arc::clone(&now),
+        stops_at: Duration::from_secs(3),
+        stop: Arc::clone(&stop),
+    };
+    let mut worker = timed_worker(&broker, &Fuse::default(), &Disk::default(), 0, Box::new(clock));
+    drain(&mut worker, 10).expect("no faults");
+    broker.publish([Output {
+        topic: Arc::from("in"),
+        partition: Some(0),
+        timestamp: Some(Millis(100)),
+        key: None,
+        value: Some(b"a y 95".to_vec()),
+        headers: Vec::new(),
+    }]);
+    // It reads the record, and what it says of it cannot be published any more.
+    broker.fall_silent_after(1);
+    assert_eq!(worker.run(&stop), Err(Stop::Asked));
+    let waited = *now.lock().expect("nobody panics");
+    assert!(
+        waited < Duration::from_secs(10),
+        "told after 3 s, it waited until {waited:?}"
+    );
+    let input = TopicPartition {
+        topic: Arc::from("in"),
+        partition: 0,
+    };
+    let committed = broker.committed("g", &input).map(|committed| committed.offset);
+    assert_eq!(committed, Some(2), "the next worker reads that record");
 }
 
 #[test]

@@ -75,6 +75,8 @@ struct Inner {
     offsets: BTreeMap<(String, TopicPartition), Committed>,
     groups: BTreeMap<String, Group>,
     clock: Millis,
+    /// So many calls of logs are answered still.
+    answers: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -97,6 +99,11 @@ impl Broker {
     /// The timestamp of records that bring none.
     pub fn set_clock(&self, clock: Millis) {
         lock(&self.inner).clock = clock;
+    }
+
+    /// So many calls of logs are answered still, then none, as when all brokers are gone.
+    pub fn fall_silent_after(&self, calls: u64) {
+        lock(&self.inner).answers = Some(calls);
     }
 
     /// Writes records outside any transaction.
@@ -202,11 +209,15 @@ impl MemoryLog {
     }
 
     fn step(&self) -> Result<(), LogError> {
-        if self.fuse.step() {
-            Ok(())
-        } else {
-            Err(LogError::Fatal(DEAD.to_owned()))
+        if !self.fuse.step() {
+            return Err(LogError::Fatal(DEAD.to_owned()));
         }
+        match &mut lock(&self.broker.inner).answers {
+            Some(0) => return Err(LogError::Retriable("no broker answers".to_owned())),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        Ok(())
     }
 
     fn changes(&mut self) -> Vec<Change> {

@@ -20,6 +20,10 @@ use sys::rd_kafka_resp_err_t as Err;
 
 /// Every request on its own has this deadline.
 pub(crate) const REQUEST: c_int = 10_000;
+/// In a list: no offset.
+pub(crate) const OFFSET_INVALID: i64 = -1001;
+/// In a question for offsets: the end.
+pub(crate) const OFFSET_LATEST: i64 = -1;
 
 /// A native partition list.
 pub(crate) struct Partitions(*mut sys::rd_kafka_topic_partition_list_t);
@@ -417,9 +421,18 @@ impl Consumer {
 
     /// Stable committed offsets with their metadata, in the list's order.
     pub(crate) fn committed(&self, list: &Partitions) -> Result<Vec<Option<(i64, String)>>, LogError> {
+        self.committed_within(list, REQUEST)
+    }
+
+    /// The same with a deadline in milliseconds. Offsets of a transaction that has not ended are waited for until then.
+    pub(crate) fn committed_within(
+        &self,
+        list: &Partitions,
+        deadline: c_int,
+    ) -> Result<Vec<Option<(i64, String)>>, LogError> {
         // SAFETY: see above.
         check(
-            unsafe { sys::rd_kafka_committed(self.client, list.as_ptr(), REQUEST) },
+            unsafe { sys::rd_kafka_committed(self.client, list.as_ptr(), deadline) },
             "committed offsets",
         )?;
         let mut found = Vec::new();

@@ -5,11 +5,15 @@
 
 mod hooks;
 mod in_hand;
+mod opening;
+mod outcome;
 mod poison;
 mod recover;
+mod stretch;
 
 pub use hooks::{Hooks, Observation};
 pub use in_hand::Hand;
+pub use outcome::{Outcome, outcome};
 
 use std::{
     collections::BTreeMap,
@@ -27,8 +31,7 @@ use stream::{
     mutant::{self, Mutant},
 };
 
-use self::recover::{AGAIN, PATIENCE};
-pub use self::recover::{Outcome, outcome};
+use self::{recover::AGAIN, stretch::Stretch};
 use crate::letters;
 
 /// A worker's clocks, and its way to wait. The machine's are [`crate::Machine`]; a simulation has others.
@@ -96,7 +99,7 @@ pub enum Stop {
     Fenced(String),
     /// Log or disk refused.
     Failed(String),
-    /// It was told to before it had begun.
+    /// It was told to before it had begun, or while the log did not answer.
     Asked,
 }
 
@@ -122,9 +125,6 @@ impl From<TaskError> for Stop {
     }
 }
 
-/// A worker that lags makes epochs this much longer: a key written in many epochs is packed that often.
-const LAGGING_INTERVALS: u32 = 20;
-const LAGGING_RECORDS: u64 = 10;
 /// A producer whose commit had a request that waited this long is replaced: librdkafka sends again after 0.8 of `retry.backoff.ms`, which
 /// is 250.
 const SUSPICIOUS: Duration = Duration::from_millis(200);
@@ -141,7 +141,7 @@ pub struct Worker<L: Log, S: Stage, H: Hooks<S>> {
     hooks: H,
     config: WorkerConfig,
     tasks: BTreeMap<TopicPartition, Task<S>>,
-    opening: recover::Opening<S>,
+    opening: opening::Opening<S>,
     changelogs: Option<Box<dyn ChangelogReader>>,
     /// When the open transaction began; `None` while there is none.
     begun: Option<Duration>,
@@ -166,11 +166,16 @@ pub struct Worker<L: Log, S: Stage, H: Hooks<S>> {
     outputs: Vec<Output>,
     /// The last poll brought as much as it may: more waits.
     lags: bool,
+    /// How much longer epochs are while it lags.
+    stretch: Stretch,
     /// The generation that the service was told of.
     generation: Option<i32>,
     /// Partitions were sent back to what is committed: what was read of them before is void.
     rewound: bool,
     hand: Option<Hand>,
+    /// Whether it is to end, and when it first saw that while it waited.
+    stop: Arc<AtomicBool>,
+    told_to_stop: Option<Duration>,
 }
 
 impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
@@ -183,7 +188,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             hooks,
             config,
             tasks: BTreeMap::new(),
-            opening: recover::Opening::default(),
+            opening: opening::Opening::default(),
             changelogs: None,
             begun: None,
             ended: now,
@@ -199,9 +204,12 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             later: Batch::default(),
             outputs: Vec::new(),
             lags: false,
+            stretch: Stretch::default(),
             generation: None,
             rewound: false,
             hand: None,
+            stop: Arc::default(),
+            told_to_stop: None,
         }
     }
 
@@ -226,11 +234,12 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         &self.hooks
     }
 
-    /// Turns until `stop` is set, then commits, flushes and leaves the group.
+    /// Turns until `stop` is set, then commits, flushes and leaves the group. A log that does not answer then is not waited for long.
     ///
     /// # Errors
     /// [`Stop`] if it cannot go on.
-    pub fn run(&mut self, stop: &AtomicBool) -> Result<(), Stop> {
+    pub fn run(&mut self, stop: &Arc<AtomicBool>) -> Result<(), Stop> {
+        self.stop = Arc::clone(stop);
         let mut ended = Ok(());
         while ended.is_ok() && !stop.load(Ordering::Relaxed) {
             ended = self.turn();
@@ -334,14 +343,11 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             return false;
         }
         let records: u64 = self.tasks.values().map(Task::open_records).sum();
-        let (interval, most) = if self.lags {
-            (
-                self.config.epoch_interval * LAGGING_INTERVALS,
-                self.config.epoch_records * LAGGING_RECORDS,
-            )
-        } else {
-            (self.config.epoch_interval, self.config.epoch_records)
-        };
+        let (intervals, records_of) = if self.lags { self.stretch.now() } else { (1, 1) };
+        let (interval, most) = (
+            self.config.epoch_interval * intervals,
+            self.config.epoch_records * records_of,
+        );
         self.now().saturating_sub(self.ended) >= interval || records >= most
     }
 
@@ -596,6 +602,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         self.begun = None;
         self.leftovers = false;
         self.ended = self.now();
+        self.stretch.committed();
         self.tell_poison();
         self.trim()?;
         let written = std::mem::take(&mut self.written);
@@ -676,7 +683,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                     self.tell_assigned();
                     return Ok(());
                 }
-                Err(LogError::Retriable(why)) if self.now().saturating_sub(begun) < PATIENCE => {
+                Err(LogError::Retriable(why)) if self.is_patient(begun)? => {
                     self.hooks.observe(&Observation::Turned);
                     self.listen()?;
                     let more = std::mem::take(&mut self.later.changes);

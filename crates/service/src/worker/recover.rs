@@ -1,110 +1,25 @@
-//! What a worker does when it is given a partition, and when a transaction did not simply succeed.
+//! What a worker does when a log does not answer, and when a transaction did not simply succeed.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use stream::{
-    ChangelogBatch, Commit, CommitReport, Committed, Db, Log, LogError, Marker, PartitionEpoch, RowRef, Stage,
-    Statefulness, StoredRow, Task, TopicPartition,
+    Commit, CommitReport, Committed, Log, LogError, PartitionEpoch, Stage, Task, TopicPartition,
     mutant::{self, Mutant},
 };
 
-use super::{Hooks, Observation, Start, Stop, Worker};
-
-/// The database of a stage without state: nothing is on a disk, and nothing is written.
-struct NoDb;
-
-impl Db for NoDb {
-    fn multi_get(&self, keys: &[&[u8]]) -> Result<Vec<Option<Vec<u8>>>, String> {
-        Ok(vec![None; keys.len()])
-    }
-
-    fn scan(&self, _: &[u8], _: &[u8], _: usize) -> Result<Vec<StoredRow>, String> {
-        Ok(Vec::new())
-    }
-
-    fn ingest(&mut self, rows: &mut dyn Iterator<Item = RowRef<'_>>) -> Result<(), String> {
-        debug_assert!(rows.next().is_none(), "a stage without state wrote rows");
-        Ok(())
-    }
-
-    fn reset(&mut self) -> Result<(), String> {
-        Ok(())
-    }
-}
-
-/// Partitions that are given and do not run yet.
-pub(super) struct Opening<S: Stage> {
-    /// Those whose changelog is being read, by partition: all are of one topic.
-    restoring: BTreeMap<i32, Restoring<S>>,
-    /// Those whose positions contradicted each other while this worker was no member: when they are looked at again.
-    again: BTreeMap<TopicPartition, Duration>,
-    /// When the log was last told how far restores are.
-    told: Duration,
-}
-
-impl<S: Stage> Default for Opening<S> {
-    fn default() -> Self {
-        Self {
-            restoring: BTreeMap::new(),
-            again: BTreeMap::new(),
-            told: Duration::ZERO,
-        }
-    }
-}
-
-impl<S: Stage> Opening<S> {
-    /// Whether a changelog is being read.
-    pub(super) fn is_busy(&self) -> bool {
-        !self.restoring.is_empty()
-    }
-}
-
-/// A partition whose database is open.
-struct Opened<S: Stage> {
-    input: TopicPartition,
-    task: Task<S>,
-    /// Where its group stands.
-    committed: Option<Committed>,
-}
-
-/// A partition whose changelog is being read.
-struct Restoring<S: Stage> {
-    opened: Opened<S>,
-    span: Span,
-}
-
-/// What of a changelog is read.
-struct Span {
-    from: i64,
-    position: i64,
-    /// The first record that was there, and the end, when the partition was given.
-    start: i64,
-    end: i64,
-    begun: Duration,
-    /// When it last brought something.
-    heard: Duration,
-}
-
-/// What is to be read of a changelog.
-enum ToRead {
-    Nothing,
-    Span(Span),
-    /// Positions that cannot all be true of one log.
-    Contradiction(String),
-}
+use super::{
+    Hooks, Observation, Stop, Worker,
+    outcome::{Outcome, outcome, stands_at},
+};
 
 /// How long offsets of a transaction that has ended may stay pending.
 const PENDING: Duration = Duration::from_secs(10);
-/// How long one turn reads changelogs, so that the partitions that run are not kept waiting.
-const SLICE: Duration = Duration::from_millis(50);
-/// How long one read of changelogs waits.
-const READ: Duration = Duration::from_millis(20);
 /// How long a passing error may last before the worker gives up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
+/// The same once the worker was told to stop: what is not committed by then is dropped, and its input read again by the next.
+const STOPPING: Duration = Duration::from_secs(5);
 /// How long to wait before asking a log again that gave a passing error.
 pub(super) const AGAIN: Duration = Duration::from_millis(200);
-/// How often a long restore says how far it is.
-const TELL: Duration = Duration::from_secs(5);
 /// How often committed offsets are compared with what they should be.
 const COMPARE: Duration = Duration::from_secs(1);
 /// Committed offsets that differ a second time within this are not an accident.
@@ -121,367 +36,35 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         loop {
             match call(&mut self.log) {
                 Ok(value) => return Ok(value),
-                Err(LogError::Retriable(message)) if self.now().saturating_sub(begun) < PATIENCE => {
-                    tracing::warn!(error = message, what, "log did not answer, trying again");
-                    self.hooks.observe(&Observation::Turned);
-                    self.config.clock.sleep(AGAIN);
-                }
-                Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
-                Err(error) => return Err(Stop::Failed(format!("{what}: {error}"))),
+                Err(error) => self.wait_out(what, begun, error)?,
             }
         }
     }
 
-    /// Opens partitions: the database, then the changelog behind it. What is to be read of that is read in slices between the
-    /// turns of the partitions that run; meanwhile only the input of these is paused.
-    pub(super) fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), Stop> {
-        let found = self.patiently("committed offsets", |log| log.committed(partitions))?;
-        for (partition, committed) in partitions.iter().zip(found) {
-            self.open(partition, committed)?;
-        }
-        Ok(())
-    }
-
-    fn open(&mut self, partition: &TopicPartition, committed: Option<Committed>) -> Result<(), Stop> {
-        let db: Box<dyn Db> = match self.config.state {
-            Statefulness::Keyed => (self.config.open_db)(partition).map_err(Stop::Failed)?,
-            Statefulness::None => Box::new(NoDb),
-        };
-        let mut task = Task::open(Arc::clone(&self.stage), self.task_config(partition), db)?;
-        self.watched(partition, &mut task);
-        let mut to_read = ToRead::Nothing;
-        if self.config.state == Statefulness::Keyed {
-            let ahead = committed
-                .as_ref()
-                .is_some_and(|committed| task.marker().offset > committed.offset);
-            if ahead {
-                tracing::warn!(
-                    partition = partition.partition,
-                    "database is ahead of the log, starting from the changelog"
-                );
-                task.reset()?;
-            }
-            to_read = self.look_at_changelog(partition, &mut task, committed.as_ref())?;
-        }
-        let opened = Opened {
-            input: partition.clone(),
-            task,
-            committed,
-        };
-        match to_read {
-            ToRead::Nothing => self.run_partition(opened, None),
-            ToRead::Contradiction(message) => self.contradicted(partition, message),
-            ToRead::Span(span) if span.position >= span.end => self.run_partition(opened, Some(&span)),
-            ToRead::Span(span) => {
-                if self.changelogs.is_none() {
-                    self.changelogs = self.patiently("changelog", L::changelog)?;
-                }
-                if let Some(reader) = &mut self.changelogs {
-                    let added = reader.add(partition.partition, span.from);
-                    added.map_err(|error| Stop::Failed(format!("changelog: {error}")))?;
-                }
-                self.opening
-                    .restoring
-                    .insert(partition.partition, Restoring { opened, span });
+    /// Tells of a passing error, and waits a moment. Any other error, and one that has lasted too long, ends the worker.
+    fn wait_out(&mut self, what: &str, begun: Duration, error: LogError) -> Result<(), Stop> {
+        match error {
+            LogError::Retriable(message) if self.is_patient(begun)? => {
+                tracing::warn!(error = message, what, "log did not answer, trying again");
+                self.hooks.observe(&Observation::Turned);
+                self.config.clock.sleep(AGAIN);
                 Ok(())
             }
+            LogError::Fenced(message) => Err(Stop::Fenced(message)),
+            error => Err(Stop::Failed(format!("{what}: {error}"))),
         }
     }
 
-    /// Finds out what of the changelog is to be read.
-    fn look_at_changelog(
-        &mut self,
-        partition: &TopicPartition,
-        task: &mut Task<S>,
-        committed: Option<&Committed>,
-    ) -> Result<ToRead, Stop> {
-        let Some(topic) = self.config.changelog_topic.clone() else {
-            return Ok(ToRead::Nothing);
-        };
-        let changelog = TopicPartition {
-            topic,
-            partition: partition.partition,
-        };
-        let bounds = self.patiently("offsets of the changelog", |log| log.bounds(&changelog))?;
-        let (begin, first) = match committed {
-            Some(committed) => Marker::begin_of(&committed.metadata),
-            None => (task.marker().snapshots.begin, task.marker().snapshots.first),
-        };
-        if bounds.start > begin {
-            return Ok(ToRead::Contradiction(format!(
-                "somebody deleted the beginning of the changelog: partition={} start={} begin={begin}",
-                partition.partition, bounds.start
-            )));
-        }
-        if task.changelog_next() > bounds.end {
-            return Ok(ToRead::Contradiction(format!(
-                "database is behind a changelog that ends earlier: partition={} position={} end={}",
-                partition.partition,
-                task.changelog_next(),
-                bounds.end
-            )));
-        }
-        if task.marker().epoch > 0 && task.changelog_next() < bounds.start {
-            tracing::warn!(
-                partition = partition.partition,
-                position = task.changelog_next(),
-                start = bounds.start,
-                "database is older than the changelog, starting from its snapshot"
-            );
-            task.reset()?;
-        }
-        if task.marker().epoch == 0 {
-            task.restore_from(begin, first);
-        }
-        let (from, now) = (task.changelog_next(), self.now());
-        Ok(ToRead::Span(Span {
-            from,
-            position: from,
-            start: bounds.start,
-            end: bounds.end,
-            begun: now,
-            heard: now,
-        }))
-    }
-
-    /// Positions contradict each other. While this worker is a member, nobody else can have moved them: it halts. A worker that was
-    /// stopped for long may have been put out of the group without knowing it; the partition is another's then, and will be taken
-    /// away. Until that is heard it is looked at again.
-    fn contradicted(&mut self, partition: &TopicPartition, message: String) -> Result<(), Stop> {
-        let membership = self.log.membership();
-        self.listen()?;
-        if self.is_lost(partition) {
-            return Ok(());
-        }
-        match membership {
-            Ok(_) => Err(Stop::Halted(message)),
-            Err(LogError::Retriable(why)) => {
-                tracing::warn!(
-                    contradiction = message,
-                    why,
-                    "positions differ, and this worker is perhaps no member any more"
-                );
-                let at = self.now() + TELL / 5;
-                self.opening.again.insert(partition.clone(), at);
-                Ok(())
-            }
-            Err(LogError::Fenced(message)) => Err(Stop::Fenced(message)),
-            Err(error) => Err(Stop::Failed(error.to_string())),
-        }
-    }
-
-    /// A partition that was being opened is gone.
-    pub(super) fn forget_opening(&mut self, partition: &TopicPartition) -> Result<(), Stop> {
-        self.opening.again.remove(partition);
-        if self.config.state == Statefulness::Keyed && self.opening.restoring.remove(&partition.partition).is_some() {
-            self.read_no_longer(partition.partition)?;
-        }
-        Ok(())
-    }
-
-    fn read_no_longer(&mut self, partition: i32) -> Result<(), Stop> {
-        if self.opening.restoring.is_empty() {
-            self.changelogs = None;
-        } else if let Some(reader) = &mut self.changelogs {
-            let removed = reader.remove(partition);
-            removed.map_err(|error| Stop::Failed(format!("changelog: {error}")))?;
-        }
-        Ok(())
-    }
-
-    /// Reads changelogs for a slice of time; partitions that are whole begin to run.
-    pub(super) fn open_some(&mut self) -> Result<(), Stop> {
-        let begun = self.now();
-        let due: Vec<TopicPartition> = self
-            .opening
-            .again
-            .iter()
-            .filter(|(_, at)| **at <= begun)
-            .map(|(partition, _)| partition.clone())
-            .collect();
-        for partition in &due {
-            self.opening.again.remove(partition);
-        }
-        if !due.is_empty() {
-            self.assign(&due)?;
-        }
-        while self.opening.is_busy() && self.now().saturating_sub(begun) < SLICE {
-            self.restore_page()?;
-            let whole = |one: &Restoring<S>| {
-                let is_ended = mutant::is_on(Mutant::RestoreNotCompared) && one.span.position > one.span.from;
-                is_ended || one.span.position >= one.span.end
-            };
-            let done: Vec<i32> = self
-                .opening
-                .restoring
-                .iter()
-                .filter(|(_, one)| whole(one))
-                .map(|(partition, _)| *partition)
-                .collect();
-            for partition in done {
-                let Some(one) = self.opening.restoring.remove(&partition) else {
-                    continue;
-                };
-                self.read_no_longer(partition)?;
-                self.hooks.observe(&Observation::Restoring {
-                    partition,
-                    remaining: 0,
-                });
-                self.run_partition(one.opened, Some(&one.span))?;
-                self.tell_assigned();
-            }
-        }
-        Ok(())
-    }
-
-    fn restore_page(&mut self) -> Result<(), Stop> {
-        let mut batch = ChangelogBatch::default();
-        if let Some(reader) = &mut self.changelogs {
-            let read = reader.read(READ, &mut batch);
-            read.map_err(|error| Stop::Failed(format!("changelog: {error}")))?;
-        }
+    /// Whether one who has waited since then may wait on.
+    pub(super) fn is_patient(&mut self, begun: Duration) -> Result<bool, Stop> {
         let now = self.now();
-        for (partition, offset, value) in &batch.records {
-            if let Some(one) = self.opening.restoring.get_mut(partition) {
-                one.opened.task.restore(value, offset + 1)?;
-                one.span.heard = now;
+        if self.stop.load(Ordering::Relaxed) {
+            let told = *self.told_to_stop.get_or_insert(now);
+            if now.saturating_sub(told) >= STOPPING {
+                return Err(Stop::Asked);
             }
         }
-        for (partition, position) in batch.positions {
-            if let Some(one) = self.opening.restoring.get_mut(&partition) {
-                one.span.position = one.span.position.max(position);
-                one.opened.task.restored_to(position);
-            }
-        }
-        for partition in batch.out_of_range {
-            // It was trimmed under us: to read on behind the gap would bring deleted rows back.
-            let Some(mut one) = self.opening.restoring.remove(&partition) else {
-                continue;
-            };
-            self.read_no_longer(partition)?;
-            tracing::warn!(partition, "changelog was trimmed meanwhile, starting from its snapshot");
-            one.opened.task.reset()?;
-            let input = one.opened.input.clone();
-            drop(one);
-            self.assign(&[input])?;
-        }
-        let held: usize = self
-            .opening
-            .restoring
-            .values()
-            .map(|one| one.opened.task.overlay_bytes())
-            .sum();
-        if held >= self.config.flush_bytes {
-            let largest = self.opening.restoring.values_mut();
-            if let Some(one) = largest.max_by_key(|one| one.opened.task.overlay_bytes()) {
-                // Whole epochs and the place behind them: a restart goes on from here.
-                one.opened.task.flush()?;
-            }
-        }
-        let tells = now.saturating_sub(self.opening.told) >= TELL;
-        if tells {
-            self.opening.told = now;
-        }
-        for (partition, one) in &self.opening.restoring {
-            let remaining = (one.span.end - one.span.position).max(0).unsigned_abs();
-            self.hooks.observe(&Observation::Restoring {
-                partition: *partition,
-                remaining,
-            });
-            if tells && now.saturating_sub(one.span.begun) >= TELL {
-                tracing::info!(partition, remaining, "state is being restored");
-            }
-            if now.saturating_sub(one.span.heard) > PATIENCE {
-                return Err(Stop::Failed(format!(
-                    "changelog does not end: partition={partition} position={} end={}",
-                    one.span.position, one.span.end
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    /// A partition whose state is whole begins to run where its group stands.
-    fn run_partition(&mut self, opened: Opened<S>, restored: Option<&Span>) -> Result<(), Stop> {
-        let Opened {
-            input: partition,
-            mut task,
-            committed,
-        } = opened;
-        task.restored();
-        if self.config.state == Statefulness::Keyed
-            && let Err(message) = agrees(&partition, task.marker(), committed.as_ref())
-        {
-            return self.contradicted(&partition, message);
-        }
-        if let Some(span) = restored {
-            if span.position > span.from {
-                let (records, millis) = (
-                    span.position - span.from,
-                    u64::try_from(self.now().saturating_sub(span.begun).as_millis()).unwrap_or(u64::MAX),
-                );
-                tracing::info!(
-                    partition = partition.partition,
-                    records,
-                    millis,
-                    "state restored from the changelog"
-                );
-            }
-            // A predecessor may have died between its last chunk and the trim.
-            let begin = task.marker().snapshots.begin;
-            if span.start < begin {
-                task.flush()?;
-                self.trim_to(partition.partition, begin);
-            }
-        }
-        let next = match (&committed, task.marker().epoch) {
-            (Some(committed), _) => committed.offset,
-            (None, epoch) if epoch > 0 => task.marker().offset,
-            (None, _) => {
-                let bounds = self.patiently("offsets of the input", |log| log.bounds(&partition))?;
-                match self.config.start {
-                    Start::Earliest => bounds.start,
-                    Start::Latest => bounds.end,
-                }
-            }
-        };
-        if task.marker().epoch == 0 {
-            task.begin_at(next);
-        }
-        if let Some(revision) = self.hooks.between_epochs(&self.stage) {
-            task.set_revision(revision);
-        }
-        self.tasks.insert(partition.clone(), task);
-        self.hooks.begins(&partition, next);
-        tracing::info!(topic = %partition.topic, partition = partition.partition, offset = next, "partition opened");
-        self.patiently("seeking", |log| log.resume(&partition, next))
-    }
-
-    /// Trims the changelogs whose snapshots have become whole, once their rows are on the disk.
-    pub(super) fn trim(&mut self) -> Result<(), Stop> {
-        let mut due = Vec::new();
-        for (partition, task) in &mut self.tasks {
-            if let Some(begin) = task.take_trim() {
-                if !mutant::is_on(Mutant::TrimBeforeFlush) {
-                    task.flush()?;
-                }
-                due.push((partition.partition, begin));
-            }
-        }
-        for (partition, begin) in due {
-            self.trim_to(partition, begin);
-        }
-        Ok(())
-    }
-
-    /// A trim that is refused loses nothing: the log is longer than it need be until the next.
-    fn trim_to(&mut self, partition: i32, begin: i64) {
-        let trimmed = self.log.trim(partition, begin);
-        match &trimmed {
-            Ok(()) => tracing::info!(partition, begin, "changelog trimmed to its snapshot"),
-            Err(error) => tracing::warn!(partition, begin, %error, "changelog was not trimmed"),
-        }
-        self.hooks.observe(&Observation::Trimmed(trimmed.is_ok()));
+        Ok(now.saturating_sub(begun) < PATIENCE)
     }
 
     /// Drops the open epoch and reads its input again.
@@ -490,6 +73,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             tracing::warn!(why, "epoch aborted");
         }
         if self.begun.take().is_some() {
+            self.stretch.aborted();
             // A copy of what ended this transaction may still be on its way.
             self.suspect = Some("abort");
             self.leftovers = true;
@@ -517,20 +101,13 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         while self.leftovers {
             match self.log.discard() {
                 Ok(()) => self.leftovers = false,
-                Err(LogError::Fatal(message)) => return Err(Stop::Failed(message)),
                 Err(LogError::Fenced(message)) => {
                     self.was_fenced(message)?;
                     self.recycle("fenced")?;
                 }
-                Err(LogError::Retriable(message)) if self.now().saturating_sub(begun) < PATIENCE => {
-                    tracing::warn!(
-                        error = message,
-                        "what a transaction left is not known yet, asking again"
-                    );
-                    self.hooks.observe(&Observation::Turned);
-                    self.config.clock.sleep(AGAIN);
+                Err(error @ (LogError::Retriable(_) | LogError::Fatal(_))) => {
+                    self.wait_out("what a transaction left", begun, error)?;
                 }
-                Err(LogError::Retriable(message)) => return Err(Stop::Failed(message)),
                 Err(error) => {
                     tracing::warn!(%error, "what a transaction left could not be dropped, replacing the producer");
                     self.recycle("abort")?;
@@ -567,6 +144,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         self.begun = None;
         self.hooks.observe(&Observation::Recycled(cause));
         loop {
+            let now = self.now();
+            self.is_patient(now)?;
             self.hooks.observe(&Observation::Turned);
             match self.log.recycle() {
                 Ok(()) => break,
@@ -619,10 +198,10 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 match membership {
                     Ok(_) if all_stand => return Err(Stop::Halted(contradiction.to_owned())),
                     Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
-                    _ if self.now().saturating_sub(begun) > PATIENCE => {
+                    _ if self.is_patient(begun)? => self.config.clock.sleep(AGAIN),
+                    _ => {
                         return Err(Stop::Failed(format!("{contradiction}, and the group does not answer")));
                     }
-                    _ => self.config.clock.sleep(AGAIN),
                 }
                 continue;
             }
@@ -645,21 +224,16 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         let begun = self.now();
         let mut is_dropped = false;
         loop {
-            match self.log.committed(asked) {
+            let error = match self.log.committed(asked) {
                 Ok(found) => return Ok(found),
-                Err(LogError::Retriable(message)) if self.now().saturating_sub(begun) < PATIENCE => {
-                    tracing::warn!(error = message, "group does not say where it stands, asking again");
-                    if !is_dropped && self.now().saturating_sub(begun) >= PENDING {
-                        is_dropped = true;
-                        self.leftovers = true;
-                        self.discard()?;
-                    }
-                    self.hooks.observe(&Observation::Turned);
-                    self.config.clock.sleep(AGAIN);
-                }
-                Err(LogError::Fenced(message)) => return Err(Stop::Fenced(message)),
-                Err(error) => return Err(Stop::Failed(format!("committed offsets: {error}"))),
+                Err(error) => error,
+            };
+            if !is_dropped && self.now().saturating_sub(begun) >= PENDING && matches!(error, LogError::Retriable(_)) {
+                is_dropped = true;
+                self.leftovers = true;
+                self.discard()?;
             }
+            self.wait_out("committed offsets", begun, error)?;
         }
     }
 
@@ -742,96 +316,5 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
         self.assign(&differing)?;
         Ok(false)
-    }
-}
-
-/// What a committed offset says of an epoch whose commit was not answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
-    /// It stands where the epoch ends.
-    CameThrough,
-    /// It stands where the epoch began.
-    DidNot,
-    /// The epoch moved nothing here.
-    Either,
-    /// It stands elsewhere: another has moved it, or something is wrong.
-    Neither,
-}
-
-/// Judges an epoch by where its partition's group stands; `before` is the marker that it began behind. Offset and epoch number must
-/// both agree: an epoch that only fired timers moves no offset.
-#[must_use]
-pub fn outcome(part: &PartitionEpoch, found: Option<&Committed>, before: Option<&Marker>) -> Outcome {
-    let epoch = Marker::epoch_of(&part.metadata).unwrap_or_default();
-    let is_new = found.is_some_and(|found| stands_at(part.offset, epoch, found));
-    let is_old = match (found, before) {
-        (None, _) => true,
-        (Some(found), Some(before)) => stands_at(before.offset, before.epoch, found),
-        (Some(_), None) => false,
-    };
-    match (is_new, is_old) {
-        (true, true) => Outcome::Either,
-        (true, false) => Outcome::CameThrough,
-        (false, true) => Outcome::DidNot,
-        (false, false) => Outcome::Neither,
-    }
-}
-
-fn stands_at(offset: i64, epoch: u64, found: &Committed) -> bool {
-    let is_of_epoch = Marker::epoch_of(&found.metadata).unwrap_or_default() == epoch;
-    found.offset == offset && (is_of_epoch || mutant::is_on(Mutant::EpochNotCompared))
-}
-
-/// The marker and the committed offset must say the same, epoch number included.
-fn agrees(partition: &TopicPartition, marker: &Marker, committed: Option<&Committed>) -> Result<(), String> {
-    let Some(committed) = committed else { return Ok(()) };
-    if mutant::is_on(Mutant::RestoreNotCompared) {
-        return Ok(());
-    }
-    if marker.epoch > 0 && stands_at(marker.offset, marker.epoch, committed) {
-        return Ok(());
-    }
-    Err(format!(
-        "marker and committed offset differ: partition={} marker={}#{} committed={}#{}",
-        partition.partition,
-        marker.offset,
-        marker.epoch,
-        committed.offset,
-        Marker::epoch_of(&committed.metadata).unwrap_or_default()
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_epoch_that_only_fired_timers_is_told_by_its_number() {
-        let marker = |epoch| Marker {
-            offset: 7,
-            epoch,
-            ..Marker::default()
-        };
-        let part = PartitionEpoch {
-            input: TopicPartition {
-                topic: Arc::from("journey.timeline"),
-                partition: 0,
-            },
-            offset: 7,
-            metadata: marker(4).metadata(),
-            changelog: Vec::new(),
-            rows: Vec::new(),
-        };
-        let judged = |epoch| {
-            let found = Committed {
-                offset: 7,
-                metadata: marker(epoch).metadata(),
-            };
-            outcome(&part, Some(&found), Some(&marker(3)))
-        };
-        assert_eq!(judged(4), Outcome::CameThrough);
-        assert_eq!(judged(3), Outcome::DidNot);
-        assert_eq!(judged(5), Outcome::Neither, "somebody else went on");
-        assert_eq!(outcome(&part, None, Some(&marker(3))), Outcome::DidNot);
     }
 }

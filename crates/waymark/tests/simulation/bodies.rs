@@ -141,7 +141,7 @@ fn join(host: &Host, settings: Settings, service: &str, inputs: Vec<String>, is_
     }
 }
 
-fn intake(host: &Host, settings_of: Settings, stop: &AtomicBool) -> Result<(), Stop> {
+fn intake(host: &Host, settings_of: Settings, stop: &Arc<AtomicBool>) -> Result<(), Stop> {
     let names = Names::new("");
     let stage = Arc::new(intake::stage(&config(), &names, b"simulated", None));
     let raw = names.all_raw();
@@ -152,7 +152,7 @@ fn intake(host: &Host, settings_of: Settings, stop: &AtomicBool) -> Result<(), S
     Worker::new(log, stage, hooks, own).run(stop)
 }
 
-fn monitor(host: &Host, settings_of: Settings, stop: &AtomicBool) -> Result<(), Stop> {
+fn monitor(host: &Host, settings_of: Settings, stop: &Arc<AtomicBool>) -> Result<(), Stop> {
     let names = Names::new("");
     let log = join(host, settings_of, "monitor", vec![names.timeline()], true)?;
     let reader = Box::new(SimReader::open(host, &[&names.patterns()]));
