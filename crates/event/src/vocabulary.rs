@@ -126,6 +126,13 @@ pub fn required(kind: &str) -> Option<&'static [&'static str]> {
     Some(VOCABULARY[found].1)
 }
 
+/// Whether an attribute names a thing, so that `007` and `7` are two of them however they are written.
+#[must_use]
+pub fn is_name(attribute: &str) -> bool {
+    const NAMES: [&str; 5] = ["id", "code", "coupon", "message_hash", "sku"];
+    attribute.ends_with("_id") || NAMES.contains(&attribute)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

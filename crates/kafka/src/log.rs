@@ -15,7 +15,7 @@ use crate::{
     changelog::Changelog,
     leftovers,
     native::{Consumer, Ends, OFFSET_INVALID, OFFSET_LATEST, Partitions, Polled},
-    producer::Producer,
+    producer::{NAMING, Producer},
 };
 
 /// The batch call waits for its whole time unless the batch is full; short slices keep latency low.
@@ -189,7 +189,7 @@ impl KafkaLog {
         let consumer = Consumer::new(&config.consumer_settings())?;
         consumer.subscribe(&config.inputs)?;
         let uncommitted = Consumer::new(&config.reader_settings("read_uncommitted"))?;
-        let producer = Producer::new(&config)?;
+        let producer = Producer::new(&config, NAMING)?;
         let named = begun.elapsed();
         let mut log = Self {
             config,
@@ -552,7 +552,7 @@ impl Log for KafkaLog {
         if let Some(old) = self.producer.take() {
             old.retire();
         }
-        self.producer = Some(Producer::new(&self.config)?);
+        self.producer = Some(Producer::new(&self.config, NAMING)?);
         Ok(())
     }
 

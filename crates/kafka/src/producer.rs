@@ -29,8 +29,10 @@ use crate::{
 
 /// How long one call waits for the coordinator's answer.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How long a producer waits for its name.
-const NAMING: Duration = Duration::from_secs(10);
+/// How long a worker's producer waits for its name; the worker looks then whether it is to stop, and asks again.
+pub(crate) const NAMING: Duration = Duration::from_secs(10);
+/// How long a tool's waits.
+const NAMING_OF_TOOLS: Duration = Duration::from_secs(30);
 /// How often it looks meanwhile what it was told.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -105,7 +107,7 @@ pub(crate) struct Producer {
 
 impl Producer {
     /// Creates it and ends what an earlier one of the same name left open.
-    pub(crate) fn new(config: &KafkaConfig) -> Result<Self, LogError> {
+    pub(crate) fn new(config: &KafkaConfig, patience: Duration) -> Result<Self, LogError> {
         let begun = Instant::now();
         let mut named = Self::unnamed(config)?;
         loop {
@@ -115,7 +117,7 @@ impl Producer {
             };
             let is_early = error.rdkafka_error_code() == Some(RDKafkaErrorCode::ConcurrentTransactions);
             match classify(error, "init_transactions") {
-                LogError::Retriable(_) if begun.elapsed() < NAMING => {}
+                LogError::Retriable(_) if begun.elapsed() < patience => {}
                 LogError::Unknown(text) | LogError::Abort(text) => return Err(LogError::Retriable(text)),
                 other => return Err(other),
             }
@@ -378,7 +380,7 @@ impl Publisher {
     pub fn open(config: &KafkaConfig) -> Result<Self, LogError> {
         Ok(Self {
             config: config.clone(),
-            producer: Producer::new(config)?,
+            producer: Producer::new(config, NAMING_OF_TOOLS)?,
             leftovers: false,
         })
     }

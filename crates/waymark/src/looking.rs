@@ -12,6 +12,7 @@ use stream::Record;
 use crate::{
     cli::{DlqCommand, Global, Tap},
     context,
+    report::say,
     report::{Exit, Failure, Report},
 };
 
@@ -87,9 +88,9 @@ fn tap_on<B: service::backend::Backend>(backend: &B, options: &Tap) -> Result<()
         reader.read(Duration::from_millis(200), &mut records)?;
         for record in records.drain(..) {
             let Some(line) = line(&record, options) else { continue };
-            println!("{line}");
+            let is_heard = say(&line.to_string());
             printed += 1;
-            if options.max.is_some_and(|max| printed >= max) {
+            if !is_heard || options.max.is_some_and(|max| printed >= max) {
                 return Ok(());
             }
         }

@@ -7,7 +7,7 @@ use waymark::{
     audit, bench,
     cli::{Cli, Command, Format},
     demo, looking, patterns, replay,
-    report::{Failure, Report},
+    report::{Failure, Report, say},
     run, sentiment, setup,
 };
 
@@ -39,7 +39,7 @@ fn main() -> ExitCode {
                 eprintln!("error: {line}");
             }
             if cli.global.output == Format::Json {
-                println!("{}", failure.report().envelope());
+                say(&failure.report().envelope().to_string());
             }
             ExitCode::from(failure.exit as u8)
         }

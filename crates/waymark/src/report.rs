@@ -1,5 +1,7 @@
 //! How commands say what they found: text for people, one JSON object for programs, and the exit code.
 
+use std::io::Write as _;
+
 use pattern::Finding;
 use serde_json::{Value, json};
 
@@ -13,6 +15,8 @@ pub enum Exit {
     Done = 0,
     /// It found something: a lint error, a failing test, a plan with work to do.
     Findings = 1,
+    /// The command line makes no sense.
+    Usage = 2,
     /// The configuration or a pattern is invalid.
     Invalid = 3,
     /// Something outside did not answer in time.
@@ -38,6 +42,15 @@ impl Failure {
     pub fn invalid(message: impl Into<String>) -> Self {
         Self {
             exit: Exit::Invalid,
+            message: message.into(),
+        }
+    }
+
+    /// The command line makes no sense.
+    #[must_use]
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Usage,
             message: message.into(),
         }
     }
@@ -106,6 +119,18 @@ impl From<service::worker::Stop> for Failure {
     }
 }
 
+/// Prints a line on stdout; false if nobody reads it. One who reads no further, as `head`, has seen enough, and that is no error.
+pub fn say(line: &str) -> bool {
+    let mut out = std::io::stdout().lock();
+    let said = writeln!(out, "{line}").and_then(|()| out.flush());
+    if let Err(error) = &said
+        && error.kind() != std::io::ErrorKind::BrokenPipe
+    {
+        eprintln!("error: stdout cannot be written: {error}");
+    }
+    said.is_ok()
+}
+
 /// What a command prints at its end.
 #[derive(Debug)]
 pub struct Report {
@@ -130,10 +155,12 @@ impl Report {
                     eprintln!("{finding}");
                 }
                 if !self.text.is_empty() {
-                    println!("{}", self.text.trim_end());
+                    say(self.text.trim_end());
                 }
             }
-            Format::Json => println!("{}", self.envelope()),
+            Format::Json => {
+                say(&self.envelope().to_string());
+            }
         }
         self.exit as u8
     }

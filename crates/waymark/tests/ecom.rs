@@ -88,7 +88,7 @@ fn the_engine_finds_exactly_what_the_log_contains() {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/ecom");
     // So little memory that the events are sorted on the disk.
     let events = backtest::read(&data, Some(&tests.join("mapping.toml")), 1 << 20).expect("readable");
-    let files = read_patterns(&[tests.join("patterns")]).expect("in the repository");
+    let (files, _) = read_patterns(&[tests.join("patterns")]).expect("in the repository");
     let patterns: Vec<Arc<pattern::Pattern>> = files
         .iter()
         .map(|file| Arc::new(pattern::parse(&file.path.display().to_string(), &file.text).expect("valid")))

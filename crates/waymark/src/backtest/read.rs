@@ -2,19 +2,26 @@
 
 use std::{io, path::Path, sync::atomic::AtomicU64, sync::atomic::Ordering};
 
-use event::{Attribute, Event, Identifier, IdentifierKind, Millis};
+use event::{Attribute, Event, Identifier, IdentifierKind, Millis, vocabulary};
 
 use super::{
     progress::Progress,
     sort::{Sorted, Sorter},
 };
 use crate::replay::{
-    mapping::{Format, Mapping},
+    mapping::{Format, Mapping, is_type},
     rows::{self, Layout, Refused, Row, Unreadable},
 };
 
 /// Bytes of events that are held in memory; more goes to a temporary file.
 pub const MEMORY: usize = 256 << 20;
+
+/// The columns without which a row is no event.
+const NEEDED: [&str; 4] = ["id", "time", "customer", "type"];
+/// Events were not recorded before 2000-01-01T00:00:00Z; `intake` refuses such a time too.
+const EARLIEST: Millis = Millis(946_684_800_000);
+/// Bytes of the longest value of an identifier, as `intake` takes it.
+const LONGEST_CUSTOMER: usize = 320;
 
 /// Reads events in order of time through a mapping or, without one, canonical JSON lines, or columns `id`, `time`, `customer`,
 /// `type` and fields. At most about `memory` bytes of them are held in memory.
@@ -37,7 +44,10 @@ pub fn read(events: &Path, map: Option<&Path>, memory: usize) -> Result<Sorted, 
     let unknown = || Unreadable::file(events, "format is not told by the name: .csv or .jsonl, perhaps .gz");
     let layout = match &mapping {
         Some(mapping) => mapping.layout(events).map_err(|_| unknown())?,
-        None => Layout::of(events).ok_or_else(unknown)?,
+        None => Layout {
+            needed: &NEEDED,
+            ..Layout::of(events).ok_or_else(unknown)?
+        },
     };
     let total = std::fs::metadata(events).map_or(0, |file| file.len());
     let (done, mut progress) = (AtomicU64::new(0), Progress::new("reading", total));
@@ -53,6 +63,9 @@ pub fn read(events: &Path, map: Option<&Path>, memory: usize) -> Result<Sorted, 
             }
             None => one(&row)?,
         };
+        if event.time < EARLIEST {
+            return Err(Refused::at("time", "time_invalid: before 2000-01-01T00:00:00Z"));
+        }
         rows += 1;
         if rows.is_multiple_of(256) {
             progress.at(done.load(Ordering::Relaxed));
@@ -74,7 +87,7 @@ fn one(row: &Row) -> Result<Event, Refused> {
     }
     let event = codec::read_event(row.raw()).map_err(|refusal| Refused {
         column: refusal.field,
-        message: format!("{}: {}", refusal.reason, refusal.message),
+        ..Refused::from(format!("{}: {}", refusal.reason, refusal.message))
     })?;
     if event.identifiers.is_empty() {
         return Err(Refused::at("identifiers", "no identifier"));
@@ -97,16 +110,25 @@ fn plain(row: &Row) -> Result<Event, Refused> {
                 .map(jiff::Timestamp::as_millisecond)
         })
         .ok_or_else(|| Refused::at("time", format!("time cannot be read: column=time found={time}")))?;
+    let (name, kind) = (needed("customer")?, needed("type")?);
+    if name.len() > LONGEST_CUSTOMER {
+        let message = format!("longer than allowed: bytes={} limit={LONGEST_CUSTOMER}", name.len());
+        return Err(Refused::at("customer", message));
+    }
+    if !is_type(&kind) {
+        let message = format!("type_invalid: type must be object.verb in lower snake case: found={kind}");
+        return Err(Refused::at("type", message));
+    }
     let customer = Identifier {
         kind: IdentifierKind::Customer,
-        value: needed("customer")?,
+        value: name,
         namespace: String::new(),
         verified: true,
     };
     let mut event = Event {
         id: needed("id")?,
         source: "file".to_owned(),
-        kind: needed("type")?,
+        kind,
         time: Millis(millis),
         identifiers: vec![customer],
         ..Event::default()
@@ -125,7 +147,7 @@ fn plain(row: &Row) -> Result<Event, Refused> {
                 let value = if row.is_quoted(field) {
                     Attribute::Text(cell.to_owned())
                 } else {
-                    value(cell)
+                    value(field, cell)
                 };
                 event.attributes.insert(field.to_owned(), value);
             }
@@ -134,21 +156,37 @@ fn plain(row: &Row) -> Result<Event, Refused> {
     Ok(event)
 }
 
-/// A cell as the value that it looks like.
-fn value(cell: &str) -> Attribute {
+/// A cell as the value that it looks like. What names a thing stays a text, and so does a number that would be written otherwise:
+/// `007`, `+31612345678`, `1e3` or one of twenty digits is a name that somebody gave.
+fn value(field: &str, cell: &str) -> Attribute {
+    let text = || Attribute::Text(cell.to_owned());
+    if vocabulary::is_name(field) {
+        return text();
+    }
     match cell {
         "true" => return Attribute::Bool(true),
         "false" => return Attribute::Bool(false),
         _ => {}
     }
     if let Ok(whole) = cell.parse::<i64>() {
-        return Attribute::Long(whole);
+        return if whole.to_string() == cell {
+            Attribute::Long(whole)
+        } else {
+            text()
+        };
     }
-    // `inf` and `nan` are words.
-    let is_number = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'-' | b'+' | b'e' | b'E');
+    let digits = cell.strip_prefix('-').unwrap_or(cell);
+    let Some((whole, part)) = digits.split_once('.') else {
+        return text();
+    };
+    let is_written_so = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let leads = whole.len() == 1 || !whole.starts_with('0');
     match cell.parse::<f64>() {
-        Ok(number) if number.is_finite() && cell.bytes().all(is_number) => Attribute::Double(number),
-        _ => Attribute::Text(cell.to_owned()),
+        // An amount may end in zeros: 1.10.
+        Ok(number) if is_written_so(whole) && is_written_so(part) && leads && digits.len() <= 16 => {
+            Attribute::Double(number)
+        }
+        _ => text(),
     }
 }
 
@@ -189,23 +227,54 @@ mod tests {
         let json = |x: &str| {
             of(
                 "a.jsonl",
-                &format!(r#"{{"id":"1","customer":"7","type":"a.b","time":5,"x":{x}}}"#),
+                &format!(r#"{{"id":"1","customer":"7","type":"a.b","time":1795266000000,"x":{x}}}"#),
             )
         };
         assert_eq!(json("\"5\""), Attribute::Text("5".to_owned()));
         assert_eq!(json("5"), Attribute::Long(5));
         assert_eq!(json("5.0"), Attribute::Double(5.0));
         assert_eq!(json("true"), Attribute::Bool(true));
-        let csv = |x: &str| of("a.csv", &format!("id,time,customer,type,x\n1,5,7,a.b,{x}\n"));
+        let csv = |x: &str| {
+            of(
+                "a.csv",
+                &format!("id,time,customer,type,x\n1,1795266000000,7,a.b,{x}\n"),
+            )
+        };
         assert_eq!(csv("nan"), Attribute::Text("nan".to_owned()));
-        assert_eq!(csv("1e3"), Attribute::Double(1000.0));
+        let text = |cell: &str| Attribute::Text(cell.to_owned());
+        for name in [
+            "1e3",
+            "007",
+            "+31612345678",
+            "12345678901234567890",
+            "-0",
+            "1.",
+            ".5",
+            "01.5",
+            "inf",
+            "",
+        ] {
+            if !name.is_empty() {
+                assert_eq!(csv(name), text(name), "it would be written otherwise");
+            }
+        }
+        assert_eq!(csv("-12"), Attribute::Long(-12));
+        assert_eq!(csv("1.10"), Attribute::Double(1.1));
+        assert_eq!(csv("-0.5"), Attribute::Double(-0.5));
+        let named = of(
+            "a.csv",
+            "id,time,customer,type,product_id,x\n1,1795266000000,7,a.b,123,123\n",
+        );
+        assert_eq!(named, Attribute::Long(123));
+        let events = read_text("a.csv", "id,time,customer,type,product_id\n1,1795266000000,7,a.b,123\n").expect("read");
+        assert_eq!(events[0].attributes["product_id"], text("123"));
     }
 
     #[test]
     fn an_unreadable_row_is_named() {
         let refused = |name: &str, text: &str| read_text(name, text).expect_err("refused");
         assert_eq!(
-            refused("a.csv", "id,time,customer,type\n1,5,7,a.b\n1,noon,7,a.b\n"),
+            refused("a.csv", "id,time,customer,type\n1,1795266000000,7,a.b\n1,noon,7,a.b\n"),
             "/a.csv:3:3: time cannot be read: column=time found=noon"
         );
         assert_eq!(
@@ -214,11 +283,51 @@ mod tests {
         );
         assert_eq!(
             refused("a.csv", "id,time,type\n1,5,a.b\n"),
-            "/a.csv:2: a value is missing: column=customer"
+            "/a.csv:1:1: column is missing: column=customer found=id,time,type"
         );
         assert_eq!(
             refused("a.jsonl", "{\"id\":\"1\", x}\n"),
-            "/a.jsonl:1:12: JSON cannot be read: key must be a string at line 1 column 12"
+            "/a.jsonl:1:12: JSON cannot be read: key must be a string"
+        );
+        assert_eq!(
+            refused("a.jsonl", "\n{\"id\":\"1\",\"id\":\"2\"}\n"),
+            "/a.jsonl:2:14: JSON cannot be read: a key stands twice: key=id"
+        );
+        let head = "id,time,customer,type,note\n";
+        assert_eq!(
+            refused(
+                "a.csv",
+                &format!("{head}1,1795266000000,7,a.b,\"oops\n2,1795266000000,7,a.b,x\n3,1795266000000,7,a.b,\"\"\n")
+            ),
+            "/a.csv:2:23: quote is not closed"
+        );
+        let fine =
+            format!("{head}1,1795266000000,7,a.b,\"two \"\"words\"\"\nand a line\"\n2,1795266000000,7,a.b,6\" wide\n");
+        assert_eq!(read_text("a.csv", &fine).expect("read").len(), 2);
+        assert_eq!(
+            refused("a.csv", "id;time;customer;type\n"),
+            "/a.csv:1:1: column is missing: column=id found=id;time;customer;type"
+        );
+        assert_eq!(
+            refused("a.csv", "id,Time,customer,type\n"),
+            "/a.csv:1:1: column is missing: column=time found=id,Time,customer,type nearest=Time"
+        );
+        assert_eq!(
+            refused("a.csv", "id,time,customer,type,x,x\n"),
+            "/a.csv:1:25: two columns have this name: column=x"
+        );
+        assert_eq!(
+            refused("a.csv", "id,,time,customer,type\n"),
+            "/a.csv:1:4: a column has no name"
+        );
+        assert_eq!(refused("a.csv", ""), "/a.csv:1:1: column is missing: column=id found=");
+        assert_eq!(
+            refused("a.csv", "id,time,customer,type\n1,1795266000000,7,Not A Type\n"),
+            "/a.csv:2:19: type_invalid: type must be object.verb in lower snake case: found=Not A Type"
+        );
+        assert_eq!(
+            refused("a.csv", "id,time,customer,type\n1,1999-12-31T00:00:00Z,7,a.b\n"),
+            "/a.csv:2:3: time_invalid: before 2000-01-01T00:00:00Z"
         );
         let line =
             r#"{"id":"1","source":"s","type":"a.b","time":"noon","identifiers":[{"kind":"customer","value":"7"}]}"#;

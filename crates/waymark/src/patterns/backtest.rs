@@ -177,8 +177,16 @@ pub fn run(options: &Backtest) -> Result<Report, Failure> {
         .named(&options.names)
         .map_err(|message| format!("{}: {message}", options.patterns.display()))?;
     let memory = options.memory.map_or(MEMORY, |mib| usize::from(mib) << 20);
+    if let (Some(since), Some(until)) = (options.since, options.until)
+        && since >= until
+    {
+        return Err(Failure::usage(format!(
+            "nothing lies between: since={since} until={until}"
+        )));
+    }
     let events = match backtest::read(&options.events, options.map.as_deref(), memory) {
         Ok(events) => events,
+        Err(wrong) if wrong.line.is_none() => return Err(Failure::invalid(wrong.to_string())),
         Err(wrong) => {
             report.findings = vec![finding(&wrong)];
             return Ok(report);

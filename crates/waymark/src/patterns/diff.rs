@@ -67,6 +67,7 @@ pub fn run(options: &Diff) -> Result<Report, Failure> {
     if let Some(path) = &options.events {
         let events = match backtest::read(path, options.map.as_deref(), MEMORY) {
             Ok(events) => events,
+            Err(wrong) if wrong.line.is_none() => return Err(Failure::invalid(wrong.to_string())),
             Err(wrong) => {
                 report.findings = vec![finding(&wrong)];
                 return Ok(report);

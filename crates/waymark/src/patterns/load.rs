@@ -23,11 +23,12 @@ pub struct Loaded {
 /// # Errors
 /// A message that names the path that cannot be read.
 pub fn load(paths: &[PathBuf]) -> Result<Loaded, String> {
+    let (files, findings) = read_patterns(paths)?;
     let mut loaded = Loaded {
-        files: read_patterns(paths)?,
+        files,
         patterns: Vec::new(),
         policy: None,
-        findings: Vec::new(),
+        findings,
     };
     for (index, file) in loaded.files.iter().enumerate() {
         let name = file.path.display().to_string();

@@ -260,6 +260,7 @@ impl Mapping {
             delimiter: self.delimiter.and_then(|one| u8::try_from(one).ok()).unwrap_or(usual),
             encoding: self.encoding,
             header: &self.header,
+            needed: &[],
         })
     }
 
@@ -435,7 +436,7 @@ impl Kind {
 }
 
 /// Whether a text has the form of a type: `object.verb`, lower snake case.
-fn is_type(text: &str) -> bool {
+pub(crate) fn is_type(text: &str) -> bool {
     let word = |part: &str| {
         part.starts_with(|first: char| first.is_ascii_lowercase())
             && part
@@ -463,7 +464,7 @@ impl Place {
         };
         Channel::parse(&named).ok_or_else(|| Refused {
             column: self.column.clone(),
-            message: format!("unknown channel: found={named}"),
+            ..Refused::from(format!("unknown channel: found={named}"))
         })
     }
 }

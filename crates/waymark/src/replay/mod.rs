@@ -237,7 +237,8 @@ value = { column = "price", type = "double" }
             "/a.csv:2:24: value cannot be read: column=price"
         );
         assert!(
-            found("a.csv", "at,what,who,price\n2024-07-01 12:00,buy\n").starts_with("/a.csv:2: row cannot be read")
+            found("a.csv", "at,what,who,price\n2024-07-01 12:00,buy\n")
+                .starts_with("/a.csv:2: row has another number of cells: found=2 expected=4")
         );
         assert!(found("a.jsonl", "[1]\n").starts_with("/a.jsonl:1:1: not a JSON object"));
         assert!(found("a.txt", "x").starts_with("/a.txt: format is not told by the name"));

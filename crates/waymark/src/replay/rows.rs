@@ -1,6 +1,7 @@
 //! Reads a CSV or JSON-lines file, plain or gzip, into rows that remember their line.
 
 use std::{
+    cell::Cell,
     fmt,
     fs::File,
     io::{BufRead, BufReader, Read},
@@ -12,6 +13,7 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::mapping::{Encoding, Format};
 
@@ -20,6 +22,8 @@ use super::mapping::{Encoding, Format};
 pub struct Refused {
     /// The column's name.
     pub column: Option<String>,
+    /// Where in the line that is, in characters from 1, if it is known already.
+    pub at: Option<u64>,
     /// What is wrong.
     pub message: String,
 }
@@ -30,6 +34,17 @@ impl Refused {
     pub fn at(column: &str, message: impl Into<String>) -> Self {
         Self {
             column: Some(column.to_owned()),
+            at: None,
+            message: message.into(),
+        }
+    }
+
+    /// What stands at this place of the line is at fault, in characters from 1.
+    #[must_use]
+    pub fn here(at: u64, message: impl Into<String>) -> Self {
+        Self {
+            column: None,
+            at: Some(at),
             message: message.into(),
         }
     }
@@ -37,7 +52,11 @@ impl Refused {
 
 impl From<String> for Refused {
     fn from(message: String) -> Self {
-        Self { column: None, message }
+        Self {
+            column: None,
+            at: None,
+            message,
+        }
     }
 }
 
@@ -155,6 +174,8 @@ pub struct Layout<'a> {
     pub encoding: Encoding,
     /// The names of columns where the file has no line of them.
     pub header: &'a [String],
+    /// The columns that a CSV must have.
+    pub needed: &'a [&'a str],
 }
 
 impl Layout<'_> {
@@ -178,6 +199,7 @@ impl Layout<'_> {
             delimiter,
             encoding: Encoding::Utf8,
             header: &[],
+            needed: &[],
         })
     }
 }
@@ -212,7 +234,9 @@ pub fn read_counted(
     read.map_err(|(line, refused)| Unreadable {
         file: path.display().to_string(),
         line: Some(line),
-        column: refused.column.and_then(|column| place(path, layout, line, &column)),
+        column: refused
+            .at
+            .or_else(|| place(path, layout, line, refused.column.as_deref()?)),
         message: refused.message,
     })
 }
@@ -253,10 +277,6 @@ fn place(path: &Path, layout: Layout<'_>, line: u64, column: &str) -> Option<u64
         Format::Jsonl => {
             let line = lines.nth(usize::try_from(line.checked_sub(1)?).ok()?)?;
             let line = String::from_utf8_lossy(&line).into_owned();
-            // A syntax error names its column itself, as a number.
-            if let Ok(column) = column.parse::<u64>() {
-                return Some(column);
-            }
             let name = column.rsplit('.').next()?;
             let at = line.find(&format!("\"{name}\""))?;
             Some(line[..at].chars().count() as u64 + 1)
@@ -316,15 +336,16 @@ fn read_csv(
             Encoding::Latin1 => Ok(bytes.iter().map(|byte| char::from(*byte)).collect()),
         }
     };
+    let quotes = Quotes::new(layout.delimiter);
     let mut reader = csv::ReaderBuilder::new()
-        .flexible(false)
+        .flexible(true)
         .has_headers(layout.header.is_empty())
         .delimiter(layout.delimiter)
-        .from_reader(plain);
+        .from_reader(Watched { plain, quotes: &quotes });
     let columns: Vec<String> = if layout.header.is_empty() {
         let header = reader
             .byte_headers()
-            .map_err(|error| (1, format!("header cannot be read: {error}").into()))?;
+            .map_err(|error| (1, format!("header cannot be read: {}", cause(&error)).into()))?;
         let names: Result<Vec<String>, String> = header.iter().map(text).collect();
         let names = names.map_err(|message| (1, Refused::from(message)))?;
         names
@@ -334,6 +355,9 @@ fn read_csv(
     } else {
         layout.header.to_vec()
     };
+    if layout.header.is_empty() {
+        check_header(&columns, layout).map_err(|refused| (1, refused))?;
+    }
     let columns = Arc::new(columns);
     let mut record = csv::ByteRecord::new();
     loop {
@@ -341,11 +365,16 @@ fn read_csv(
             Ok(false) => return Ok(()),
             Ok(true) => {}
             Err(error) => {
-                let line = error.position().map_or(0, csv::Position::line);
-                return Err((line, format!("row cannot be read: {error}").into()));
+                let line = error
+                    .position()
+                    .map_or_else(|| reader.position().line(), csv::Position::line);
+                return Err((line, format!("row cannot be read: {}", cause(&error)).into()));
             }
         }
         let line = record.position().map_or(0, csv::Position::line);
+        if let Some((line, at)) = quotes.open_at(reader.position().byte()) {
+            return Err((line, Refused::here(at, "quote is not closed")));
+        }
         if record.len() != columns.len() {
             let message = format!(
                 "row has another number of cells: found={} expected={}",
@@ -375,20 +404,224 @@ fn read_csv(
     }
 }
 
+/// The columns of a CSV: each has a name, no name stands twice, and none that is needed is missing.
+fn check_header(columns: &[String], layout: Layout<'_>) -> Result<(), Refused> {
+    let missing = layout
+        .needed
+        .iter()
+        .find(|needed| !columns.iter().any(|name| name == *needed));
+    if let Some(missing) = missing {
+        let near = pattern::nearest(missing, columns.iter().map(String::as_str));
+        let near = near.map_or_else(String::new, |near| format!(" nearest={near}"));
+        let found = columns.join(&String::from(char::from(layout.delimiter)));
+        return Err(Refused::here(
+            1,
+            format!("column is missing: column={missing} found={found}{near}"),
+        ));
+    }
+    let mut at = 1;
+    for (index, name) in columns.iter().enumerate() {
+        if name.is_empty() {
+            return Err(Refused::here(at, "a column has no name"));
+        }
+        if columns[..index].contains(name) {
+            return Err(Refused::here(at, format!("two columns have this name: column={name}")));
+        }
+        at += name.chars().count() as u64 + 1;
+    }
+    Ok(())
+}
+
+/// What keeps a file from being read, in words.
+fn cause(error: &csv::Error) -> String {
+    match error.kind() {
+        csv::ErrorKind::Io(error) => ended(error),
+        _ => error.to_string(),
+    }
+}
+
+fn ended(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::UnexpectedEof => "the gzip file ends early".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+/// Where a quote stands open. The reader of CSV takes a quote that is never closed for a cell that goes on to the file's end.
+struct Quotes {
+    delimiter: u8,
+    state: Cell<Within>,
+    line: Cell<u64>,
+    /// Characters of the line so far.
+    at: Cell<u64>,
+    opened: Cell<(u64, u64)>,
+    bytes: Cell<u64>,
+    is_at_end: Cell<bool>,
+}
+
+/// What the next byte of a CSV is part of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Within {
+    Beginning,
+    Plain,
+    Quoted,
+    /// Behind a quote in a quoted cell: its end, or the first of two that stand for one.
+    Quote,
+}
+
+impl Quotes {
+    fn new(delimiter: u8) -> Self {
+        Self {
+            delimiter,
+            state: Cell::new(Within::Beginning),
+            line: Cell::new(1),
+            at: Cell::new(0),
+            opened: Cell::default(),
+            bytes: Cell::default(),
+            is_at_end: Cell::default(),
+        }
+    }
+
+    fn saw(&self, bytes: &[u8]) {
+        for byte in bytes {
+            // Bytes that continue a character of UTF-8 take no place of their own.
+            if byte & 0xc0 != 0x80 {
+                self.at.set(self.at.get() + 1);
+            }
+            let is_quoted = self.state.get() == Within::Quoted;
+            let next = match *byte {
+                b'"' => match self.state.get() {
+                    Within::Beginning => {
+                        self.opened.set((self.line.get(), self.at.get()));
+                        Within::Quoted
+                    }
+                    Within::Plain => Within::Plain,
+                    Within::Quoted => Within::Quote,
+                    Within::Quote => Within::Quoted,
+                },
+                _ if is_quoted => Within::Quoted,
+                b'\n' | b'\r' => Within::Beginning,
+                byte if byte == self.delimiter => Within::Beginning,
+                _ => Within::Plain,
+            };
+            if *byte == b'\n' {
+                self.line.set(self.line.get() + 1);
+                self.at.set(0);
+            }
+            self.state.set(next);
+        }
+        self.bytes.set(self.bytes.get() + bytes.len() as u64);
+        self.is_at_end.set(bytes.is_empty());
+    }
+
+    /// The line and character of a quote that is open although the file has ended, if reading stands at its end.
+    fn open_at(&self, byte: u64) -> Option<(u64, u64)> {
+        let is_open = self.is_at_end.get() && byte >= self.bytes.get() && self.state.get() == Within::Quoted;
+        is_open.then(|| self.opened.get())
+    }
+}
+
+/// A reader whose bytes are looked at on the way.
+struct Watched<'a> {
+    plain: Box<dyn Read + 'a>,
+    quotes: &'a Quotes,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.plain.read(buffer)?;
+        self.quotes.saw(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+/// A JSON value in which no object has a key twice: one of the two would be lost in silence.
+struct Once(serde_json::Value);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(OnceVisitor)
+    }
+}
+
+struct OnceVisitor;
+
+impl<'de> Visitor<'de> for OnceVisitor {
+    type Value = Once;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Once, E> {
+        Ok(Once(serde_json::Value::Null))
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Once, E> {
+        Ok(Once(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Once, E> {
+        Ok(Once(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Once, E> {
+        Ok(Once(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Once, E> {
+        Ok(Once(value.into()))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Once, E> {
+        Ok(Once(value.into()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Once, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Once(value)) = seq.next_element()? {
+            values.push(value);
+        }
+        Ok(Once(values.into()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Once, A::Error> {
+        let mut members = serde_json::Map::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if members.contains_key(&key) {
+                return Err(de::Error::custom(format!("a key stands twice: key={key}")));
+            }
+            let Once(value) = map.next_value()?;
+            members.insert(key, value);
+        }
+        Ok(Once(members.into()))
+    }
+}
+
 fn read_jsonl(plain: Box<dyn Read + '_>, take: &mut dyn FnMut(Row) -> Result<(), Refused>) -> Result<(), AtLine> {
     for (index, line) in BufReader::new(plain).lines().enumerate() {
         let number = index as u64 + 1;
-        let line = line.map_err(|error| (number, format!("line cannot be read: {error}").into()))?;
+        let line = line.map_err(|error| (number, format!("line cannot be read: {}", ended(&error)).into()))?;
+        if line.len() > codec::MAX_VALUE {
+            let (bytes, limit) = (line.len(), codec::MAX_VALUE);
+            return Err((
+                number,
+                Refused::here(1, format!("row is too large: bytes={bytes} limit={limit}")),
+            ));
+        }
         let line = line.trim_start_matches('\u{feff}');
         if line.trim().is_empty() {
             continue;
         }
-        let value: serde_json::Value = serde_json::from_str(line).map_err(|error| {
-            let place = error.column().to_string();
-            (number, Refused::at(&place, format!("JSON cannot be read: {error}")))
+        let Once(value) = serde_json::from_str(line).map_err(|error| {
+            let text = error.to_string();
+            // The place is said once, at the beginning, with the file's own line.
+            let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
+            let at = error.column() as u64;
+            (number, Refused::here(at, format!("JSON cannot be read: {text}")))
         })?;
         let serde_json::Value::Object(members) = value else {
-            return Err((number, Refused::at("1", "not a JSON object")));
+            return Err((number, Refused::here(1, "not a JSON object")));
         };
         let mut columns = Vec::new();
         let (mut cells, mut quoted) = (Vec::new(), Vec::new());
