@@ -301,6 +301,13 @@ mod tests {
             ),
             "/a.csv:2:23: quote is not closed"
         );
+        assert_eq!(
+            refused(
+                "a.csv",
+                &format!("{head}1,1795266000000,7,a.b,\"\n2,1795266000000,7,a.b,\"q 7\"\n")
+            ),
+            "/a.csv:3:24: text behind a closing quote"
+        );
         let fine =
             format!("{head}1,1795266000000,7,a.b,\"two \"\"words\"\"\nand a line\"\n2,1795266000000,7,a.b,6\" wide\n");
         assert_eq!(read_text("a.csv", &fine).expect("read").len(), 2);

@@ -372,6 +372,9 @@ fn read_csv(
             }
         }
         let line = record.position().map_or(0, csv::Position::line);
+        if let Some((line, at)) = quotes.broken.get() {
+            return Err((line, Refused::here(at, "text behind a closing quote")));
+        }
         if let Some((line, at)) = quotes.open_at(reader.position().byte()) {
             return Err((line, Refused::here(at, "quote is not closed")));
         }
@@ -455,6 +458,8 @@ struct Quotes {
     /// Characters of the line so far.
     at: Cell<u64>,
     opened: Cell<(u64, u64)>,
+    /// Where the first text behind a closing quote stands: the reader of CSV would glue it to the cell.
+    broken: Cell<Option<(u64, u64)>>,
     bytes: Cell<u64>,
     is_at_end: Cell<bool>,
 }
@@ -477,6 +482,7 @@ impl Quotes {
             line: Cell::new(1),
             at: Cell::new(0),
             opened: Cell::default(),
+            broken: Cell::default(),
             bytes: Cell::default(),
             is_at_end: Cell::default(),
         }
@@ -502,7 +508,12 @@ impl Quotes {
                 _ if is_quoted => Within::Quoted,
                 b'\n' | b'\r' => Within::Beginning,
                 byte if byte == self.delimiter => Within::Beginning,
-                _ => Within::Plain,
+                _ => {
+                    if self.state.get() == Within::Quote && self.broken.get().is_none() {
+                        self.broken.set(Some((self.line.get(), self.at.get())));
+                    }
+                    Within::Plain
+                }
             };
             if *byte == b'\n' {
                 self.line.set(self.line.get() + 1);
