@@ -70,7 +70,8 @@ pub fn decide(journey: &mut Journey, found: &Match, policy: &Policy, now: Millis
     let expires_at = created_at.plus(pattern.then.valid_for);
     let pressure = pressure(journey, now);
     let decided = journey.decisions.by_pattern.entry(pattern.id.clone()).or_default();
-    if decided.arm == Arm::Unknown {
+    // In shadow nobody is given anything: seed and holdout may still change.
+    if !matches!(decided.arm, Arm::Holdout | Arm::Treatment) && pattern.status == Status::Live {
         decided.arm = experiment.arm;
     }
     if withheld.is_none() {

@@ -1,10 +1,14 @@
 //! Generated catalogues and event streams, the same for every run: what benchmarks measure and tests of memory watch.
 
+mod predicates;
+
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use event::{Attribute, Event, Millis};
 
 use crate::{Catalogue, Limits, NoFacts, Occurrence, Pattern, Runs, Stepped, parse};
+
+pub use predicates::Predicates;
 
 /// What is generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +51,13 @@ struct Customer {
     /// The pattern that the customer follows, and the step that is next.
     script: usize,
     step: usize,
+}
+
+/// What comes next: places in `customers` and `events`, and when.
+struct Drawn {
+    customer: usize,
+    event: usize,
+    at: Millis,
 }
 
 /// SplitMix64 (Steele, Lea, Flood 2014).
@@ -169,34 +180,19 @@ impl World {
 
     /// Steps so many events through. Events of one customer lie 60 seconds apart on average.
     pub fn run(&mut self, events: usize) {
-        // Ten thousand customers share a minute; in steps of a millisecond that is one in six.
-        let gap = 60_000 / i64::try_from(self.customers.len()).unwrap_or(1).clamp(1, 60_000);
         for _ in 0..events {
-            self.now += gap;
-            let number = self.dice.below(self.customers.len());
-            let customer = &mut self.customers[number];
-            let drawn = match self.load {
-                Load::Follow if self.dice.below(2) == 0 => {
-                    if customer.step == 0 {
-                        customer.script = self.dice.below(self.scripts.len());
-                    }
-                    let kind = self.scripts[customer.script][customer.step];
-                    customer.step = (customer.step + 1) % 3;
-                    kind
-                }
-                _ => self.dice.below(self.events.len()),
-            };
-            let event = &self.events[drawn];
-            let at = Millis(self.now).max(customer.last);
-            customer.last = at;
-            if customer.runs.deadline().is_some_and(|due| due <= at) {
-                self.catalogue.on_time(&mut customer.runs, at, &NoFacts, &mut self.out);
+            let next = self.draw();
+            let customer = &mut self.customers[next.customer];
+            let event = &self.events[next.event];
+            if customer.runs.deadline().is_some_and(|due| due <= next.at) {
+                self.catalogue
+                    .on_time(&mut customer.runs, next.at, &NoFacts, &mut self.out);
             }
             let of = Occurrence {
                 event,
                 kind: &event.kind,
                 extra: &[],
-                at,
+                at: next.at,
                 index: customer.index,
                 position: "journey.timeline/17/88180",
             };
@@ -208,6 +204,51 @@ impl World {
             self.out.matches.clear();
             self.out.failed.clear();
         }
+    }
+
+    /// The next event, for those who step it through something else: which customer's it is, its time, and what it looks like but for its
+    /// id and time, which are the same for all of its type.
+    pub fn next_event(&mut self) -> (usize, Millis, &Event) {
+        let next = self.draw();
+        (next.customer, next.at, &self.events[next.event])
+    }
+
+    /// The patterns of the catalogue.
+    pub fn patterns(&self) -> impl Iterator<Item = &Arc<Pattern>> {
+        self.catalogue.iter()
+    }
+
+    fn draw(&mut self) -> Drawn {
+        // Ten thousand customers share a minute; in steps of a millisecond that is one in six.
+        let gap = 60_000 / i64::try_from(self.customers.len()).unwrap_or(1).clamp(1, 60_000);
+        self.now += gap;
+        let number = self.dice.below(self.customers.len());
+        let customer = &mut self.customers[number];
+        let event = match self.load {
+            Load::Follow if self.dice.below(2) == 0 => {
+                if customer.step == 0 {
+                    customer.script = self.dice.below(self.scripts.len());
+                }
+                let kind = self.scripts[customer.script][customer.step];
+                customer.step = (customer.step + 1) % 3;
+                kind
+            }
+            _ => self.dice.below(self.events.len()),
+        };
+        let at = Millis(self.now).max(customer.last);
+        customer.last = at;
+        Drawn {
+            customer: number,
+            event,
+            at,
+        }
+    }
+
+    /// Runs that are live, over all customers.
+    #[must_use]
+    pub fn live_runs(&self) -> usize {
+        let instances = self.runs().flat_map(|runs| &runs.instances);
+        instances.map(|instance| instance.runs.len()).sum()
     }
 
     /// The runs of every customer.

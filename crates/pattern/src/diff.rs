@@ -81,7 +81,7 @@ pub fn unsafe_changes(file: &str, text: &str, old: &Pattern, new: &Pattern) -> V
 }
 
 /// Where a key stands in a file.
-fn mark(text: &str, path: &[&str]) -> Mark {
+pub(crate) fn mark(text: &str, path: &[&str]) -> Mark {
     let mut unread = Report::default();
     let mut at = Mark { line: 1, column: 1 };
     let Some(mut node) = yaml::read(text, &mut unread) else {

@@ -114,6 +114,10 @@ impl Report {
         self.push(at, code, Severity::Warning, message.into(), None);
     }
 
+    pub fn warning_with_help(&mut self, at: Mark, code: &'static str, message: impl Into<String>, help: &str) {
+        self.push(at, code, Severity::Warning, message.into(), Some(help.to_owned()));
+    }
+
     fn push(&mut self, at: Mark, code: &'static str, severity: Severity, message: String, help: Option<String>) {
         let finding = Finding {
             code,

@@ -16,6 +16,7 @@ mod observe;
 mod runs;
 mod schema;
 mod template;
+mod told;
 mod trial;
 mod value;
 mod yaml;

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use event::{Attribute, Millis};
 
 use crate::{
-    Catalogue, Facts, Limits, Match, Occurrence, Pattern, Runs, Status, Stepped, Value, cooled,
+    Catalogue, Facts, Limits, Match, Note, Observer, Occurrence, Pattern, Runs, Status, Stepped, Subject, Value,
+    cooled,
     file::{Expected, Paths, TestCase, millis},
+    told::span,
 };
 
 /// What became of one test.
@@ -18,7 +20,7 @@ pub struct TestResult {
     pub line: u32,
     /// What differs; `None` if the test holds.
     pub failure: Option<String>,
-    /// What was open after each event, for the reader of a failure.
+    /// What the engine did with each event and deadline, and why it did nothing, for the reader of a failure.
     pub steps: Vec<String>,
 }
 
@@ -70,7 +72,9 @@ fn run(catalogue: &Catalogue, pattern: &Pattern, test: &TestCase) -> TestResult 
         let mut event = given.event.clone();
         let at = Millis(given.at);
         event.time = at;
-        catalogue.on_time(&mut runs, at, &facts, &mut out);
+        while let Some(due) = runs.deadline().filter(|due| *due <= at) {
+            fire(catalogue, &mut runs, due, &facts, &mut out, &mut steps);
+        }
         let index = u64::try_from(index).unwrap_or(u64::MAX) + 1;
         let of = Occurrence {
             event: &event,
@@ -80,19 +84,15 @@ fn run(catalogue: &Catalogue, pattern: &Pattern, test: &TestCase) -> TestResult 
             index,
             position: "test/0/0",
         };
-        catalogue.on_event(&mut runs, &of, &facts, &mut out);
-        steps.push(format!(
-            "{}ms {} {}: {}",
-            given.at,
-            event.id,
-            event.kind,
-            open(&runs, pattern)
-        ));
+        let mut heard = Heard::default();
+        catalogue.on_event_observed(&mut runs, &of, &facts, &mut out, &mut heard);
+        let heard = heard.line("nothing is open that it could move or break");
+        steps.push(format!("{} {} {}: {heard}", span(given.at), event.id, event.kind));
     }
     while let Some(due) = runs.deadline() {
-        catalogue.on_time(&mut runs, due, &facts, &mut out);
-        steps.push(format!("{}ms: {}", due.0, open(&runs, pattern)));
+        fire(catalogue, &mut runs, due, &facts, &mut out, &mut steps);
     }
+    steps.push(format!("at the end: {}", open(&runs)));
     let mut last = None;
     let acted = |found: &&Match| {
         let resting = cooled(last, found.matched_at, pattern.guard.cooldown);
@@ -111,18 +111,57 @@ fn run(catalogue: &Catalogue, pattern: &Pattern, test: &TestCase) -> TestResult 
     }
 }
 
-fn open(runs: &Runs, pattern: &Pattern) -> String {
+/// What the engine says while it takes one step.
+#[derive(Default)]
+struct Heard(Vec<String>);
+
+impl Observer for Heard {
+    fn note(&mut self, of: &Subject<'_>, note: &Note<'_>) {
+        let by = of.by_in_words();
+        let by = if by.is_empty() { by } else { format!("[{by}] ") };
+        self.0.push(format!("{by}{}", note.in_words(&|at| span(at.0))));
+    }
+}
+
+impl Heard {
+    fn line(self, nothing: &str) -> String {
+        if self.0.is_empty() {
+            nothing.to_owned()
+        } else {
+            self.0.join("; ")
+        }
+    }
+}
+
+fn fire(
+    catalogue: &Catalogue,
+    runs: &mut Runs,
+    due: Millis,
+    facts: &dyn Facts,
+    out: &mut Stepped,
+    steps: &mut Vec<String>,
+) {
+    let mut heard = Heard::default();
+    catalogue.on_time_observed(runs, due, facts, out, &mut heard);
+    steps.push(format!(
+        "{} deadline: {}",
+        span(due.0),
+        heard.line("nothing is left that waited for it")
+    ));
+}
+
+fn open(runs: &Runs) -> String {
     let runs: Vec<String> = runs
         .instances
         .iter()
         .flat_map(|instance| &instance.runs)
         .map(|run| match run.deadline {
-            Some(due) => format!("step {} waits until {}ms", run.step, due.0),
+            Some(due) => format!("step {} waits until {}", run.step, span(due.0)),
             None => format!("step {} has {} of its events", run.step, run.seen),
         })
         .collect();
     if runs.is_empty() {
-        format!("{} has no open run", pattern.id)
+        "nothing is open".to_owned()
     } else {
         runs.join(", ")
     }
@@ -131,12 +170,8 @@ fn open(runs: &Runs, pattern: &Pattern) -> String {
 fn difference(pattern: &Pattern, expected: &[Expected], found: &[&Match]) -> Option<String> {
     let intervene = &pattern.then.intervene;
     let sentence = |found: &Match| {
-        found
-            .because
-            .iter()
-            .next()
-            .map(|(_, text)| text.clone())
-            .unwrap_or_default()
+        let first = pattern.first_lang().and_then(|lang| found.because.get(lang));
+        first.cloned().unwrap_or_default()
     };
     let agree = expected.len() == found.len()
         && expected.iter().zip(found).all(|(expected, found)| {
@@ -149,20 +184,17 @@ fn difference(pattern: &Pattern, expected: &[Expected], found: &[&Match]) -> Opt
     if agree {
         return None;
     }
+    let line = |at: i64, intervene: &str, because: Option<&str>| {
+        let because = because.map_or_else(String::new, |because| format!(" \"{because}\""));
+        format!("{} {intervene}{because}", span(at))
+    };
     let wanted: Vec<String> = expected
         .iter()
-        .map(|wanted| {
-            format!(
-                "{}ms {} {}",
-                wanted.at,
-                wanted.intervene,
-                wanted.because.as_deref().unwrap_or("")
-            )
-        })
+        .map(|wanted| line(wanted.at, &wanted.intervene, wanted.because.as_deref()))
         .collect();
     let got: Vec<String> = found
         .iter()
-        .map(|found| format!("{}ms {intervene} {}", found.matched_at.0, sentence(found)))
+        .map(|found| line(found.matched_at.0, intervene, Some(&sentence(found))))
         .collect();
     Some(format!("expected: {}; got: {}", list(&wanted), list(&got)))
 }

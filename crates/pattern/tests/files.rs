@@ -265,7 +265,15 @@ fn a_failing_test_says_what_it_got() {
     let pattern = parse("quiet-cart.yaml", &failing).expect("well formed");
     let results = run_tests(&pattern);
     let failure = results[0].failure.as_deref().expect("the deadline is at 20 minutes");
-    assert_eq!(failure, "expected: 1260000ms notify ; got: 1200000ms notify left");
+    assert_eq!(failure, "expected: 21m notify; got: 20m notify \"left\"");
+    assert_eq!(
+        results[0].steps,
+        [
+            "0s e1 cart.product_added: step 0 sees it, 1 of 1; run since 0s; step 0 is complete; step 1 waits until 20m",
+            "20m deadline: step 1 held: nothing came since 0s; step 1 is complete; nothing more is awaited; MATCH, begun 0s: e1",
+            "at the end: nothing is open"
+        ]
+    );
 }
 
 /// What stands on `journey.patterns`: a file as JSON, its keys in the file's order.

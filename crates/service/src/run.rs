@@ -46,6 +46,17 @@ impl Clock for Machine {
     }
 }
 
+/// In windows of how many milliseconds records are grouped by arrival; 0 is not at all.
+#[must_use]
+pub fn order_window(config: &Config) -> i64 {
+    // Replays are in order already, and group by arrival means nothing to them.
+    if config.text("intake.clock") == "events" {
+        0
+    } else {
+        config.number("order.window")
+    }
+}
+
 /// What the configuration says to a worker.
 #[must_use]
 pub fn worker_config<B: Backend>(
@@ -57,19 +68,13 @@ pub fn worker_config<B: Backend>(
 ) -> WorkerConfig {
     let span = |key: &str| Duration::from_millis(config.number(key).unsigned_abs());
     let size = |key: &str| usize::try_from(config.number(key)).unwrap_or(usize::MAX);
-    // Replays are in order already, and group by arrival means nothing to them.
-    let window = if config.text("intake.clock") == "events" {
-        0
-    } else {
-        config.number("order.window")
-    };
     WorkerConfig {
         epoch_interval: span("epoch.interval"),
         epoch_records: 10_000,
         poll_records: 4096,
         flush_bytes: size("limits.epoch_bytes"),
         flush_interval: span("state.flush_interval"),
-        window,
+        window: order_window(config),
         state,
         cached_keys: size("state.cached_keys"),
         changelog_topic: (state == Statefulness::Keyed)

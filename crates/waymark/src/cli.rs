@@ -105,10 +105,10 @@ The changelog is trimmed behind its snapshots, so an audit that is to cover ever
 docs/AUDIT.md says what it can and cannot say, and describes every byte it reads."
     )]
     Audit(Audit),
-    /// Measure this machine: recovery, lateness, the changelog's length; what a text costs
+    /// Measure this machine: recovery, lateness, the changelog's length; what a text, an event, a pattern costs
     #[command(
         subcommand,
-        after_help = "Benches on Kafka make topics under a prefix of their own, bench-<time>., on the brokers that --set kafka.brokers names, and leave them there."
+        after_help = "pattern, monitor and sentiment need no brokers. Benches on Kafka make topics under a prefix of their own, bench-<time>., on the brokers that --set kafka.brokers names, and leave them there."
     )]
     Bench(BenchCommand),
 }
@@ -122,12 +122,54 @@ pub enum BenchCommand {
     Lateness(BenchLateness),
     /// The changelog's length under load, as snapshots and trims bound it
     Changelog(BenchChangelog),
+    /// The engine alone: nanoseconds per event by size of the catalogue, per touched run and predicate; allocations; bytes per run
+    Pattern {
+        /// Only cells whose name contains this
+        #[arg(long, value_name = "NAME")]
+        cell: Option<String>,
+    },
+    /// The monitor in this process, without brokers: what an event costs by size of the catalogue
+    #[command(
+        after_help = "The task and stage of the service on a database of its own: decode, fold, match, decide, pack the changelog, flush. Reading from
+and writing to brokers is not in it. Sizes take turns, so that a busy machine slows all alike. Exit code 1 if the last size costs
+more than twice the first."
+    )]
+    Monitor(BenchMonitor),
     /// Nanoseconds per text by length, language and tier, language known, each with its target and verdict; detection apart
     Sentiment {
         /// Only cells whose name contains this
         #[arg(long, value_name = "NAME")]
         cell: Option<String>,
     },
+}
+
+/// `waymark bench monitor`.
+#[derive(Debug, Args)]
+pub struct BenchMonitor {
+    /// Sizes of the catalogue, the first of which the others are compared with
+    #[arg(long, value_delimiter = ',', default_value = "1,10,100,1000", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub patterns: Vec<u32>,
+    /// Customers
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub keys: u32,
+    /// Events in an epoch; the service takes at most 10,000
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub epoch: u32,
+    /// Epochs of each size that are measured
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub rounds: u32,
+    /// What customers do
+    #[arg(long, value_enum, default_value_t = MonitorLoad::Spread)]
+    pub load: MonitorLoad,
+}
+
+/// What customers do in `waymark bench monitor`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum MonitorLoad {
+    /// Every event concerns eight patterns, or all where there are fewer; nothing ever matches
+    Spread,
+    /// Half of the events follow a pattern of three steps over 500 types, so that many match
+    Follow,
 }
 
 /// `waymark bench recovery`.

@@ -1,5 +1,6 @@
 //! The command line: services are run, patterns checked and published, files replayed, topics made and looked at.
 
+pub mod allocations;
 pub mod audit;
 pub mod backtest;
 pub mod bench;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use waymark::{
+    allocations::Counted,
     audit, bench,
     cli::{Cli, Command, Format},
     demo, looking, patterns, replay,
@@ -13,7 +14,7 @@ use waymark::{
 
 /// A journey is many small pieces that live long: the system's allocator spent a fifth of `monitor`'s time on them.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: Counted<mimalloc::MiMalloc> = Counted(mimalloc::MiMalloc);
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

@@ -115,11 +115,13 @@ pub(super) fn name(node: &Node, what: &str, report: &mut Report) -> Option<Strin
         && found.len() <= 41
         && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
     if !good {
-        report.error(
-            node.at,
-            "name",
-            format!("{what} must be at most 41 of a-z, 0-9 and _, beginning with a letter: found={found}"),
-        );
+        let message = format!("{what} must be at most 41 of a-z, 0-9 and _, beginning with a letter: found={found}");
+        let joined = found.to_lowercase().replace(['-', ' '], "_");
+        if joined == found {
+            report.error(node.at, "name", message);
+        } else {
+            report.error_with_help(node.at, "name", message, format!("for example {joined}"));
+        }
         return None;
     }
     Some(found)

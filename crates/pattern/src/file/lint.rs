@@ -7,11 +7,10 @@ use event::{OutChannel, vocabulary};
 use super::{Absent, Pattern, Status, Step};
 use crate::{
     cel::{Expr, Node, Root},
+    diff::mark,
     finding::{Mark, Report, nearest},
     yaml,
 };
-
-const TOP: Mark = Mark { line: 1, column: 1 };
 
 pub(super) fn file_name(file: &str, source: &str, report: &mut Report) {
     let stem = Path::new(file)
@@ -44,7 +43,8 @@ pub(super) fn file_name(file: &str, source: &str, report: &mut Report) {
     }
 }
 
-pub(super) fn warn(pattern: &Pattern, report: &mut Report) {
+/// Adds the warnings; places are those of `source`, the file.
+pub(super) fn warn(pattern: &Pattern, source: &str, report: &mut Report) {
     let mut awaited: Vec<&str> = Vec::new();
     for step in &pattern.when.steps {
         let (types, at) = match step {
@@ -78,6 +78,7 @@ pub(super) fn warn(pattern: &Pattern, report: &mut Report) {
             }
         }
     }
+    by_listed(pattern, mark(source, &["when", "by"]), report);
     if pattern.then.route.is_none() {
         for channel in pattern
             .then
@@ -86,20 +87,22 @@ pub(super) fn warn(pattern: &Pattern, report: &mut Report) {
             .filter(|channel| matches!(channel, OutChannel::Voice))
         {
             report.warning(
-                TOP,
+                mark(source, &["then", "channels"]),
                 "route-missing",
                 format!("channel needs a person: channel={channel} route=none"),
             );
         }
     }
     if !pattern.tests.iter().any(|test| test.expect.is_empty()) {
-        report.warning(TOP, "tests-one-sided", "no test expects nothing");
+        report.warning(mark(source, &["tests"]), "tests-one-sided", "no test expects nothing");
     }
     if !pattern.tests.iter().any(|test| !test.expect.is_empty()) {
-        report.warning(TOP, "tests-one-sided", "no test expects an intervention");
+        let at = mark(source, &["tests"]);
+        report.warning(at, "tests-one-sided", "no test expects an intervention");
     }
     if pattern.status == Status::Live && pattern.rollout.holdout == 0 {
-        report.warning(TOP, "holdout-none", "live without holdout: uplift cannot be measured");
+        let at = mark(source, &["rollout", "holdout"]);
+        report.warning(at, "holdout-none", "live without holdout: uplift cannot be measured");
     }
 }
 
@@ -175,44 +178,65 @@ const PROFILE: [&str; 12] = [
     "value.currency",
 ];
 
+/// Whether a step names a type of one's own, which has fields of one's own.
+fn is_open(pattern: &Pattern) -> bool {
+    let has_own_types = |step: &Step| step.types().iter().any(|kind| vocabulary::required(kind).is_none());
+    pattern.when.steps.iter().any(has_own_types)
+}
+
+/// What is known to stand on some event.
+fn event_fields() -> Vec<&'static str> {
+    let required = vocabulary::VOCABULARY.iter().flat_map(|(_, required)| *required);
+    let all = required.copied().chain(OPTIONAL).chain(ENVELOPE);
+    all.filter(|name| !name.starts_with('<')).collect()
+}
+
+fn unlisted(root: &str, name: &str, known: &[&str], at: Mark, report: &mut Report) {
+    if known.contains(&name) {
+        return;
+    }
+    let near = nearest(name, known.iter().copied());
+    let near = near.map_or_else(String::new, |near| format!(" nearest={near}"));
+    let message = format!("not in the vocabulary: found={root}{name}{near}");
+    if root.is_empty() && name == "time" {
+        let help = "time belongs to the steps: `within`, `for` and `during` speak of it";
+        report.warning_with_help(at, "field-unlisted", message, help);
+    } else {
+        report.warning(at, "field-unlisted", message);
+    }
+}
+
+/// Warns of fields of `by` that nothing is known to have: an event without them is invisible to the pattern.
+fn by_listed(pattern: &Pattern, at: Mark, report: &mut Report) {
+    if !is_open(pattern) {
+        let known = event_fields();
+        for field in &pattern.when.by {
+            unlisted("", field, &known, at, report);
+        }
+    }
+}
+
 /// Warns of fields that nothing is known to have. A type of one's own has fields of one's own.
 fn fields_listed(pattern: &Pattern, step: &Step, at: Mark, report: &mut Report) {
-    let has_own_types = |step: &Step| step.types().iter().any(|kind| vocabulary::required(kind).is_none());
-    let is_open = pattern.when.steps.iter().any(has_own_types);
-    let required = vocabulary::VOCABULARY
-        .iter()
-        .flat_map(|(_, required)| *required)
-        .copied();
-    let event: Vec<&str> = required
-        .chain(OPTIONAL)
-        .chain(ENVELOPE)
-        .filter(|name| !name.starts_with('<'))
-        .collect();
-    let mut check = |root: &str, name: &str, known: &[&str]| {
-        if known.contains(&name) {
-            return;
-        }
-        let near = nearest(name, known.iter().copied());
-        let near = near.map_or_else(String::new, |near| format!(" nearest={near}"));
-        report.warning(
-            at,
-            "field-unlisted",
-            format!("not in the vocabulary: found={root}{name}{near}"),
-        );
-    };
+    let is_open = is_open(pattern);
+    let event = event_fields();
     if let Step::See(see) = step
         && let Some(across) = see.across.as_ref().filter(|_| !is_open)
     {
-        check("", &across.field, &event);
+        unlisted("", &across.field, &event, at, report);
     }
     let Some(condition) = step.condition() else { return };
-    condition.expr.paths(&mut |path, _| {
-        let name = path.field.as_str();
+    condition.expr.paths(&mut |path, place| {
+        let (name, at) = (path.field.as_str(), condition.mark(place));
         let is_family = |families: &[&str]| families.iter().any(|family| name.starts_with(family));
         match path.root {
-            Root::Event | Root::Captured(_) if !is_open => check("", name, &event),
-            Root::Journey if !is_family(&["sentiment.signals.", "promises."]) => check("journey.", name, &JOURNEY),
-            Root::Profile if !is_family(&["preferences.", "consent."]) => check("profile.", name, &PROFILE),
+            Root::Event | Root::Captured(_) if !is_open => unlisted("", name, &event, at, report),
+            Root::Journey if !is_family(&["sentiment.signals.", "promises."]) => {
+                unlisted("journey.", name, &JOURNEY, at, report);
+            }
+            Root::Profile if !is_family(&["preferences.", "consent."]) => {
+                unlisted("profile.", name, &PROFILE, at, report);
+            }
             _ => {}
         }
     });
@@ -223,8 +247,7 @@ fn listed(kind: &str, at: Mark, report: &mut Report) {
     if vocabulary::required(kind).is_some() || derived.contains(&kind) || kind.starts_with("intervention.") {
         return;
     }
-    let known = vocabulary::VOCABULARY.iter().map(|(known, _)| *known);
-    match nearest(kind, known) {
+    match nearest_type(kind) {
         Some(near) => report.warning(
             at,
             "type-unlisted",
@@ -232,6 +255,16 @@ fn listed(kind: &str, at: Mark, report: &mut Report) {
         ),
         None => report.warning(at, "type-unlisted", format!("not in the vocabulary: found={kind}")),
     }
+}
+
+/// A type that is spelt nearly so or, of those about the same object, one to which the same happens: `cart.item_added` means
+/// `cart.product_added`.
+fn nearest_type(kind: &str) -> Option<&'static str> {
+    let known = || vocabulary::VOCABULARY.iter().map(|(known, _)| *known);
+    let object = kind.split('.').next();
+    let happens = kind.rsplit(['.', '_']).next();
+    let same = |known: &&str| known.split('.').next() == object && known.rsplit(['.', '_']).next() == happens;
+    nearest(kind, known()).or_else(|| known().find(same))
 }
 
 fn absence(pattern: &Pattern, absent: &Absent, report: &mut Report) {
@@ -246,12 +279,12 @@ fn absence(pattern: &Pattern, absent: &Absent, report: &mut Report) {
             }
         }
     }
-    let Some(condition) = absent.condition.as_ref().map(|found| &found.expr) else {
+    let Some(condition) = &absent.condition else {
         return;
     };
     let mut guarded = Vec::new();
-    has_paths(condition, &mut guarded);
-    condition.paths(&mut |path, _| {
+    has_paths(&condition.expr, &mut guarded);
+    condition.expr.paths(&mut |path, place| {
         let sure = absent
             .types
             .iter()
@@ -259,7 +292,7 @@ fn absence(pattern: &Pattern, absent: &Absent, report: &mut Report) {
         let envelope = matches!(path.field.as_str(), "type" | "channel");
         if path.root == Root::Event && !sure && !envelope && !guarded.contains(&path.field) {
             let message = format!("a missing field leaves the absence unbroken: field={}", path.field);
-            report.warning(absent.at, "absent-missing", message);
+            report.warning(condition.mark(place), "absent-missing", message);
         }
     });
 }

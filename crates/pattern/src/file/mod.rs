@@ -3,6 +3,7 @@
 mod fields;
 mod given;
 mod lint;
+mod order;
 mod policy;
 mod published;
 mod then;
@@ -111,7 +112,7 @@ pub fn lint(file: &str, text: &str) -> Vec<Finding> {
     if let Some(pattern) = read(text, &mut report)
         && !report.has_errors()
     {
-        lint::warn(&pattern, &mut report);
+        lint::warn(&pattern, text, &mut report);
     }
     lint::file_name(file, text, &mut report);
     report.finish()

@@ -187,7 +187,12 @@ fn read_because(
 ) -> BTreeMap<String, Template> {
     let mut because = BTreeMap::new();
     let Value::Map(entries) = &node.value else {
-        report.error(node.at, "type", "because maps a language to a sentence");
+        report.error_with_help(
+            node.at,
+            "type",
+            "because maps a language to a sentence",
+            "for example { en: \"looked {{ seen[0].count }} times\" }",
+        );
         return because;
     };
     if entries.is_empty() {

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use event::Millis;
 
-use super::fields::{self, Fields};
+use super::{
+    fields::{self, Fields},
+    order,
+};
 use crate::{
     cel::{self, Expr, Root},
     finding::{Mark, Report},
@@ -65,6 +68,16 @@ impl During {
 pub(crate) struct Where {
     pub text: String,
     pub expr: Expr,
+    /// Where in the file each path stands, by its place in the text.
+    pub marks: Vec<(usize, Mark)>,
+}
+
+impl Where {
+    /// Where in the file a path stands.
+    pub fn mark(&self, at: usize) -> Mark {
+        let found = self.marks.iter().find(|(place, _)| *place == at);
+        found.map(|(_, mark)| *mark).unwrap_or_default()
+    }
 }
 
 /// Among the events of a step at least so many values of a field.
@@ -200,12 +213,7 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<When> {
         during,
         slots: Vec::new(),
     };
-    if any_order {
-        check_members(&when, node, report);
-    } else {
-        check_order(&when, report);
-    }
-    check_waits(&when, report);
+    order::check(&when, node, report);
     assign_slots(&mut when, &names);
     Some(when)
 }
@@ -258,7 +266,7 @@ fn read_during(node: &Node, report: &mut Report) -> Option<During> {
         report.error(
             span_node.at,
             "range",
-            format!("{span_key} takes 1ms to 366d: found={span}ms"),
+            format!("{span_key} takes 1ms to 366d: found={}", fields::shown(span)),
         );
     }
     Some(During {
@@ -384,111 +392,35 @@ fn condition(node: &Node, names: &[&str], report: &mut Report) -> Option<Where> 
         return None;
     }
     match cel::parse(&source, names).and_then(|expr| cel::check(&expr).map(|()| expr)) {
-        Ok(expr) => Some(Where { text: source, expr }),
+        Ok(expr) => {
+            let mut marks = Vec::new();
+            expr.paths(&mut |_, at| marks.push((at, node.mark_within(at))));
+            Some(Where {
+                text: source,
+                expr,
+                marks,
+            })
+        }
         Err(flaw) => {
-            report.error(node.mark_within(flaw.at), flaw.code, flaw.message);
+            let at = node.mark_within(flaw.at);
+            match help(&flaw.message) {
+                Some(help) => report.error_with_help(at, flaw.code, flaw.message, help),
+                None => report.error(at, flaw.code, flaw.message),
+            }
             None
         }
     }
 }
 
-fn blocked<'a>(when: &'a When, see: &'a See) -> Option<&'a String> {
-    see.types
-        .first()
-        .filter(|_| see.types.iter().all(|kind| when.until.contains(kind)))
-}
-
-fn discards(at: Mark, kind: &str, report: &mut Report) {
-    let message = format!("until discards what this step needs: type={kind}");
-    report.error(at, "until-blocks", message);
-}
-
-fn check_order(when: &When, report: &mut Report) {
-    for (index, step) in when.steps.iter().enumerate() {
-        let next_is_see = matches!(when.steps.get(index + 1), Some(Step::See(_)));
-        match step {
-            Step::Guard(absent) | Step::Wait(absent, _) if index == 0 => {
-                report.error(
-                    absent.at,
-                    "absent-first",
-                    "a sequence cannot begin with absent: nothing starts the wait",
-                );
-            }
-            Step::Guard(absent) if index + 1 == when.steps.len() => {
-                report.error(absent.at, "absent-open", "absent needs for: no see follows");
-            }
-            Step::Guard(absent) if !next_is_see => {
-                report.error(
-                    absent.at,
-                    "guard-position",
-                    "absent without for must stand directly before a see",
-                );
-            }
-            Step::Guard(_) | Step::Wait(..) => {}
-            Step::See(see) => {
-                if let Some(within) = see.within {
-                    if index == 0 {
-                        report.error(see.at, "step-within", "first step has no step before it");
-                    } else if within > when.within {
-                        report.error(see.at, "step-within", "step within exceeds within");
-                    }
-                }
-                let guarded = index > 0 && matches!(when.steps[index - 1], Step::Guard(_));
-                if see.across.is_some() && guarded {
-                    report.error(
-                        see.at,
-                        "across-position",
-                        "across cannot stand directly behind an absent without for",
-                    );
-                }
-                if let Some(kind) = blocked(when, see).filter(|_| index > 0 || see.times > 1) {
-                    discards(see.at, kind, report);
-                }
-            }
-        }
-    }
-}
-
-fn check_members(when: &When, node: &Node, report: &mut Report) {
-    if when.see_count() == 0 {
-        report.error(node.at, "key-missing", "all needs a see");
-    }
-    let sees: Vec<&See> = when.sees().collect();
-    let mut first_is_blocked = false;
-    for (index, see) in sees.iter().enumerate() {
-        let others = || sees.iter().enumerate().filter(|(other, _)| *other != index);
-        let shares = others().any(|(_, other)| other.types.iter().any(|kind| see.types.contains(kind)));
-        if see.across.is_some() && shares {
-            report.error(see.at, "across-position", "across shares a type with another member");
-        }
-        if let Some(kind) = blocked(when, see) {
-            // The first event of a match may be of an `until` type, and no other.
-            if see.times > 1 || first_is_blocked {
-                discards(see.at, kind, report);
-            }
-            first_is_blocked = true;
-        }
-    }
-}
-
-fn check_waits(when: &When, report: &mut Report) {
-    let waits = when.steps.iter().filter_map(|step| match step {
-        Step::Wait(absent, wait) => Some((*wait, absent.at)),
+/// What somebody may have meant who knows another language.
+fn help(message: &str) -> Option<&'static str> {
+    let found = message.strip_prefix("unexpected token: found=")?;
+    match found {
+        "=" | "===" => Some("equality is written =="),
+        "&" | "and" | "AND" => Some("both is written &&"),
+        "|" | "or" | "OR" => Some("either is written ||"),
+        "not" | "NOT" => Some("not is written !"),
         _ => None,
-    });
-    let total = if when.any_order {
-        waits.clone().map(|(wait, _)| wait).max().unwrap_or(0)
-    } else {
-        waits.clone().map(|(wait, _)| wait).sum()
-    };
-    if total > when.within {
-        let at = waits.map(|(_, at)| at).next().unwrap_or_default();
-        let message = format!(
-            "within is shorter than its waits: within={} waits={}",
-            fields::shown(when.within),
-            fields::shown(total)
-        );
-        report.error(at, "within-short", message);
     }
 }
 

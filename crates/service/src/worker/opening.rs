@@ -35,7 +35,8 @@ impl Db for NoDb {
 pub(super) struct Opening<S: Stage> {
     /// Those whose changelog is being read, by partition: all are of one topic.
     restoring: BTreeMap<i32, Restoring<S>>,
-    /// Those whose positions contradicted each other while this worker was no member: when they are looked at again.
+    /// Those whose positions contradicted each other while this worker was no member, and those that need a newer catalogue than was
+    /// read: when they are looked at again.
     again: BTreeMap<TopicPartition, Duration>,
     /// When the log was last told how far restores are.
     told: Duration,
@@ -417,12 +418,39 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             task.begin_at(next);
         }
         if let Some(revision) = self.hooks.between_epochs(&self.stage) {
+            if self.waits_for_catalogue(&partition, &mut task, revision)? {
+                return Ok(());
+            }
             task.set_revision(revision);
         }
         self.tasks.insert(partition.clone(), task);
         self.hooks.begins(&partition, next);
         tracing::info!(topic = %partition.topic, partition = partition.partition, offset = next, "partition opened");
         self.patiently("seeking", |log| log.resume(&partition, next))
+    }
+
+    /// Whether a partition has run under a newer catalogue than this worker has read: it stays paused, and is looked at again, since under
+    /// an older one it would say what nobody can repeat. What was restored goes to the disk, so that it is not read again.
+    fn waits_for_catalogue(
+        &mut self,
+        partition: &TopicPartition,
+        task: &mut Task<S>,
+        revision: i64,
+    ) -> Result<bool, Stop> {
+        let needed = task.marker().revision;
+        if needed <= revision {
+            return Ok(false);
+        }
+        tracing::warn!(
+            partition = partition.partition,
+            needed,
+            revision,
+            "partition is paused: it has run under a newer catalogue than was read here"
+        );
+        task.flush()?;
+        let at = self.now() + TELL / 5;
+        self.opening.again.insert(partition.clone(), at);
+        Ok(true)
     }
 
     /// Trims the changelogs whose snapshots have become whole, once their rows are on the disk.

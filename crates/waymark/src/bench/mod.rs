@@ -3,6 +3,8 @@
 mod cells;
 mod lateness;
 mod length;
+mod monitor;
+mod pattern;
 mod recovery;
 mod rig;
 mod sentiment;
@@ -21,7 +23,9 @@ pub fn run(global: &Global, command: &BenchCommand) -> Result<Report, Failure> {
         BenchCommand::Recovery(options) => recovery::run(global, options),
         BenchCommand::Lateness(options) => lateness::run(global, options),
         BenchCommand::Changelog(options) => length::run(global, options),
-        BenchCommand::Sentiment { cell } => cells::report("bench sentiment", &sentiment::cells(cell.as_deref())),
+        BenchCommand::Sentiment { cell } => cells::report("bench sentiment", &sentiment::cells(cell.as_deref()), &[]),
+        BenchCommand::Pattern { cell } => pattern::run(cell.as_deref()),
+        BenchCommand::Monitor(options) => monitor::run(global, options),
     }
 }
 
