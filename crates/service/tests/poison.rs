@@ -342,6 +342,8 @@ fn what_aborts_the_process_three_times_is_a_dead_letter_and_nothing_else_is() {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
+    // All is read long before, and a seventh death would be told.
+    std::thread::sleep(Duration::from_millis(2500));
     std::fs::write(dir.path().join("enough"), b"").expect("written");
     assert!(child.wait().expect("it ends").success(), "it died once more");
     assert_eq!(read(dir.path()), expected);

@@ -112,7 +112,7 @@ fn a_partition_waits_for_the_catalogue_that_its_marker_names() {
         assert_eq!(said(&broker), ["a 1 at 1"], "under an older catalogue nothing is said");
         revision.store(7, Ordering::Relaxed);
         turn(&mut second);
-        assert_eq!(said(&broker), ["a 1 at 1", "a 2 at 2"]);
+        assert_eq!(said(&broker), ["a 1 at 1", "a 2 at 2"], "keeps_disk={keeps_disk}");
         // Once it runs, nothing but what it reads itself changes the revision.
         revision.store(8, Ordering::Relaxed);
         publish("a x 3", 3);

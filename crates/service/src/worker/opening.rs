@@ -274,7 +274,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         if !due.is_empty() {
             self.assign(&due)?;
         }
-        while self.opening.is_busy() && self.now().saturating_sub(begun) < SLICE {
+        // One page at least, however slow the machine.
+        while self.opening.is_busy() {
             self.restore_page()?;
             let whole = |one: &Restoring<S>| {
                 let is_ended = mutant::is_on(Mutant::RestoreNotCompared) && one.span.position > one.span.from;
@@ -298,6 +299,9 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 });
                 self.run_partition(one.opened, Some(&one.span))?;
                 self.tell_assigned();
+            }
+            if self.now().saturating_sub(begun) >= SLICE {
+                break;
             }
         }
         Ok(())
