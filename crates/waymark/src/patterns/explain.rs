@@ -209,6 +209,7 @@ fn explained(
         customer_rate: 1_000_000_000,
         publish_profiles: false,
         profile_interval: 30_000,
+        read_again: None,
     };
     let (mut journey, mut told, mut last) = (Journey::default(), Vec::new(), None);
     for event in events {
