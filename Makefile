@@ -54,6 +54,15 @@ FAULTS ?= 200
 BROKERS ?= 3
 SEED ?= 1
 
+# Off by default: what they need takes minutes to compile.
+MODELS := onnx,safetensors
+
+.PHONY: test-models
+test-models: ## Transformers of an operator's own: the tests behind the cargo features onnx and safetensors
+	cargo clippy -p sentiment --features $(MODELS) --all-targets -- -D warnings
+	cargo test -p sentiment --features $(MODELS)
+	cargo test -p waymark --features $(MODELS) --test sentiment
+
 .PHONY: sim
 sim: ## Both services on a simulated cluster with faults: SEEDS=200 from SEED=1
 	WAYMARK_SIM_SEED=$(or $(SEED),1) WAYMARK_SIM_SEEDS=$(or $(SEEDS),200) cargo test -p waymark --test simulation -- --nocapture whatever

@@ -5,13 +5,16 @@
 //! | `hd` | what changes with every event: index, repeats, whereabouts, rate |
 //! | `pf` | the profile, without what is filled when it is published |
 //! | `tx` `ef` `de` | texts, efforts, decisions |
+//! | `la` | which languages texts were in |
 //! | `ru` | open runs of patterns and the events that they name |
 //! | `tl` ‖ be64(index) | one line of the timeline |
 
 use std::collections::BTreeMap;
 
-use event::{Profile, TimelineEntry};
-use journey::{Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Open, Recent, Shown, Texts};
+use event::{Millis, Profile, TimelineEntry};
+use journey::{
+    Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Languages, Open, Recent, Scored, Shown, Texts,
+};
 use serde_json::Value;
 
 use crate::{
@@ -22,6 +25,8 @@ use crate::{
 };
 
 const VERSION: u8 = 1;
+/// The version of the row of texts; the first had scores without their times.
+const TEXTS: u8 = 2;
 const TIMELINE: &[u8] = b"tl";
 
 record!(Recent { hash, at });
@@ -54,6 +59,8 @@ record!(Texts {
     last_negative,
     updated_at,
 });
+record!(Scored { at, score });
+record!(Languages { votes, total });
 record!(EffortEntry { at, kind, ms, channel });
 record!(Decided { acted_at, arm });
 record!(Shown { intervention, at });
@@ -111,18 +118,24 @@ pub type PutRow<'a> = &'a mut dyn FnMut(&[u8], Option<Vec<u8>>);
 /// What a customer's rows were when they were last written, so that only changes are written again.
 #[derive(Debug, Clone, Default)]
 pub struct Saved {
-    rows: [Option<[u8; 16]>; 6],
+    rows: [Option<[u8; 16]>; 7],
     /// By index: how many events each line stood for.
     timeline: BTreeMap<u64, i32>,
 }
 
-const NAMES: [&[u8; 2]; 6] = [b"hd", b"pf", b"tx", b"ef", b"de", b"ru"];
+const NAMES: [&[u8; 2]; 7] = [b"hd", b"pf", b"tx", b"ef", b"de", b"ru", b"la"];
 
 /// Gives every row that changed to `put`; `None` deletes. The head is always given, as the runtime writes it with each change.
 pub fn save_journey(journey: &Journey, saved: &mut Saved, put: PutRow<'_>) {
     put(NAMES[0], Some(bytes(&journey.core)));
     one(1, &journey.profile, saved, put);
-    one(2, &journey.texts, saved, put);
+    if journey.texts != Texts::default() {
+        let mut row = vec![TEXTS];
+        journey.texts.put(&mut row);
+        changed(2, row, saved, put);
+    } else if saved.rows[2].take().is_some() {
+        put(NAMES[2], None);
+    }
     if journey.efforts.is_empty() && saved.rows[3].is_none() {
         saved.rows[3] = None;
     } else {
@@ -138,6 +151,7 @@ pub fn save_journey(journey: &Journey, saved: &mut Saved, put: PutRow<'_>) {
         runs::put(&mut row, &journey.runs);
         changed(5, row, saved, put);
     }
+    one(6, &journey.languages, saved, put);
     for (index, entry) in &journey.timeline {
         if saved.timeline.get(index) != Some(&entry.count) {
             saved.timeline.insert(*index, entry.count);
@@ -199,7 +213,11 @@ pub fn load_journey<'a>(rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) ->
         let (version, _) = value
             .split_first()
             .ok_or_else(|| format!("row is empty: row={}", told()))?;
-        let newest = if name == NAMES[5] { runs::VERSION } else { VERSION };
+        let newest = match name {
+            name if name == NAMES[5] => runs::VERSION,
+            name if name == NAMES[2] => TEXTS,
+            _ => VERSION,
+        };
         if !(1..=newest).contains(version) {
             let known = if newest == 1 {
                 "1".to_owned()
@@ -226,7 +244,10 @@ pub fn load_journey<'a>(rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) ->
         match which {
             Some(0) => journey.core = read(value).map_err(failed)?,
             Some(1) => journey.profile = read::<Profile>(value).map_err(failed)?,
-            Some(2) => journey.texts = read(value).map_err(failed)?,
+            Some(2) => {
+                let found = if *version == 1 { first_texts(value) } else { read(value) };
+                journey.texts = found.map_err(failed)?;
+            }
             Some(3) => journey.efforts = read(value).map_err(failed)?,
             Some(4) => journey.decisions = read(value).map_err(failed)?,
             Some(5) => {
@@ -234,6 +255,7 @@ pub fn load_journey<'a>(rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) ->
                 let found = runs::get(*version, &mut from).and_then(|runs| from.end().map(|()| runs));
                 journey.runs = found.map_err(failed)?;
             }
+            Some(6) => journey.languages = read(value).map_err(failed)?,
             _ => return Err(format!("unknown row: row={}", told())),
         }
         if let Some(which) = which.filter(|which| *which > 0) {
@@ -241,6 +263,36 @@ pub fn load_journey<'a>(rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) ->
         }
     }
     Ok((journey, saved))
+}
+
+/// The row of texts as version 1 wrote it. When a score was given was not kept: the first ones count as older than any other, the last
+/// ones as of the last scored text.
+fn first_texts(value: &[u8]) -> Result<Texts, Refusal> {
+    let mut from = Reader::new(value, 1);
+    let from = &mut from;
+    let (n_texts, n_scored, sum) = (Wire::get(from)?, Wire::get(from)?, Wire::get(from)?);
+    let (first, last) = (Vec::<f64>::get(from)?, Vec::<f64>::get(from)?);
+    let mut texts = Texts {
+        n_texts,
+        n_scored,
+        sum,
+        decayed_sum: Wire::get(from)?,
+        decayed_n: Wire::get(from)?,
+        decayed_at: Wire::get(from)?,
+        negative_run: Wire::get(from)?,
+        worst: Wire::get(from)?,
+        label: Wire::get(from)?,
+        signals: Wire::get(from)?,
+        last_negative: Wire::get(from)?,
+        updated_at: Wire::get(from)?,
+        ..Texts::default()
+    };
+    from.end()?;
+    let at = texts.decayed_at.unwrap_or_default();
+    let timed = |scores: Vec<f64>, at: Millis| scores.into_iter().map(|score| Scored { at, score }).collect();
+    texts.first = timed(first, Millis(0));
+    texts.last = timed(last, at);
+    Ok(texts)
 }
 
 fn read<T: Wire>(value: &[u8]) -> Result<T, Refusal> {

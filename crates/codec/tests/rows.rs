@@ -4,7 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use codec::{Saved, load_journey, save_journey};
 use event::{Arm, Attribute, Channel, EventRef, Label, Millis, OutputId, Profile, TimelineEntry};
-use journey::{Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Open, Recent, Shown, Texts};
+use journey::{
+    Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Languages, Open, Recent, Scored, Shown, Texts,
+};
 use pattern::{Counted, Instance, Kept, Run, Runs, Sighting, Value};
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -66,7 +68,10 @@ fn sample() -> Journey {
         },
         texts: Texts {
             n_texts: 1,
-            first: vec![-0.5],
+            first: vec![Scored {
+                at: Millis(1000),
+                score: -0.5,
+            }],
             label: Label::Negative,
             ..Texts::default()
         },
@@ -115,6 +120,7 @@ fn sample() -> Journey {
             ],
             vec![kept(3), kept(6)],
         ),
+        ..Journey::default()
     }
 }
 
@@ -162,7 +168,29 @@ fn the_bytes_never_change() {
         .iter()
         .map(|(name, value)| format!("{} {}\n", hex(name), hex(value)))
         .collect();
-    assert_eq!(shown, include_str!("../testdata/journey-2.rows.hex"));
+    assert_eq!(shown, include_str!("../testdata/journey-3.rows.hex"));
+}
+
+/// The row of languages, which a journey without told texts lacks.
+#[test]
+fn the_bytes_of_languages_never_change() {
+    let journey = Journey {
+        languages: Languages {
+            votes: BTreeMap::from([("en".to_owned(), 1), ("nl".to_owned(), 4)]),
+            total: 6,
+        },
+        ..Journey::default()
+    };
+    let mut rows = Rows::new();
+    assert_eq!(write(&journey, &mut Saved::default(), &mut rows), ["hd", "la"]);
+    let bytes: String = rows[b"la".as_slice()]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(bytes, include_str!("../testdata/journey-languages-1.row.hex").trim());
+    let (again, mut saved) = read(&rows).expect("readable");
+    assert_eq!(again, journey);
+    assert_eq!(write(&again, &mut saved, &mut rows), ["hd"]);
 }
 
 #[test]
@@ -182,6 +210,34 @@ fn unknown_versions_and_cut_rows_are_refused_by_name() {
             assert!(read(&cut).is_err(), "{name:?} cut at {length}");
         }
     }
+}
+
+/// Rows of a golden file.
+fn golden(text: &str) -> Rows {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("hex"), 16).expect("hex");
+    let unhex = |text: &str| text.as_bytes().chunks(2).map(byte).collect::<Vec<u8>>();
+    let lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines.map(|(name, value)| (unhex(name), unhex(value))).collect()
+}
+
+/// Rows as they were when `tx` was of its first version: scores without their times.
+#[test]
+fn texts_of_the_first_version_are_read() {
+    let (journey, mut saved) = read(&golden(include_str!("../testdata/journey-2.rows.hex"))).expect("readable");
+    let untimed = Scored {
+        at: Millis(0),
+        score: -0.5,
+    };
+    assert_eq!(journey.texts.first, [untimed]);
+    let mut expected = sample();
+    expected.texts.first = vec![untimed];
+    assert_eq!(journey, expected);
+    let mut again = Rows::new();
+    assert_eq!(
+        write(&journey, &mut saved, &mut again),
+        ["hd", "tx"],
+        "and written anew"
+    );
 }
 
 /// Rows as version 1 wrote them: `ru` had times of first events without their index, and what had held.
@@ -207,6 +263,6 @@ fn the_first_version_is_read() {
     assert_eq!(journey.runs.events.len(), 2);
     assert_eq!(journey.runs.events[1].event().id, "7f1c");
     let mut again = rows.clone();
-    assert_eq!(write(&journey, &mut saved, &mut again), ["hd", "ru"]);
+    assert_eq!(write(&journey, &mut saved, &mut again), ["hd", "tx", "ru"]);
     assert_eq!(read(&again).expect("readable").0, journey);
 }

@@ -69,6 +69,10 @@ impl Feed {
 
     /// Takes a scored text.
     pub fn sentiment(&mut self, sentiment: &Sentiment) {
+        if sentiment.score.lang_source == event::LangSource::Journey {
+            // Read again; its first reading has been counted.
+            return;
+        }
         *self.sentiment.entry(sentiment.score.label.as_str()).or_default() += 1;
     }
 

@@ -9,6 +9,7 @@ use service::{
     config::Config,
     dead_letters, in_hand, run_workers,
     telemetry::Telemetry,
+    texts,
     topics::Names,
     until_answered,
     worker::{Stop, Worker},
@@ -84,7 +85,7 @@ pub fn run<B: Backend>(
 ) -> Result<(), Stop> {
     let names = backend.names();
     let raw = names.all_raw();
-    let scorer = Arc::new(crate::scorer(config).map_err(Stop::Failed)?);
+    let reader = Arc::new(texts::reader(config).map_err(Stop::Failed)?);
     let registry = Registry::of(config, stop).map_err(Stop::Failed)?.map(Arc::new);
     // A replay is merged by one worker.
     let members = match clock(config) {
@@ -94,11 +95,12 @@ pub fn run<B: Backend>(
     run_workers(SERVICE, members, stop, telemetry, |index, probe| {
         // Each worker's own: what one counts, another's dropped epoch must not take away.
         let mut stage = stage(config, names, secret, registry.clone());
-        stage.texts = Texts::new(Arc::clone(&scorer));
+        stage.texts = Texts::new(Arc::clone(&reader));
         let stage = Arc::new(stage);
         for lang in LANGUAGES {
-            let (tier, version) = stage.model_of(lang);
-            probe.set("waymark_sentiment_model_info", &[lang, tier.as_str(), version], 1.0);
+            for (tier, version) in stage.models_of(lang) {
+                probe.set("waymark_sentiment_model_info", &[lang, tier.as_str(), version], 1.0);
+            }
         }
         let count = |topic: &str| until_answered(topic, &probe, stop, || backend.partitions(topic));
         let timeline = count(&names.timeline())?;

@@ -7,7 +7,7 @@ use std::{
 
 use codec::{NoRegistry, Published as _, Raw, Reading, Schemas, Terms, read_raw};
 use event::{Event, EventRef, EventSentiment, Millis, Modality, Role, Score, Sentiment, Tier};
-use sentiment::{Input, LANGUAGES, Scorer, Scratch};
+use sentiment::{Input, LANGUAGES, Reader, Scratch};
 use stream::{Corrupt, Cx, Output, Record, Reject, Routed, RowWriter, Rows, Stage};
 
 use service::{refused, ticks::Progress};
@@ -209,10 +209,10 @@ impl Intake {
         std::mem::take(&mut *self.counters.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Kind and version of what scores the texts of a language.
+    /// Kind and version of each model that may score the texts of a language.
     #[must_use]
-    pub fn model_of(&self, lang: &str) -> (Tier, &str) {
-        (self.texts.scorer.tier_of(lang), self.texts.scorer.version_of(lang))
+    pub fn models_of(&self, lang: &str) -> Vec<(Tier, &str)> {
+        self.texts.reader.models_of(lang)
     }
 
     fn publish_score(&self, score: Score, event: &Event, key: Vec<u8>, cx: &mut Cx<'_>) {
@@ -245,19 +245,19 @@ impl Intake {
     }
 }
 
-/// The scorer and its buffers.
+/// What reads texts, and its buffers.
 #[derive(Default)]
 pub struct Texts {
-    scorer: Arc<Scorer>,
+    reader: Arc<Reader>,
     scratch: Mutex<Scratch>,
 }
 
 impl Texts {
-    /// Reads texts by a scorer that other workers read by too.
+    /// Reads texts by what other workers read by too.
     #[must_use]
-    pub fn new(scorer: Arc<Scorer>) -> Self {
+    pub fn new(reader: Arc<Reader>) -> Self {
         Self {
-            scorer,
+            reader,
             scratch: Mutex::default(),
         }
     }
@@ -273,7 +273,8 @@ impl Texts {
             asr_confidence: text.asr_confidence,
         };
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        self.scorer.score(&input, &mut scratch)
+        let id = format!("{} {}", prepared.event.source, prepared.event.id);
+        self.reader.score(&input, &id, &mut scratch)
     }
 }
 

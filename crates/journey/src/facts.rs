@@ -22,6 +22,7 @@ impl Facts for Journey {
             "sentiment.ewma" => mood::state(&self.texts).ewma.map(Value::Double),
             "sentiment.trend" => mood::state(&self.texts).trend.map(Value::Double),
             "sentiment.negative_run" => Some(Value::Long(self.texts.negative_run.into())),
+            "sentiment.dip" => Some(Value::Bool(mood::is_dip(&self.texts))),
             "sentiment.worst" => self.texts.worst.map(Value::Double),
             _ => {
                 if let Some(name) = path.strip_prefix("sentiment.signals.") {

@@ -7,6 +7,7 @@ mod facts;
 mod feedback;
 mod fold;
 mod ids;
+mod languages;
 mod mood;
 mod phases;
 mod state;
@@ -14,5 +15,6 @@ mod step;
 
 pub use decide::{Decision, decide, is_new_contact};
 pub use ids::output_id;
-pub use state::{Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Open, Recent, Shown, Texts};
+pub use languages::{Languages, ReadAgain};
+pub use state::{Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Open, Recent, Scored, Shown, Texts};
 pub use step::{Counted, Ears, Moment, Rules, Said, deadline, hear_event, hear_time, on_event, on_time};

@@ -2,7 +2,7 @@
 
 use event::{Event, EventRef, Label, Millis, Role, SentimentState, TrendLabel};
 
-use crate::Texts;
+use crate::{Scored, Texts};
 
 const DAY: f64 = 86_400_000.0;
 /// After this many days a text counts half.
@@ -37,10 +37,11 @@ pub(crate) fn read(texts: &mut Texts, event: &Event, reference: &EventRef, now: 
     if let Some(score) = sentiment.score {
         texts.n_scored += 1;
         texts.sum += score;
+        let scored = Scored { at: now, score };
         if texts.first.len() < KEPT {
-            texts.first.push(score);
+            texts.first.push(scored);
         }
-        texts.last.push(score);
+        texts.last.push(scored);
         if texts.last.len() > KEPT {
             texts.last.remove(0);
         }
@@ -62,9 +63,9 @@ pub(crate) fn read(texts: &mut Texts, event: &Event, reference: &EventRef, now: 
 
 impl Texts {
     /// Joins what two journeys of one customer said, at the hand-over of an identity. Counts and sums add, the older side's decayed
-    /// sum brought forward to the later side's time first; the run of negative texts and the last label are the later side's. The
-    /// first and last scores are taken as if the older side had ended before the later one began, which is so when an anonymous
-    /// journey is handed over; where they overlap, times of single scores are not kept and the order inside the six is approximate.
+    /// sum brought forward to the later side's time first; the first and last scores merge by their times; the run of negative texts and
+    /// the last label are those of the side that was scored last. So all but the run is what one journey would have come to, however the
+    /// two overlap. Of two texts of one moment `other`'s is the later.
     #[must_use]
     pub fn merge(self, other: Self) -> Self {
         // Without a text there is no time: `None` is the older. Of two of one time `other` is the later.
@@ -93,20 +94,27 @@ impl Texts {
             (Some(one), Some(two)) => Some(one.min(two)),
             (one, two) => one.or(two),
         };
+        // Which side was scored last, before their scores are put together.
+        let scored_last = older.last.last().map(|scored| scored.at) > merged.last.last().map(|scored| scored.at);
         let (mut first, mut last) = (older.first, older.last);
-        first.extend(&merged.first);
+        first.append(&mut merged.first);
+        last.append(&mut merged.last);
+        // Stable, so that of two at one moment the older side's comes first.
+        first.sort_by_key(|scored| scored.at);
+        last.sort_by_key(|scored| scored.at);
         first.truncate(KEPT);
-        last.extend(&merged.last);
         last.drain(..last.len().saturating_sub(KEPT));
         (merged.first, merged.last) = (first, last);
         for (name, strength) in older.signals {
             let known = merged.signals.entry(name).or_default();
             *known = known.max(strength);
         }
-        merged.last_negative = merged.last_negative.or(older.last_negative);
-        if merged.n_scored == older.n_scored {
-            // Nothing of the later side was scored: what stands last is the older side's.
+        if scored_last {
+            // The later side's last text was not scored: what stands last is the older side's.
+            merged.last_negative = older.last_negative.or(merged.last_negative);
             (merged.label, merged.negative_run) = (older.label, older.negative_run);
+        } else {
+            merged.last_negative = merged.last_negative.or(older.last_negative);
         }
         merged
     }
@@ -118,10 +126,10 @@ fn decay(ms: i64) -> f64 {
     0.5f64.powf(days / HALF_LIFE_DAYS)
 }
 
-fn mean(scores: &[f64]) -> f64 {
+fn mean(scores: &[Scored]) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "at most three")]
     let n = scores.len() as f64;
-    scores.iter().sum::<f64>() / n
+    scores.iter().map(|scored| scored.score).sum::<f64>() / n
 }
 
 /// (mean of the last three − mean of the first three) / 2 from six scored texts on, and its label.
@@ -138,6 +146,19 @@ fn trend(texts: &Texts) -> (Option<f64>, TrendLabel) {
         _ => TrendLabel::Steady,
     };
     (Some(trend), label)
+}
+
+/// A signal of at least this strength is strong.
+const STRONG: f64 = 0.7;
+
+/// Whether the mood has dipped: two negative texts in a row, or a strong signal that the customer turns to somebody else. One negative
+/// text, and so one hit of a lexicon, is none.
+pub(crate) fn is_dip(texts: &Texts) -> bool {
+    let strength = |name: &str| texts.signals.get(name).copied().unwrap_or_default();
+    texts.negative_run >= 2
+        || ["churn_intent", "escalation", "legal_threat"]
+            .into_iter()
+            .any(|name| strength(name) >= STRONG)
 }
 
 /// The published figures.
@@ -203,6 +224,31 @@ mod tests {
     }
 
     #[test]
+    fn two_negative_texts_or_a_strong_signal_are_a_dip_and_one_text_never() {
+        let check = |scores: &[Option<f64>], signals: &[(&str, f64)], expected: bool| {
+            let mut texts = Texts::default();
+            for score in scores {
+                said(&mut texts, *score, 0);
+            }
+            let pairs = signals.iter().map(|(name, strength)| ((*name).to_owned(), *strength));
+            texts.signals.extend(pairs);
+            assert_eq!(is_dip(&texts), expected, "{scores:?} {signals:?}");
+        };
+        check(&[], &[], false);
+        check(&[Some(-1.0)], &[], false);
+        check(&[Some(-0.3), Some(-0.3)], &[], true);
+        check(&[Some(-0.9), Some(0.0), Some(-0.9)], &[], false);
+        // What could not be scored breaks no run and makes none.
+        check(&[Some(-0.9), None], &[], false);
+        check(&[Some(-0.9), None, Some(-0.9)], &[], true);
+        check(&[Some(-0.9)], &[("complaint", 0.95), ("profanity", 1.0)], false);
+        for strong in ["churn_intent", "escalation", "legal_threat"] {
+            check(&[None], &[(strong, 0.7)], true);
+            check(&[None], &[(strong, 0.69)], false);
+        }
+    }
+
+    #[test]
     fn a_text_counts_half_after_a_fortnight() {
         let mut texts = Texts::default();
         said(&mut texts, Some(-1.0), 0);
@@ -243,6 +289,77 @@ mod tests {
                     "cut {cut}: {}",
                     found.negative_run
                 );
+            }
+        }
+    }
+
+    /// A few numbers, the same every time.
+    fn dice(state: &mut u64, sides: u64) -> u64 {
+        *state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (*state >> 33) % sides
+    }
+
+    #[test]
+    fn journeys_that_overlap_merge_into_what_one_would_have_been_but_for_the_run() {
+        let mut state = 7;
+        for case in 0..3000 {
+            let (mut whole, mut sides) = (Texts::default(), [Texts::default(), Texts::default()]);
+            let mut at = 0;
+            let mut last_side = None;
+            for _ in 0..dice(&mut state, 14) {
+                at += 1 + i64::try_from(dice(&mut state, 90_000_000)).expect("small");
+                let side = usize::from(dice(&mut state, 2) == 1);
+                #[expect(clippy::cast_precision_loss, reason = "small")]
+                let score = (dice(&mut state, 5) > 0).then(|| (dice(&mut state, 21) as f64 - 10.0) / 10.0);
+                said(&mut whole, score, at);
+                said(&mut sides[side], score, at);
+                if score.is_some() {
+                    last_side = Some(side);
+                }
+            }
+            let [one, other] = sides.clone();
+            for merged in [one.clone().merge(other.clone()), other.merge(one)] {
+                let near = |one: Option<f64>, two: Option<f64>| match (one, two) {
+                    (Some(one), Some(two)) => (one - two).abs() < 1e-9,
+                    (one, two) => one == two,
+                };
+                let (found, expected) = (super::state(&merged), super::state(&whole));
+                let figures = [
+                    (found.mean, expected.mean),
+                    (found.ewma, expected.ewma),
+                    (found.trend, expected.trend),
+                    (found.worst, expected.worst),
+                ];
+                assert!(
+                    figures.iter().all(|(one, two)| near(*one, *two)),
+                    "case {case}: {figures:?}"
+                );
+                assert_eq!(
+                    (&merged.first, &merged.last),
+                    (&whole.first, &whole.last),
+                    "case {case}"
+                );
+                assert_eq!(
+                    (
+                        found.n_texts,
+                        found.n_scored,
+                        found.label,
+                        found.trend_label,
+                        found.updated_at
+                    ),
+                    (
+                        expected.n_texts,
+                        expected.n_scored,
+                        expected.label,
+                        expected.trend_label,
+                        expected.updated_at
+                    ),
+                    "case {case}"
+                );
+                let run = last_side.map_or(0, |side| sides[side].negative_run);
+                assert_eq!(found.negative_run, run, "case {case}: that of the side scored last");
             }
         }
     }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use event::{Arm, Channel, InterventionState, Millis, OutChannel, OutputId, Profile, TimelineEntry};
 use pattern::Runs;
 
+use crate::Languages;
+
 /// Everything that is remembered of one customer.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Journey {
@@ -14,6 +16,8 @@ pub struct Journey {
     pub profile: Profile,
     /// What customers' texts said.
     pub texts: Texts,
+    /// What languages they were in.
+    pub languages: Languages,
     /// What cost the customer trouble in the last seven days, oldest first.
     pub efforts: Vec<EffortEntry>,
     /// What was decided.
@@ -70,9 +74,9 @@ pub struct Texts {
     /// Sum of scores.
     pub sum: f64,
     /// The first three scores.
-    pub first: Vec<f64>,
+    pub first: Vec<Scored>,
     /// The last three scores.
-    pub last: Vec<f64>,
+    pub last: Vec<Scored>,
     /// Decayed sum of scores as of `decayed_at`.
     pub decayed_sum: f64,
     /// Decayed number of scores as of `decayed_at`.
@@ -91,6 +95,15 @@ pub struct Texts {
     pub last_negative: Option<event::EventRef>,
     /// The last text.
     pub updated_at: Option<Millis>,
+}
+
+/// The score of one text.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Scored {
+    /// On the customer's clock.
+    pub at: Millis,
+    /// −1 to 1.
+    pub score: f64,
 }
 
 /// What kind of trouble; see `events.md`, effort.

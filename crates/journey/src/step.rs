@@ -1,12 +1,12 @@
 //! One event or deadline of one customer: fold, cancel, match, decide, and say when the profile is worth publishing.
 
 use event::{
-    Action, Attribute, CancelCause, Event, EventRef, Intervention, InterventionState, Millis, Pending, Phase, Profile,
-    Risk, Role, Signal,
+    Action, Attribute, CancelCause, Event, EventRef, EventSentiment, Intervention, InterventionState, LangSource,
+    Millis, Modality, Pending, Phase, Profile, Risk, Role, Sentiment, Signal,
 };
 use pattern::{Catalogue, Match, Observer, Occurrence, Policy, Stepped, Unobserved};
 
-use crate::{Journey, Open, channels, decide, effort, feedback, fold, mood, phases};
+use crate::{Journey, Open, ReadAgain, channels, decide, effort, feedback, fold, languages, mood, phases};
 
 /// What a journey is processed under; the same for all customers.
 #[derive(Debug, Clone)]
@@ -23,6 +23,8 @@ pub struct Rules {
     pub publish_profiles: bool,
     /// The least span between two profiles of one customer, in milliseconds of the customer's clock.
     pub profile_interval: i64,
+    /// What reads texts again in the language of their journey; `None` leaves them as intake read them.
+    pub read_again: Option<std::sync::Arc<dyn ReadAgain>>,
 }
 
 /// Where a call stands in the log and in time.
@@ -51,6 +53,8 @@ pub enum Said {
     Withheld(Box<Intervention>),
     /// For `journey.profiles`.
     Profile(Box<Profile>),
+    /// For `journey.sentiment`: a text that was read again in the journey's language.
+    Sentiment(Box<Sentiment>),
 }
 
 /// What is counted, beside what is said.
@@ -135,6 +139,9 @@ pub fn hear_event<O: Observer>(
     // An event takes three places: itself, what its text says, and the complaint in it.
     journey.core.next_index += 3;
     let ended = event.kind == "session.ended";
+    let reread = reread(journey, event, &reference, at, rules, out);
+    languages::count(journey, event);
+    let event = reread.as_ref().unwrap_or(event);
     let mut changed = fold::fold(journey, event, &reference, at.now, at.customer);
     changed |= feedback::read(journey, event, at.now);
     counted.capped_timeline += fold::remember(journey, event, index, rules.timeline_events);
@@ -194,6 +201,43 @@ pub fn hear_event<O: Observer>(
     journey.runs = runs;
     changed |= act(journey, stepped, at, rules, out, counted, ears.hear);
     publish(journey, changed, ended, at, rules, out);
+}
+
+/// The event with its text's score in the journey's language, if the language that intake found is doubted.
+fn reread(
+    journey: &Journey,
+    event: &Event,
+    reference: &EventRef,
+    at: &Moment<'_>,
+    rules: &Rules,
+    out: &mut Vec<Said>,
+) -> Option<Event> {
+    let language = languages::doubted(journey, event)?;
+    let mut score = rules.read_again.as_ref()?.read(event, language)?;
+    score.lang_source = LangSource::Journey;
+    let sentiment = EventSentiment {
+        label: score.label,
+        score: score.score,
+        confidence: score.confidence,
+        lang: score.lang.clone(),
+        signals: score.signals.clone(),
+    };
+    let text = event.text.as_ref();
+    out.push(Said::Sentiment(Box::new(Sentiment {
+        tenant: event.tenant.clone(),
+        customer: at.customer.to_owned(),
+        text_ref: reference.clone(),
+        channel: event.channel,
+        session: event.session.clone(),
+        conversation: event.conversation.clone(),
+        role: text.map_or(Role::Unknown, |text| text.role),
+        modality: text.map_or(Modality::Unknown, |text| text.modality),
+        score,
+    })));
+    Some(Event {
+        sentiment: Some(sentiment),
+        ..event.clone()
+    })
 }
 
 /// Takes the deadline that has come.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use event::{
-    Action, Attribute, Channel, Consent, ConsentStatus, Event, Identifier, IdentifierKind, Millis, WithheldReason,
+    Action, Attribute, Channel, Consent, ConsentStatus, Event, EventSentiment, Identifier, IdentifierKind, Label,
+    Millis, Role, Text, WithheldReason,
 };
 use journey::{Counted, Journey, Moment, Rules, Said, deadline, on_event, on_time};
 use pattern::{Catalogue, Limits, Policy, parse, parse_policy};
@@ -67,6 +68,7 @@ impl World {
                 customer_rate: 200,
                 publish_profiles: true,
                 profile_interval: 30_000,
+                read_again: None,
             },
             said: Vec::new(),
             counted: Counted::default(),
@@ -287,4 +289,45 @@ fn profiles_are_published_when_something_matters_and_not_more_often_than_allowed
     world.passes(1);
     assert_eq!(world.profiles(), 1, "by timer");
     assert_eq!(world.journey.profile.revision, 2);
+}
+
+/// The dip of a mood, through the pattern that ships for it.
+#[test]
+fn a_dip_is_two_negative_texts_or_one_strong_signal_and_never_one_hit() {
+    let decided = |texts: &[(Label, f64, &[(&str, f64)])]| {
+        let mut world = World::new(include_str!("../../../patterns/mood-dip.yaml"), "");
+        for (minute, (label, score, signals)) in (0..).zip(texts) {
+            world.sends(minute, "message.received", |event| {
+                event.channel = Channel::Chat;
+                event.conversation = Some("c1".to_owned());
+                event.text = Some(Text {
+                    role: Role::Customer,
+                    ..Text::default()
+                });
+                event.sentiment = Some(EventSentiment {
+                    label: *label,
+                    score: (*label != Label::Unscored).then_some(*score),
+                    signals: signals
+                        .iter()
+                        .map(|(name, strength)| ((*name).to_owned(), *strength))
+                        .collect(),
+                    ..EventSentiment::default()
+                });
+            });
+        }
+        world.passes(60);
+        world.decided().len()
+    };
+    let negative = (Label::Negative, -0.9, [].as_slice());
+    let churns = (Label::Unscored, 0.0, [("churn_intent", 0.8)].as_slice());
+    let complains = (Label::Negative, -0.9, [("complaint", 0.9)].as_slice());
+    assert_eq!(decided(&[negative]), 0, "one negative text");
+    assert_eq!(decided(&[complains]), 0, "a complaint is no dip by itself");
+    assert_eq!(
+        decided(&[negative, (Label::Positive, 0.8, &[]), negative]),
+        0,
+        "not in a row"
+    );
+    assert_eq!(decided(&[negative, negative]), 1);
+    assert_eq!(decided(&[churns]), 1, "it need not be scored");
 }

@@ -11,6 +11,7 @@ use std::{
 
 use event::Millis;
 use journey::{Counted, Said};
+use sentiment::LANGUAGES;
 use service::{
     telemetry::Probe,
     wall,
@@ -41,6 +42,8 @@ pub struct Counters {
     pub interventions: BTreeMap<(String, &'static str), u64>,
     /// Interventions withheld, by pattern and reason.
     pub withheld: BTreeMap<(String, &'static str), u64>,
+    /// Texts read again in the journey's language, by language and label.
+    pub reread: BTreeMap<(&'static str, &'static str), u64>,
     /// Catalogue records by result.
     pub reloads: BTreeMap<&'static str, u64>,
     /// Open runs dropped because their pattern or its version is no longer in the catalogue, by pattern.
@@ -86,6 +89,14 @@ impl Counters {
                 Said::Withheld(kept) => {
                     let reason = kept.withheld.as_ref().map_or("unknown", |why| why.reason.as_str());
                     *self.withheld.entry((kept.pattern.clone(), reason)).or_default() += 1;
+                }
+                Said::Sentiment(again) => {
+                    let found = again.score.lang.as_deref();
+                    let language = LANGUAGES
+                        .into_iter()
+                        .find(|known| Some(*known) == found)
+                        .unwrap_or("other");
+                    *self.reread.entry((language, again.score.label.as_str())).or_default() += 1;
                 }
                 Said::Intervention(_) | Said::Profile(_) => {}
             }
@@ -268,6 +279,9 @@ fn tell(counters: &Counters, probe: &Probe, now: Millis) {
     }
     for ((pattern, reason), kept) in &counters.withheld {
         probe.count("waymark_interventions_withheld_total", &[pattern, reason], *kept);
+    }
+    for ((language, label), texts) in &counters.reread {
+        probe.count("waymark_sentiment_reread_total", &[language, label], *texts);
     }
     tell_reloads(&counters.reloads, probe);
     for (pattern, runs) in &counters.dropped {

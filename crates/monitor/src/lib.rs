@@ -5,6 +5,7 @@ mod hooks;
 mod output;
 mod run;
 mod stage;
+mod texts;
 
 pub use board::{Board, Reloaded};
 pub use hooks::{CatalogueHooks, Counters};

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use codec::{Published, time};
-use event::{Action, Intervention, Millis, OutChannel, OutputId, Profile, Signal};
+use event::{Action, Intervention, Millis, OutChannel, OutputId, Profile, Sentiment, Signal};
 use journey::{Said, output_id};
 use service::topics::{CHANNELS, Names};
 use stream::{Cx, Header, Output};
@@ -13,6 +13,7 @@ pub(crate) struct Topics {
     signals: Arc<str>,
     withheld: Arc<str>,
     profiles: Arc<str>,
+    sentiment: Arc<str>,
     channels: BTreeMap<&'static str, Arc<str>>,
 }
 
@@ -37,6 +38,7 @@ impl Topics {
             signals: topic("journey.signals"),
             withheld: topic("journey.interventions.withheld"),
             profiles: topic("journey.profiles"),
+            sentiment: topic("journey.sentiment"),
             channels: BTreeMap::from(channels),
         }
     }
@@ -56,6 +58,7 @@ impl Topics {
             }
             Said::Withheld(intervention) => decided(&self.withheld, &intervention, customer, cx),
             Said::Profile(profile) => self.profile(&profile, customer, cx),
+            Said::Sentiment(sentiment) => self.sentiment(&sentiment, customer, cx),
         }
     }
 
@@ -76,6 +79,30 @@ impl Topics {
             traceparent: None,
         };
         push(&self.signals, signal.encode(), &envelope, cx);
+    }
+
+    fn sentiment(&self, sentiment: &Sentiment, customer: &str, cx: &mut Cx<'_>) {
+        let text = &sentiment.text_ref;
+        let parts = [
+            b"monitor".as_slice(),
+            b"sentiment",
+            customer.as_bytes(),
+            text.source.as_bytes(),
+            b"/",
+            text.id.as_bytes(),
+        ];
+        let envelope = Envelope {
+            id: output_id(parts),
+            kind: "waymark.sentiment",
+            tenant: &sentiment.tenant,
+            customer,
+            class: "confidential",
+            correlation: None,
+            causation: Some(&text.id),
+            expires: None,
+            traceparent: None,
+        };
+        push(&self.sentiment, sentiment.encode(), &envelope, cx);
     }
 
     fn profile(&self, profile: &Profile, customer: &str, cx: &mut Cx<'_>) {

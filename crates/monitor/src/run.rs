@@ -11,7 +11,7 @@ use service::{
     config::Config,
     dead_letters, in_hand, run_workers,
     telemetry::Telemetry,
-    until_answered,
+    texts, until_answered,
     worker::{Stop, Worker},
     worker_config,
 };
@@ -53,6 +53,7 @@ pub fn run<B: Backend>(
 ) -> Result<(), Stop> {
     let names = backend.names();
     let members = config.workers();
+    let readings = Arc::new(texts::reader(config).map_err(Stop::Failed)?);
     run_workers(SERVICE, members, stop, telemetry, |index, probe| {
         let member = Member {
             service: SERVICE,
@@ -65,7 +66,7 @@ pub fn run<B: Backend>(
         let reader = until_answered("reading patterns", &probe, stop, || backend.reader(&[&patterns], true))?;
         // The group forms while the catalogue is read.
         let mut log = until_answered("joining the group", &probe, stop, || backend.join(&member))?;
-        let stage = Arc::new(Monitor::new(names, settings(config)));
+        let stage = Arc::new(Monitor::new(names, settings(config)).reading_by(Arc::clone(&readings)));
         let mut hooks = CatalogueHooks::open(reader, CATALOGUE, probe, Arc::clone(&stage))
             .map_err(|error| Stop::Failed(error.to_string()))?;
         if hooks.board().missing().is_some() {

@@ -7,8 +7,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use event::{Event, Millis};
-use journey::{Counted, Journey, Moment, Rules, Said};
+use journey::{Counted, Journey, Moment, ReadAgain, Rules, Said};
 use pattern::{Limits, Policy};
+use sentiment::Reader;
 use service::{
     refused,
     ticks::{TICK, read_tick},
@@ -16,7 +17,7 @@ use service::{
 };
 use stream::{Corrupt, Cx, Record, Reject, Routed, RowWriter, Rows, Stage};
 
-use crate::{Board, hooks::Counters, output::Topics};
+use crate::{Board, hooks::Counters, output::Topics, texts::Texts};
 
 /// What an operator chooses for all customers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,16 +55,18 @@ struct InForce {
     revision: i64,
     board: Board,
     settings: Settings,
+    texts: Option<Arc<dyn ReadAgain>>,
     changes: Vec<Millis>,
     spans: Vec<OnceLock<Rules>>,
 }
 
 impl InForce {
-    fn of(board: Board, settings: Settings) -> Self {
+    fn of(board: Board, settings: Settings, texts: Option<Arc<dyn ReadAgain>>) -> Self {
         let changes = board.changes();
         Self {
             revision: board.revision(),
             settings,
+            texts,
             spans: (0..=changes.len()).map(|_| OnceLock::new()).collect(),
             changes,
             board,
@@ -81,7 +84,10 @@ impl InForce {
                 .checked_sub(1)
                 .map_or(Millis(i64::MIN), |before| self.changes[before]);
             let catalogue = Arc::new(self.board.compile(begin, self.settings.limits));
-            rules(self.settings, catalogue, self.board.policy(begin))
+            Rules {
+                read_again: self.texts.clone(),
+                ..rules(self.settings, catalogue, self.board.policy(begin))
+            }
         })
     }
 }
@@ -89,6 +95,7 @@ impl InForce {
 /// The stage of the service `monitor`.
 pub struct Monitor {
     settings: Settings,
+    texts: Option<Arc<dyn ReadAgain>>,
     in_force: ArcSwap<InForce>,
     topics: Topics,
     counters: Mutex<Counters>,
@@ -107,18 +114,26 @@ impl Monitor {
     /// A monitor without patterns, until [`Monitor::load`].
     #[must_use]
     pub fn new(names: &Names, settings: Settings) -> Self {
-        let nothing = InForce::of(Board::default(), settings);
+        let nothing = InForce::of(Board::default(), settings, None);
         Self {
             settings,
+            texts: None,
             in_force: ArcSwap::from_pointee(nothing),
             topics: Topics::new(names),
             counters: Mutex::default(),
         }
     }
 
+    /// The same, and texts whose language the journey knows better are read again by what intake reads by.
+    #[must_use]
+    pub fn reading_by(mut self, reader: Arc<Reader>) -> Self {
+        self.texts = Some(Arc::new(Texts::new(reader)));
+        self
+    }
+
     /// Puts a board in force; between two epochs only.
     pub fn load(&self, board: &Board) {
-        let in_force = InForce::of(board.clone(), self.settings);
+        let in_force = InForce::of(board.clone(), self.settings, self.texts.clone());
         // The newest rules are compiled now, between two epochs, and not while a customer waits for them.
         in_force.rules(in_force.changes.len());
         self.in_force.store(Arc::new(in_force));
@@ -187,6 +202,7 @@ fn rules(settings: Settings, catalogue: Arc<pattern::Catalogue>, policy: Policy)
         customer_rate: settings.customer_rate,
         publish_profiles: settings.publish_profiles,
         profile_interval: settings.profile_interval,
+        read_again: None,
     }
 }
 

@@ -434,7 +434,8 @@ fn short(hash: &[u8]) -> String {
     hash.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn cut(body: &str) -> (&str, bool) {
+/// What of a text is read, and whether that is less than all.
+pub(crate) fn cut(body: &str) -> (&str, bool) {
     if body.len() <= LONGEST {
         return (body, false);
     }

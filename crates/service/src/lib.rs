@@ -7,6 +7,7 @@ pub mod http;
 mod letters;
 mod run;
 pub mod telemetry;
+pub mod texts;
 pub mod ticks;
 pub mod topics;
 pub mod worker;

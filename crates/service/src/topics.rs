@@ -101,7 +101,15 @@ impl Names {
             topics.extend([self.timeline(), self.topic("journey.sentiment")]);
         } else {
             topics.extend(self.all_interventions());
-            topics.extend(["journey.signals", "journey.outcomes", "journey.profiles"].map(|name| self.topic(name)));
+            topics.extend(
+                [
+                    "journey.signals",
+                    "journey.outcomes",
+                    "journey.profiles",
+                    "journey.sentiment",
+                ]
+                .map(|name| self.topic(name)),
+            );
             topics.extend([Self::dead_letters(&self.timeline()), self.changelog(service)]);
         }
         topics

@@ -349,11 +349,12 @@ fn what_aborts_the_process_three_times_is_a_dead_letter_and_nothing_else_is() {
     assert_eq!(read(dir.path()), expected);
     for worker in 0..WORKERS {
         let file = std::fs::read(dir.path().join("in-hand").join(format!("s-{worker}"))).expect("it is there");
-        assert_eq!(
-            file[8..24],
-            [0; 16],
-            "nothing is in hand, and nothing is suspected any more"
-        );
+        let word = |at: usize| u64::from_be_bytes(file[at * 8..][..8].try_into().expect("eight bytes"));
+        assert_eq!(word(1), 0, "nothing is in hand");
+        // Whose epoch was committed when the other worker's poison killed the process a moment later may stay, with that one death.
+        let suspects = usize::try_from(word(2)).expect("few");
+        let deaths: Vec<u64> = (0..suspects).map(|index| word(4 + index * 2)).collect();
+        assert!(deaths.iter().all(|deaths| *deaths == 1), "{deaths:?}");
     }
 }
 

@@ -7,13 +7,14 @@ use std::{
 };
 
 use ::sentiment::{
-    LANGUAGES, Scorer, Scratch,
+    LANGUAGES, Reader, Scorer, Scratch,
     linear::LABELS,
     measure::{self, Answer, Figures, Labelled},
     train,
 };
-use event::{Modality, Role};
+use event::{Modality, Role, Tier};
 use serde_json::{Value, json};
+use service::texts;
 
 use crate::{
     cli::{Global, SentimentCommand},
@@ -28,7 +29,7 @@ use crate::{
 pub fn run(global: &Global, command: &SentimentCommand) -> Result<Report, Failure> {
     let config = context::config(global)?;
     match command {
-        SentimentCommand::Eval { files, lang } => eval(&intake::scorer(&config)?, files, lang.as_deref()),
+        SentimentCommand::Eval { files, lang } => eval(&texts::reader(&config)?, files, lang.as_deref()),
         SentimentCommand::Train {
             labels,
             lang,
@@ -41,7 +42,7 @@ pub fn run(global: &Global, command: &SentimentCommand) -> Result<Report, Failur
                     .unwrap_or_else(|| Path::new(folder).join(format!("{lang}.model")))
             };
             // A gain is over lexicon and rules, so an earlier model must not take part.
-            let extensions = intake::extensions(folder)?;
+            let extensions = texts::extensions(folder)?;
             let bare = extensions.into_iter().map(|extension| ::sentiment::Extension {
                 model: None,
                 ..extension
@@ -96,7 +97,7 @@ fn language(named: Option<&str>, path: &Path, texts: &[Labelled], scorer: &Score
     known(most).ok_or_else(|| refuse(most))
 }
 
-fn eval(scorer: &Scorer, files: &[PathBuf], named: Option<&str>) -> Result<Report, Failure> {
+fn eval(reader: &Reader, files: &[PathBuf], named: Option<&str>) -> Result<Report, Failure> {
     let mut seen = BTreeSet::new();
     let mut rows = Vec::new();
     let mut text = format!(
@@ -117,17 +118,17 @@ fn eval(scorer: &Scorer, files: &[PathBuf], named: Option<&str>) -> Result<Repor
     let mut scratch = Scratch::default();
     for path in files {
         let all = read(path)?;
-        let lang = language(named, path, &all, scorer)?;
+        let lang = language(named, path, &all, &reader.scorer)?;
         let distinct: Vec<&Labelled> = all
             .iter()
             .filter(|text| seen.insert(measure::normal(&text.text)))
             .collect();
-        let answers: Vec<Answer> = distinct
+        let (answers, tiers): (Vec<Answer>, Vec<Tier>) = distinct
             .iter()
-            .map(|text| train::answer(scorer, lang, text, &mut scratch))
-            .collect();
+            .map(|text| reader.answer(lang, text, &mut scratch))
+            .unzip();
         let figures = measure::figures(&answers);
-        let tier = scorer.tier_of(lang).as_str();
+        let tier = reader.scorer.tier_of(lang).as_str();
         let duplicates = all.len() - distinct.len();
         let name = path.file_name().map_or_else(
             || path.display().to_string(),
@@ -148,8 +149,18 @@ fn eval(scorer: &Scorer, files: &[PathBuf], named: Option<&str>) -> Result<Repor
         if let Some(binary) = figures.binary_accuracy {
             let _ = writeln!(text, "{:32} binary accuracy, cut at 0: {binary:.3}", "");
         }
+        let reached = tiers.iter().filter(|tier| **tier == Tier::Transformer).count();
+        let second = reader.transformer.as_ref().map(|transformer| {
+            let _ = writeln!(
+                text,
+                "{:32} read by the transformer: {reached} of {}",
+                "", figures.texts
+            );
+            json!({ "texts": reached, "model_version": transformer.version() })
+        });
         rows.push(json!({
-            "file": path.display().to_string(), "lang": lang, "tier": tier, "model_version": scorer.version_of(lang),
+            "file": path.display().to_string(), "lang": lang, "tier": tier,
+            "model_version": reader.scorer.version_of(lang), "transformer": second,
             "duplicates": duplicates, "figures": figures_json(&figures),
         }));
     }

@@ -55,6 +55,99 @@ fn labelled_texts_are_measured() {
 }
 
 #[test]
+fn a_text_counts_once_over_all_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    fs::write(
+        at("one.tsv"),
+        "negative\tthe worst service ever\nneutral\tmy order number is 12\n",
+    )
+    .expect("written");
+    fs::write(
+        at("two.tsv"),
+        "positive\tlovely staff\nnegative\tThe WORST service, ever!\n",
+    )
+    .expect("written");
+    let words = [
+        "sentiment",
+        "eval",
+        "one.tsv",
+        "two.tsv",
+        "one.tsv",
+        "--lang",
+        "en",
+        "--output",
+        "json",
+    ];
+    let (exit, json, _) = run(folder.path(), &words);
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    let of = |index: usize| {
+        let set = &json["data"]["sets"][index];
+        (set["duplicates"].as_u64(), set["figures"]["texts"].as_u64())
+    };
+    assert_eq!(exit, 0);
+    assert_eq!(
+        [of(0), of(1), of(2)],
+        [(Some(0), Some(2)), (Some(1), Some(1)), (Some(2), Some(0))]
+    );
+    assert_eq!(
+        json["data"]["sets"][2]["figures"]["macro_f1"], 0.0,
+        "nothing is left, and no figure is missing"
+    );
+}
+
+#[test]
+fn a_transformer_needs_its_feature_its_files_and_their_hashes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("set.tsv"), "negative\tthe worst service ever\n").expect("written");
+    let refused = |settings: &[&str]| {
+        let mut words = vec!["sentiment", "eval", "set.tsv", "--lang", "en"];
+        settings.iter().for_each(|setting| words.extend(["--set", setting]));
+        let (exit, _, error) = run(folder.path(), &words);
+        assert_eq!(exit, 3, "{error}");
+        error
+    };
+    for (file, feature, is_built) in [
+        ("m.onnx", "onnx", cfg!(feature = "onnx")),
+        ("m.safetensors", "safetensors", cfg!(feature = "safetensors")),
+    ] {
+        let weights = format!("sentiment.transformer={file}");
+        let error = refused(&[&weights]);
+        if !is_built {
+            assert!(
+                error.contains(&format!("--features {feature}")) && error.contains(file),
+                "{error}"
+            );
+            continue;
+        }
+        assert!(error.contains("no hash") && error.contains("tokenizer.json"), "{error}");
+        let hash = "0".repeat(64);
+        let hashes = format!("sentiment.transformer_sha256={file}={hash},tokenizer.json={hash},config.json={hash}");
+        let error = refused(&[&weights, &hashes]);
+        assert!(
+            error.contains("tokenizer.json") && error.contains(&format!("expected sha256={hash}")),
+            "missing: {error}"
+        );
+        for name in ["tokenizer.json", "config.json", file] {
+            fs::write(at(name), "{}").expect("written");
+        }
+        let error = refused(&[&weights, &hashes]);
+        assert!(
+            error.contains(file) && error.contains(&hash) && error.contains("found=44136fa3"),
+            "changed: {error}"
+        );
+        let error = refused(&[&weights, &hashes, "sentiment.transformer_languages=nl,xx"]);
+        assert!(error.contains("no such language: found=xx"), "{error}");
+    }
+    let error = refused(&[
+        "sentiment.transformer=m.bin",
+        "sentiment.transformer_sha256=m.bin=0,tokenizer.json=0,config.json=0",
+    ]);
+    assert!(error.contains("m.bin") || error.contains("tokenizer.json"), "{error}");
+}
+
+#[test]
 fn rows_of_an_operator_replace_ours() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);

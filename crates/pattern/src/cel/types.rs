@@ -202,6 +202,7 @@ fn field(path: &Path) -> Type {
             "contacts_7d" | "effort.points" | "value.orders" | "value.lifetime" | "value.cart" | "value.monthly" => {
                 Type::Number
             }
+            "sentiment.dip" => Type::Bool,
             _ if name.starts_with("sentiment.") => Type::Number,
             _ if name.starts_with("promises.") => Type::Text,
             _ => Type::Any,

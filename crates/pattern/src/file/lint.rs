@@ -146,7 +146,7 @@ const ENVELOPE: [&str; 9] = [
     "sentiment.confidence",
 ];
 
-const JOURNEY: [&str; 14] = [
+const JOURNEY: [&str; 15] = [
     "phase",
     "contacts_7d",
     "effort.points",
@@ -155,6 +155,7 @@ const JOURNEY: [&str; 14] = [
     "sentiment.trend",
     "sentiment.negative_run",
     "sentiment.worst",
+    "sentiment.dip",
     "value.orders",
     "value.lifetime",
     "value.cart",

@@ -187,6 +187,48 @@ pub const OPTIONS: &[Opt] = &[
         Text,
         "folder of trained models `<lang>.model` and of lexicon rows `<lang>.tsv` that add to and replace those that ship",
     ),
+    output(
+        "sentiment.transformer",
+        "",
+        Text,
+        "weights of a transformer of your own, `.onnx` or `.safetensors`, with `tokenizer.json` and `config.json` beside them; needs the cargo feature `onnx` or `safetensors`",
+    ),
+    output(
+        "sentiment.transformer_sha256",
+        "",
+        Pairs,
+        "the SHA-256 of each of its three files, as `model.onnx=…,tokenizer.json=…,config.json=…`; another file stops the start",
+    ),
+    output(
+        "sentiment.transformer_labels",
+        "",
+        Pairs,
+        "what its classes mean, as `LABEL_0=negative`: negative, neutral, positive, or a number from -1 to 1; stars and these names are known",
+    ),
+    output(
+        "sentiment.transformer_languages",
+        "en,nl,it,de,fr,es",
+        Text,
+        "languages that it reads, comma-separated",
+    ),
+    output(
+        "sentiment.transformer_below",
+        "60",
+        Whole(0, 100),
+        "texts reach it whose first reading is less sure than this, in per cent; 0 for none",
+    ),
+    output(
+        "sentiment.transformer_sample",
+        "0",
+        Whole(0, 10_000),
+        "so many of 10,000 texts reach it too, by a hash of source and id",
+    ),
+    output(
+        "sentiment.transformer_tokens",
+        "128",
+        Whole(3, 8192),
+        "tokens after which a text is cut for it",
+    ),
     option(
         "registry.url",
         "",

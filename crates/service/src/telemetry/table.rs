@@ -329,6 +329,14 @@ pub const METRICS: &[Metric] = &[
         "scores; watch for drift",
     ),
     metric(
+        "waymark_sentiment_reread_total",
+        Counter,
+        &["language", "label"],
+        MONITOR,
+        NONE,
+        "texts scored again in the language of their journey",
+    ),
+    metric(
         "waymark_sentiment_model_info",
         Gauge,
         &["language", "tier", "version"],

@@ -234,11 +234,12 @@ impl Watch {
     }
 
     fn open_outputs(&mut self, names: &Names, admin: &Admin, opening: &Opening<'_>) -> Result<(), Failure> {
-        let profiles = names.topic("journey.profiles");
+        let (profiles, scores) = (names.topic("journey.profiles"), names.topic("journey.sentiment"));
         let mut topics = vec![
             names.topic("journey.signals"),
             names.topic("journey.outcomes"),
             profiles.clone(),
+            scores.clone(),
         ];
         topics.extend(names.all_interventions());
         topics.push(Names::dead_letters(&names.timeline()));
@@ -251,7 +252,17 @@ impl Watch {
             let policy = settings.get("cleanup.policy").map_or("", String::as_str);
             let is_compacted = topic == profiles || policy.contains("compact");
             let back = (!topic.ends_with(".dlq")).then_some(2 * SLACK);
-            let reaches = self.add_shown(&partitions, Role::Output, back, opening)?;
+            let reaches = if self.roles.contains_key(&topic) {
+                // Both services write scores; the audit of intake has opened them.
+                opening
+                    .begins(&partitions, back)?
+                    .into_iter()
+                    .map(|(_, reach)| reach)
+                    .collect()
+            } else {
+                let role = if topic == scores { Role::Scores } else { Role::Output };
+                self.add_shown(&partitions, role, back, opening)?
+            };
             for (of, reach) in partitions.iter().zip(reaches) {
                 if let Some(keyed) = &mut self.keyed {
                     keyed.open(&of.topic, is_compacted, of.partition, reach);
@@ -350,6 +361,12 @@ impl Watch {
                 let event = record.value.as_deref().filter(|_| is_ours).map(codec::decode_event);
                 let is_scored = matches!(&event, Some(Ok(event)) if event.sentiment.is_some());
                 stateless.event(record, is_scored, findings);
+            }
+            // What monitor has read again names its source, as all its outputs do.
+            (Role::Scores, keyed, _) if header(record, "waymark-source").is_some() => {
+                if let Some(keyed) = keyed {
+                    keyed.visible(record, findings);
+                }
             }
             (Role::Scores, _, Some(stateless)) => {
                 if let Some(Ok(score)) = record.value.as_deref().map(Sentiment::decode) {

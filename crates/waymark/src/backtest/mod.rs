@@ -103,6 +103,7 @@ pub fn run(
             customer_rate: 1_000_000_000,
             publish_profiles: false,
             profile_interval: 30_000,
+            read_again: None,
         },
         numbers: HashMap::new(),
         customers: Vec::new(),

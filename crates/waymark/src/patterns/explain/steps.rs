@@ -19,6 +19,7 @@ pub(super) fn rules(pattern: &Arc<Pattern>, policy: &Policy) -> Rules {
         customer_rate: 1_000_000_000,
         publish_profiles: false,
         profile_interval: 30_000,
+        read_again: None,
     }
 }
 

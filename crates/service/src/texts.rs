@@ -1,0 +1,122 @@
+//! What texts are read by: the lexicons that ship, what an operator adds to them (`<lang>.tsv` and `<lang>.model` in
+//! `sentiment.models_dir`), and a transformer of the operator's own. `intake` and `monitor` read by the same.
+
+use std::{io, path::Path};
+
+use sentiment::{
+    Extension, LANGUAGES, Reader, Scorer,
+    transformer::{File, Files, Settings, Transformer},
+};
+
+use crate::config::Config;
+
+/// Reads the folder; a file that is there for a language is in use for it. An empty name is no folder. A folder that cannot be read,
+/// and a file that is broken, damaged or newer, is an error that names it: a service must not start with less than it was given.
+pub fn extensions(folder: &str) -> Result<Vec<Extension>, String> {
+    if folder.is_empty() {
+        return Ok(Vec::new());
+    }
+    let folder = Path::new(folder);
+    if !folder.is_dir() {
+        return Err(format!("sentiment.models_dir: no such folder: {}", folder.display()));
+    }
+    let mut extensions = Vec::new();
+    for lang in LANGUAGES {
+        let read = |ending: &str| {
+            let path = folder.join(format!("{lang}.{ending}"));
+            match std::fs::read(&path) {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(format!("{}: {error}", path.display())),
+            }
+        };
+        let overlay = read("tsv")?
+            .map(|bytes| String::from_utf8(bytes).map_err(|_| format!("{}: {lang}.tsv is not UTF-8", folder.display())))
+            .transpose()?;
+        let model = read("model")?;
+        if overlay.is_some() || model.is_some() {
+            extensions.push(Extension {
+                lang: lang.to_owned(),
+                overlay,
+                model,
+                rules: None,
+            });
+        }
+    }
+    Ok(extensions)
+}
+
+/// The scorer that the configuration wants.
+pub fn scorer(config: &Config) -> Result<Scorer, String> {
+    let folder = config.text("sentiment.models_dir");
+    Scorer::with(&extensions(folder)?).map_err(|problem| format!("{folder}: {problem}"))
+}
+
+/// Everything that reads texts, as the configuration wants it.
+///
+/// # Errors
+/// If a folder or file that is configured is not there, cannot be understood or has changed, or this binary cannot read its format.
+pub fn reader(config: &Config) -> Result<Reader, String> {
+    let scorer = scorer(config)?;
+    let transformer = match config.get("sentiment.transformer") {
+        Some(weights) => Some(
+            transformer(config, Path::new(weights)).map_err(|problem| format!("sentiment.transformer: {problem}"))?,
+        ),
+        None => None,
+    };
+    Ok(Reader { scorer, transformer })
+}
+
+/// Loads the transformer whose weights lie at `weights`, with `tokenizer.json` and `config.json` beside them.
+fn transformer(config: &Config, weights: &Path) -> Result<Transformer, String> {
+    let words = config.text("sentiment.transformer_languages").split(',').map(str::trim);
+    let languages: Vec<String> = words.filter(|word| !word.is_empty()).map(ToOwned::to_owned).collect();
+    if let Some(unknown) = languages.iter().find(|lang| !LANGUAGES.contains(&lang.as_str())) {
+        return Err(format!(
+            "no such language: found={unknown} known={}",
+            LANGUAGES.join(" ")
+        ));
+    }
+    let number = |key: &str| config.number(key);
+    let settings = Settings {
+        below: f64::from(i32::try_from(number("sentiment.transformer_below")).unwrap_or(0)) / 100.0,
+        sample: u64::try_from(number("sentiment.transformer_sample")).unwrap_or(0),
+        max_tokens: usize::try_from(number("sentiment.transformer_tokens")).unwrap_or(0),
+        languages,
+        labels: config.pairs("sentiment.transformer_labels"),
+    };
+    let hashes = config.pairs("sentiment.transformer_sha256");
+    let file = |path: &Path| -> Result<File, String> {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let expected = hashes.get(name.as_deref().unwrap_or_default());
+        let sha256 = expected.cloned().ok_or_else(|| {
+            format!(
+                "{}: no hash: say sentiment.transformer_sha256 = \"{}=…\", as sha256sum prints it",
+                path.display(),
+                name.unwrap_or_default()
+            )
+        })?;
+        let bytes =
+            std::fs::read(path).map_err(|error| format!("{}: {error}: expected sha256={sha256}", path.display()))?;
+        Ok(File {
+            name: path.display().to_string(),
+            bytes,
+            sha256,
+        })
+    };
+    let beside = |name: &str| file(&weights.with_file_name(name));
+    // A format that this binary cannot read is refused before hundreds of megabytes are.
+    if let Some(format) = sentiment::transformer::Format::of(&weights.to_string_lossy())
+        && !format.is_built()
+    {
+        let mut files = Files::default();
+        files.weights.name = weights.display().to_string();
+        return Transformer::load(files, settings);
+    }
+    let files = Files {
+        tokenizer: beside("tokenizer.json")?,
+        config: beside("config.json")?,
+        weights: file(weights)?,
+    };
+    Transformer::load(files, settings)
+}
