@@ -1,10 +1,14 @@
 //! Generated catalogues and event streams, the same for every run: what benchmarks measure and tests of memory watch.
 
+mod predicates;
+
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use event::{Attribute, Event, Millis};
 
 use crate::{Catalogue, Limits, NoFacts, Occurrence, Pattern, Runs, Stepped, parse};
+
+pub use predicates::Predicates;
 
 /// What is generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

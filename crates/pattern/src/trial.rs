@@ -113,7 +113,7 @@ fn run(catalogue: &Catalogue, pattern: &Pattern, test: &TestCase) -> TestResult 
 
 fn open(runs: &Runs, pattern: &Pattern) -> String {
     let runs: Vec<String> = runs
-        .instances
+        .instances()
         .iter()
         .flat_map(|instance| &instance.runs)
         .map(|run| match run.deadline {
@@ -132,10 +132,10 @@ fn difference(pattern: &Pattern, expected: &[Expected], found: &[&Match]) -> Opt
     let intervene = &pattern.then.intervene;
     let sentence = |found: &Match| {
         found
-            .because
-            .iter()
+            .because()
+            .into_iter()
             .next()
-            .map(|(_, text)| text.clone())
+            .map(|(_, text)| text)
             .unwrap_or_default()
     };
     let agree = expected.len() == found.len()
@@ -143,7 +143,11 @@ fn difference(pattern: &Pattern, expected: &[Expected], found: &[&Match]) -> Opt
             expected.at == found.matched_at.0
                 && expected.intervene == *intervene
                 && expected.because.as_ref().is_none_or(|because| {
-                    pattern.first_lang().and_then(|lang| found.because.get(lang)) == Some(because)
+                    pattern
+                        .first_lang()
+                        .and_then(|lang| found.because().remove(lang))
+                        .as_ref()
+                        == Some(because)
                 })
         });
     if agree {
