@@ -401,7 +401,7 @@ mod tests {
             dice = dice
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
-            let program = u32::try_from(dice >> 33).expect("31 bits") % 60 << 9;
+            let program = (u32::try_from(dice >> 33).expect("31 bits") % 60) << 9;
             let step = (dice >> 20) as u8 % 3 + 1;
             let key = key(program, step);
             match chains.find(key) {
