@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use event::{Attribute, EventRef, Millis};
-use pattern::{Counted, Instance, Kept, Run, Runs, Sighting, Value};
+use pattern::{Counted, Instance, Kept, KeptRef, Run, Runs, Sighting, Value};
 
 use crate::{
     Refusal,
@@ -51,31 +51,31 @@ fn small<T: TryFrom<i64>>(from: &mut Reader<'_>) -> Result<T, Refusal> {
 }
 
 /// When an event came, or `base` if it is not kept.
-fn at(events: &[Kept], index: Option<&u64>, base: Millis) -> Millis {
+fn at(events: &[KeptRef<'_>], index: Option<&u64>, base: Millis) -> Millis {
     let found = index.and_then(|index| events.binary_search_by_key(index, |kept| kept.index).ok());
     found.map_or(base, |place| events[place].at)
 }
 
 /// Writes version 2, without the version itself.
 pub(crate) fn put(out: &mut Vec<u8>, runs: &Runs) {
-    let base = runs.events.first().map_or(Millis(0), |kept| kept.at);
-    let first = runs.events.first().map_or(0, |kept| kept.index);
-    put_count(out, runs.events.len());
+    let events: Vec<KeptRef<'_>> = runs.events().collect();
+    let base = events.first().map_or(Millis(0), |kept| kept.at);
+    let first = events.first().map_or(0, |kept| kept.index);
+    put_count(out, events.len());
     let (mut before, mut time) = (0, Millis(0));
-    for kept in &runs.events {
-        let event = kept.event();
+    for kept in &events {
         put_index(out, &mut before, kept.index);
         put_span(out, time, kept.at);
         time = kept.at;
-        put_span(out, kept.at, event.time);
-        for text in [&event.id, &event.source, &event.kind, &event.position] {
+        put_span(out, kept.at, kept.time);
+        for text in kept.texts() {
             put_text(out, text);
         }
         put_map(out, &kept.fields(), put_attribute);
     }
-    put_count(out, runs.instances.len());
-    let mut name: &str = "";
-    for instance in &runs.instances {
+    put_count(out, runs.instance_count());
+    let mut name: Arc<str> = Arc::from("");
+    runs.each(&mut |instance| {
         let shared = name
             .bytes()
             .zip(instance.pattern.bytes())
@@ -87,12 +87,12 @@ pub(crate) fn put(out: &mut Vec<u8>, runs: &Runs) {
             .unwrap_or(0);
         put_count(out, shared);
         put_text(out, &instance.pattern[shared..]);
-        name = &instance.pattern;
-        put_instance(out, instance, &runs.events, base, first);
-    }
+        name.clone_from(&instance.pattern);
+        put_instance(out, instance, &events, base, first);
+    });
 }
 
-fn put_instance(out: &mut Vec<u8>, instance: &Instance, events: &[Kept], base: Millis, first: u64) {
+fn put_instance(out: &mut Vec<u8>, instance: &Instance, events: &[KeptRef<'_>], base: Millis, first: u64) {
     put_long(out, instance.version.into());
     let has_cut = instance.cut != 0 || instance.waiting_cut != 0;
     let flags = [
@@ -136,7 +136,7 @@ fn put_instance(out: &mut Vec<u8>, instance: &Instance, events: &[Kept], base: M
     }
 }
 
-fn put_run(out: &mut Vec<u8>, run: &Run, events: &[Kept], base: Millis, first: u64) {
+fn put_run(out: &mut Vec<u8>, run: &Run, events: &[KeptRef<'_>], base: Millis, first: u64) {
     // A captured value or a gathered event is rare, and a deadline is not the rule.
     let flags = i64::from(run.deadline.is_some()) | i64::from(!(run.captured.is_empty() && run.tail.is_empty())) << 1;
     put_long(out, flags | i64::from(run.step) << 2 | i64::from(run.seen) << 6);
@@ -197,8 +197,9 @@ fn second_version(from: &mut Reader<'_>) -> Result<Runs, Refusal> {
         };
         events.push(kept(index, at, &event, &from.map(read_attribute)?));
     }
-    let base = events.first().map_or(Millis(0), |kept| kept.at);
-    let first = events.first().map_or(0, |kept| kept.index);
+    let views: Vec<KeptRef<'_>> = events.iter().map(Kept::view).collect();
+    let base = views.first().map_or(Millis(0), |kept| kept.at);
+    let first = views.first().map_or(0, |kept| kept.index);
     let (mut instances, mut name) = (Vec::new(), String::new());
     for _ in 0..from.long()? {
         let shared: usize = small(from)?;
@@ -207,7 +208,7 @@ fn second_version(from: &mut Reader<'_>) -> Result<Runs, Refusal> {
         }
         name.truncate(shared);
         name.push_str(&from.text()?);
-        instances.push(read_instance(from, Arc::from(name.as_str()), &events, base, first)?);
+        instances.push(read_instance(from, Arc::from(name.as_str()), &views, base, first)?);
     }
     Ok(Runs::restored(instances, events))
 }
@@ -220,7 +221,7 @@ fn kept(index: u64, at: Millis, event: &EventRef, fields: &BTreeMap<String, Attr
 fn read_instance(
     from: &mut Reader<'_>,
     pattern: Arc<str>,
-    events: &[Kept],
+    events: &[KeptRef<'_>],
     base: Millis,
     first: u64,
 ) -> Result<Instance, Refusal> {
@@ -271,7 +272,7 @@ fn read_instance(
     Ok(instance)
 }
 
-fn read_run(from: &mut Reader<'_>, events: &[Kept], base: Millis, first: u64) -> Result<Run, Refusal> {
+fn read_run(from: &mut Reader<'_>, events: &[KeptRef<'_>], base: Millis, first: u64) -> Result<Run, Refusal> {
     let marks: u16 = small(from)?;
     let mut run = Run {
         step: (marks >> 2 & 15) as u8,

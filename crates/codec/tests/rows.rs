@@ -251,7 +251,7 @@ fn the_first_version_is_read() {
         .map(|(name, value)| (unhex(name), unhex(value)))
         .collect();
     let (journey, mut saved) = read(&rows).expect("readable");
-    let instance = &journey.runs.instances[0];
+    let instance = &journey.runs.instances()[0];
     assert_eq!((&*instance.pattern, instance.version), ("p", 1));
     assert_eq!((instance.sightings.len(), instance.sightings[0].is_usable), (1, false));
     let run = &instance.runs[0];
@@ -260,8 +260,9 @@ fn the_first_version_is_read() {
         (run.counts[..3].to_vec(), run.deadline),
         (vec![1, 2, 0], Some(Millis(92_000)))
     );
-    assert_eq!(journey.runs.events.len(), 2);
-    assert_eq!(journey.runs.events[1].event().id, "7f1c");
+    let events: Vec<Kept> = journey.runs.events().map(Kept::from).collect();
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[1].view().event().id, "7f1c");
     let mut again = rows.clone();
     assert_eq!(write(&journey, &mut saved, &mut again), ["hd", "tx", "ru"]);
     assert_eq!(read(&again).expect("readable").0, journey);

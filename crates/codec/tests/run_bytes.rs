@@ -4,7 +4,7 @@
 use codec::{Saved, save_journey};
 use journey::Journey;
 use pattern::{
-    Instance, Runs,
+    Instance, Kept, Runs,
     bench::{Load, World},
 };
 
@@ -29,11 +29,12 @@ fn a_live_run_takes_at_most_forty_bytes_of_its_row() {
         world.run(3000);
         let (mut live, mut bytes, mut events) = (0, 0, 0);
         for runs in world.runs() {
-            let own: Vec<Instance> = runs.instances.iter().map(|instance| (**instance).clone()).collect();
+            let own = runs.instances();
+            let kept_events = || runs.events().map(Kept::from).collect();
             live += own.iter().map(|instance| instance.runs.len()).sum::<usize>();
             // What is kept of events is shared by the runs that name them; nothing else of the row is.
-            let kept = length(Runs::restored(vec![Instance::default()], runs.events.clone()));
-            bytes += length(Runs::restored(own, runs.events.clone())) - kept;
+            let kept = length(Runs::restored(vec![Instance::default()], kept_events()));
+            bytes += length(Runs::restored(own, kept_events())) - kept;
             events += kept;
         }
         println!(

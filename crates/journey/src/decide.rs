@@ -180,9 +180,9 @@ fn id_of(what: &str, pattern: &Pattern, customer: &str, found: &Match, detail: &
         &version,
         customer.as_bytes(),
     ];
-    for event in found.evidence.iter().flatten() {
-        parts.push(event.source.as_bytes());
-        parts.push(event.id.as_bytes());
+    for [source, id] in found.sources() {
+        parts.push(source.as_bytes());
+        parts.push(id.as_bytes());
     }
     parts.push(detail.as_bytes());
     output_id(parts)
@@ -209,10 +209,10 @@ fn signal(
         },
         opened_at: found.opened_at,
         matched_at: found.matched_at,
-        by: found.by.clone(),
-        seen: found.seen.clone(),
-        absent: found.absent.clone(),
-        because: found.because.clone(),
+        by: found.by(),
+        seen: found.seen(),
+        absent: found.absent(),
+        because: found.because(),
         priority: pattern.then.priority,
         phase: journey.profile.phase,
         intervention: Some(intervention),
@@ -418,8 +418,7 @@ fn references(journey: &Journey, found: &Match) -> std::collections::BTreeMap<St
     if let Some(conversation) = journey.profile.conversations.last() {
         references.insert("conversation".to_owned(), conversation.conversation.clone());
     }
-    let joined = found.by.iter().filter(|(name, _)| name.ends_with("_id"));
-    references.extend(joined.map(|(name, value)| (name.clone(), value.clone())));
+    references.extend(found.by().into_iter().filter(|(name, _)| name.ends_with("_id")));
     references
 }
 

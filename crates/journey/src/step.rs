@@ -389,7 +389,7 @@ fn risk(journey: &mut Journey, found: &Match) {
         pattern: found.pattern.id.clone(),
         since: found.matched_at,
         priority: found.pattern.then.priority,
-        because: found.because.clone(),
+        because: found.because(),
     });
 }
 

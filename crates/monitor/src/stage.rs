@@ -188,9 +188,9 @@ impl Monitor {
 /// Open runs by pattern.
 fn open_runs(journey: &Journey) -> BTreeMap<Arc<str>, usize> {
     let mut open = BTreeMap::new();
-    for instance in &journey.runs.instances {
+    journey.runs.each(&mut |instance| {
         *open.entry(Arc::clone(&instance.pattern)).or_default() += instance.runs.len();
-    }
+    });
     open
 }
 

@@ -1,9 +1,10 @@
 //! The engine alone: nanoseconds per event against the size of the catalogue, and per run that an event touches.
 
-use std::hint::black_box;
+use std::{collections::BTreeMap, hint::black_box};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use pattern::bench::{Load, World};
+use event::{Attribute, Event};
+use pattern::bench::{Load, Predicates, World};
 
 /// One iteration is so many events.
 const EVENTS: usize = 1000;
@@ -51,5 +52,46 @@ fn touched(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, catalogues, touched);
+/// Distinct predicates over one event: elements are predicates. What an event costs before the first of them, a look-up for each
+/// field that they read included, is spread over all; `alone` has one predicate to bear it.
+fn predicates(criterion: &mut Criterion) {
+    let numbers = |fields: usize| -> Vec<String> {
+        (0..64)
+            .map(|number| format!("event.f{} >= {number}.5", number % fields))
+            .collect()
+    };
+    let each = |make: fn(usize) -> String| (0..64).map(make).collect::<Vec<String>>();
+    let mut group = criterion.benchmark_group("predicate");
+    for (name, conditions) in [
+        ("alone", vec!["event.f0 >= 0.5".to_owned()]),
+        ("number_of_one_field", numbers(1)),
+        ("number_of_eight_fields", numbers(8)),
+        ("text", each(|number| format!("event.name == 'p-{number}'"))),
+        (
+            "among_texts",
+            each(|number| format!("event.name in ['a-{number}', 'b-{number}', 'p-{number}']")),
+        ),
+        (
+            "has_and_number",
+            each(|number| format!("has(event.f0) && event.f0 < {number}")),
+        ),
+        ("sum", each(|number| format!("event.f0 + event.f1 > {number}.0"))),
+    ] {
+        let mut attributes: BTreeMap<String, Attribute> = (0..8)
+            .map(|number| (format!("f{number}"), Attribute::Double(f64::from(number * 8))))
+            .collect();
+        attributes.insert("name".to_owned(), Attribute::Text("p-31".to_owned()));
+        let event = Event {
+            attributes,
+            ..Event::default()
+        };
+        let mut predicates = Predicates::new(&conditions, event).expect("the conditions are right");
+        assert_eq!(predicates.distinct(), conditions.len());
+        group.throughput(Throughput::Elements(conditions.len() as u64));
+        group.bench_function(name, |bencher| bencher.iter(|| black_box(&mut predicates).evaluate()));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, catalogues, touched, predicates);
 criterion_main!(benches);

@@ -45,18 +45,48 @@ pub struct Catalogue {
     /// Fields of events that some sentence reads.
     pub(crate) kept_fields: Vec<Field>,
     pub(crate) limits: Limits,
+    /// Per program: id and version. Shared with the runs that were bound to it.
+    pub(crate) names: Arc<[Name]>,
+    /// Per program: its `within`.
+    pub(crate) spans: Vec<i64>,
     /// Tells compiled catalogues apart: runs remember by which one their places were found.
     pub(crate) stamp: u64,
 }
 
+/// Id and version of a pattern.
+pub(crate) type Name = (Arc<str>, i32);
+
 /// Who sees an event type.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TypeEntry {
-    /// In order of the programs.
+    /// What chains do with it, in order of the programs; of one program, its end first.
+    pub moves: Vec<Move>,
+    /// Programs that are no chains, in order.
+    pub others: Vec<Entry>,
+    /// All programs, in order.
     pub entries: Vec<Entry>,
     /// Distinct predicates over events of this type that read no captured name.
     pub shared: Vec<Code>,
+    /// Fields of the event that those read.
+    pub fields: Vec<Field>,
 }
+
+/// What an event type does to a chain.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Move {
+    pub program: u32,
+    /// The step that sees the type, or [`UNTIL`].
+    pub step: u8,
+    /// How many steps the program has.
+    pub length: u8,
+    /// An index into `shared`, or [`NO_TEST`].
+    pub test: u16,
+    pub within: i64,
+    pub step_within: i64,
+}
+
+/// Instead of a step: everything unfinished is dropped.
+pub(crate) const UNTIL: u8 = u8::MAX;
 
 /// The steps of one program that see an event type.
 #[derive(Debug, Clone)]
@@ -116,6 +146,11 @@ pub(crate) struct Program {
     pub has_waits: bool,
     /// Whether all that follows the first step are single events: then the run of a place is simply overwritten by the next one.
     pub is_plain: bool,
+    /// Whether its runs are kept as chains: it is plain from its first step on, has two steps or more, and nothing but `within` and
+    /// `until` ends a run.
+    pub is_chain: bool,
+    /// Of journey and profile: what its sentences read.
+    pub reads: Vec<Place>,
     /// Of an `all`: its waits, the shortest first.
     pub waits: Vec<(usize, i64)>,
     /// Sightings kept for counts.
@@ -166,6 +201,12 @@ impl Catalogue {
             }
             catalogue.programs.push(program);
         }
+        catalogue.names = catalogue
+            .programs
+            .iter()
+            .map(|program| (program.id.clone(), program.version))
+            .collect();
+        catalogue.spans = catalogue.programs.iter().map(|program| program.within).collect();
         catalogue.kept_fields = fields.iter().map(|name| Field::of(name)).collect();
         for number in 0..catalogue.programs.len() {
             let id = catalogue.programs[number].id.clone();
@@ -174,6 +215,13 @@ impl Catalogue {
             catalogue.programs[number].siblings = siblings
                 .map(|(other, _)| u32::try_from(other).unwrap_or(u32::MAX))
                 .collect();
+            let program = &mut catalogue.programs[number];
+            let is_capped = usize::from(program.length) > limits.per_pattern;
+            program.is_chain &= !program.is_closing && program.siblings.is_empty() && !is_capped && number < 1 << 29;
+        }
+        // In any order: each is finished by itself.
+        for found in catalogue.by_type.values_mut() {
+            found.finish(&catalogue.programs);
         }
         catalogue
     }
@@ -202,7 +250,10 @@ impl Catalogue {
 
     /// Drops the runs of patterns that are gone, paused, or of a version that is not matched any more; returns how many.
     pub fn retain(&self, runs: &mut Runs) -> usize {
-        let count = |runs: &Runs| runs.instances.iter().map(|instance| instance.runs.len()).sum::<usize>();
+        let count = |runs: &Runs| {
+            let others = runs.instances.iter().map(|instance| instance.runs.len());
+            runs.chains.len() + others.sum::<usize>()
+        };
         let before = count(runs);
         runs.bind(self);
         before - count(runs)
@@ -243,6 +294,39 @@ impl TypeEntry {
         }
         self.entries.push(entry);
     }
+
+    /// What follows once all entries are there.
+    pub fn finish(&mut self, programs: &[Program]) {
+        for code in &mut self.shared {
+            code.resolve(&mut self.fields);
+        }
+        for entry in &self.entries {
+            let program = &programs[entry.program as usize];
+            if !program.is_chain {
+                self.others.push(entry.clone());
+                continue;
+            }
+            let step = Move {
+                program: entry.program,
+                step: UNTIL,
+                length: program.length,
+                test: NO_TEST,
+                within: program.within,
+                step_within: i64::MAX,
+            };
+            if entry.until {
+                self.moves.push(step);
+            }
+            for number in (0..program.length).rev().filter(|step| entry.sees & 1 << step != 0) {
+                self.moves.push(Move {
+                    step: number,
+                    test: entry.tests[usize::from(number)],
+                    step_within: program.step_within[usize::from(number)],
+                    ..step
+                });
+            }
+        }
+    }
 }
 
 impl Program {
@@ -282,6 +366,12 @@ impl Program {
                 step_within[index] = see.within.unwrap_or(i64::MAX);
             }
         }
+        let mut reads: Vec<Place> = Vec::new();
+        for place in pattern.then.because.values().flat_map(|template| template.places()) {
+            if matches!(place, Place::Journey(_) | Place::Profile(_)) && !reads.contains(place) {
+                reads.push(place.clone());
+            }
+        }
         let is_single = |step: &Step| see(step).is_some_and(|(times, across)| times == 1 && across.is_none());
         Self {
             is_all: when.any_order,
@@ -292,6 +382,13 @@ impl Program {
             is_dated: when.during.is_some(),
             has_waits: !waits.is_empty(),
             is_plain: !when.any_order && when.slots.is_empty() && steps.iter().skip(1).all(is_single),
+            is_chain: !when.any_order
+                && when.slots.is_empty()
+                && steps.len() > 1
+                && steps.iter().all(is_single)
+                && when.by.is_empty()
+                && when.during.is_none(),
+            reads,
             id: Arc::from(pattern.id.as_str()),
             version: pattern.version,
             is_closing,

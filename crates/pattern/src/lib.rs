@@ -32,7 +32,7 @@ pub use file::{
 pub use finding::{Finding, Severity, nearest};
 pub use money::money;
 pub use observe::{Ignored, Note, Observer, Subject, Unobserved};
-pub use runs::{Counted, Instance, Kept, Run, Runs, Sighting};
+pub use runs::{Counted, Instance, Kept, KeptRef, Run, Runs, Sighting};
 pub use schema::schema;
 pub use trial::{TestResult, run_tests};
 pub use value::Value;

@@ -152,7 +152,7 @@ fn fire(
 
 fn open(runs: &Runs) -> String {
     let runs: Vec<String> = runs
-        .instances
+        .instances()
         .iter()
         .flat_map(|instance| &instance.runs)
         .map(|run| match run.deadline {
@@ -170,15 +170,20 @@ fn open(runs: &Runs) -> String {
 fn difference(pattern: &Pattern, expected: &[Expected], found: &[&Match]) -> Option<String> {
     let intervene = &pattern.then.intervene;
     let sentence = |found: &Match| {
-        let first = pattern.first_lang().and_then(|lang| found.because.get(lang));
-        first.cloned().unwrap_or_default()
+        let mut because = found.because();
+        let first = pattern.first_lang().and_then(|lang| because.remove(lang));
+        first.unwrap_or_default()
     };
     let agree = expected.len() == found.len()
         && expected.iter().zip(found).all(|(expected, found)| {
             expected.at == found.matched_at.0
                 && expected.intervene == *intervene
                 && expected.because.as_ref().is_none_or(|because| {
-                    pattern.first_lang().and_then(|lang| found.because.get(lang)) == Some(because)
+                    pattern
+                        .first_lang()
+                        .and_then(|lang| found.because().remove(lang))
+                        .as_ref()
+                        == Some(because)
                 })
         });
     if agree {

@@ -57,7 +57,7 @@ fn a_warm_engine_allocates_nothing_for_an_event() {
         assert_eq!((world.matches, world.capped), (0, 0));
         let runs = world
             .runs()
-            .flat_map(|runs| &runs.instances)
+            .flat_map(pattern::Runs::instances)
             .map(|instance| instance.runs.len());
         assert!(runs.sum::<usize>() > 0, "{load:?} moves nothing");
     }

@@ -83,7 +83,7 @@ impl Case {
     /// Every match as `7: a0 b7`.
     fn shown(&self) -> String {
         let shown = self.out.matches.iter().map(|found| {
-            let ids: Vec<&str> = found.evidence.iter().flatten().map(|event| event.id.as_str()).collect();
+            let ids: Vec<String> = found.evidence().into_iter().flatten().map(|event| event.id).collect();
             format!("{}: {}", found.matched_at.0 / 1000, ids.join(" "))
         });
         shown.collect::<Vec<String>>().join("; ")
@@ -157,7 +157,7 @@ fn every_boundary_case_is_decided_as_stated() {
     ] {
         assert_eq!(stepped(when, history).shown(), expected, "{when} on {history}");
     }
-    assert_eq!(stepped(twice, "a0 a1 a2 b3").out.matches[0].seen[0].count, 3);
+    assert_eq!(stepped(twice, "a0 a1 a2 b3").out.matches[0].seen()[0].count, 3);
 }
 
 /// A wait is not over before the clock says so, whatever the times of events.
@@ -230,5 +230,5 @@ fn caps_drop_the_oldest_start_and_count_it() {
     assert_eq!(case.shown(), "4: a1 b4; 5: a2 b5");
     assert_eq!(case.out.capped, 1);
     assert!(case.runs.is_empty());
-    assert!(case.runs.events.is_empty());
+    assert_eq!(case.runs.events().len(), 0);
 }

@@ -74,8 +74,8 @@ fn fields() -> impl Strategy<Value = Fields> {
         .prop_map(|(i, j, d, s, t, b)| vec![("i", i), ("j", j), ("d", d), ("s", s), ("t", t), ("b", b)])
 }
 
-fn ours(predicate: &str, fields: &Fields) -> bool {
-    let text = format!(
+fn file(predicate: &str) -> String {
+    format!(
         "pattern: random\nversion: 1\ntitle: Random\nowner: tests\nstatus: live\nwhen:\n  within: 1m\n  sequence:\n    - see: t.a\n      where: \"{predicate}\"
 then: {{ intervene: notify, channels: [email], priority: 1, valid_for: 1h, because: {{ en: it happened }} }}
 guard: {{ consent: service, cooldown: 1ms }}
@@ -84,7 +84,16 @@ tests:
   - {{ name: nothing, given: [], expect: [] }}
   - {{ name: nothing again, given: [], expect: [] }}
 "
-    );
+    )
+}
+
+fn ours(predicate: &str, fields: &Fields) -> bool {
+    let out = stepped(predicate, fields);
+    !out.matches.is_empty()
+}
+
+fn stepped(predicate: &str, fields: &Fields) -> Stepped {
+    let text = file(predicate);
     let pattern = parse("random.yaml", &text).unwrap_or_else(|findings| panic!("{findings:#?}\n{text}"));
     let catalogue = Catalogue::compile([Arc::new(pattern)], Limits::default());
     let known = fields
@@ -105,7 +114,77 @@ tests:
     };
     let mut out = Stepped::default();
     catalogue.on_event(&mut Runs::default(), &of, &NoFacts, &mut out);
-    !out.matches.is_empty()
+    out
+}
+
+#[test]
+fn a_predicate_without_a_result_is_counted() {
+    let fields = vec![
+        ("i", Some(Attribute::Long(i64::MAX))),
+        ("d", Some(Attribute::Double(1.0))),
+    ];
+    for (predicate, matches, failed) in [
+        ("event.i > 0", 1, 0),
+        ("event.i < 0", 0, 0),
+        ("event.nope == 1", 0, 1),
+        ("has(event.nope) && event.nope == 1", 0, 0),
+        ("true || event.nope == 1", 1, 0),
+        ("event.nope == 1 || true", 1, 0),
+        ("event.i + 1 > 0", 0, 1),
+        ("event.i / 0 > 0", 0, 1),
+        ("event.d == 'a' || event.d", 0, 1),
+        // As CEL has it: a double divided by zero is infinite.
+        ("event.d / 0.0 > 1.0", 1, 0),
+        ("-9223372036854775808 < event.i", 1, 0),
+        ("event.i in [-9223372036854775808, 9223372036854775807]", 1, 0),
+    ] {
+        let out = stepped(predicate, &fields);
+        assert_eq!((out.matches.len(), out.failed.len()), (matches, failed), "{predicate}");
+    }
+}
+
+#[test]
+fn what_is_not_supported_is_named() {
+    for (predicate, expected) in [
+        ("'a' in event.s", "error[where-refused]: in takes a list of literals"),
+        (
+            "event.s == '\\u000a'",
+            "error[where-syntax]: not supported in where: escape=",
+        ),
+        (
+            "event.s == r'd'",
+            "error[where-syntax]: not supported in where: strings with r before the quote",
+        ),
+        ("event.s == 'a", "error[where-syntax]: string is not closed"),
+        (
+            "event.i == 0x10",
+            "error[where-syntax]: not a number that a where can have: found=0x10",
+        ),
+        (
+            "event.i == 1u",
+            "error[where-syntax]: not a number that a where can have: found=1u",
+        ),
+        (
+            "event.i == 9223372036854775808",
+            "error[where-syntax]: number out of range: found=9223372036854775808",
+        ),
+        (
+            "event.i == -9223372036854775809",
+            "error[where-syntax]: number out of range: found=9223372036854775809",
+        ),
+        (
+            "event.d % 2.0 == 1.0",
+            "error[where-type]: % takes whole numbers: found=double",
+        ),
+    ] {
+        let text = file(&predicate.replace('\\', "\\\\"));
+        let findings = parse("random.yaml", &text).expect_err(predicate);
+        let shown: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        assert!(
+            shown.iter().any(|finding| finding.contains(expected)),
+            "{predicate}: {shown:?}"
+        );
+    }
 }
 
 fn theirs(predicate: &str, fields: &Fields) -> bool {

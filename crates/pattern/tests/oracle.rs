@@ -5,7 +5,7 @@
 use std::{cell::Cell, collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use event::{Attribute, Event, Millis};
-use pattern::{Catalogue, Facts, Limits, Occurrence, Runs, Stepped, Value};
+use pattern::{Catalogue, Facts, Kept, Limits, Note, Observer, Occurrence, Runs, Stepped, Subject, Value};
 use proptest::{
     prelude::*,
     test_runner::{RngAlgorithm, TestError, TestRng, TestRunner},
@@ -555,7 +555,24 @@ impl Facts for Profile {
     }
 }
 
-fn engine(of: &Description, moments: &[Moment]) -> Vec<Found> {
+/// How the engine is driven: all ways have the same outcome.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Drive {
+    /// As it runs live.
+    Live,
+    /// With an observer, which sees every step.
+    Observed,
+    /// Live, and stored and restored after every moment.
+    Restored,
+}
+
+struct Watching;
+
+impl Observer for Watching {
+    fn note(&mut self, _: &Subject<'_>, _: &Note<'_>) {}
+}
+
+fn engine(of: &Description, moments: &[Moment], drive: Drive) -> Vec<Found> {
     let text = yaml(of);
     let pattern = pattern::parse("random.yaml", &text).unwrap_or_else(|findings| panic!("{findings:?}\n{text}"));
     let catalogue = Catalogue::compile([Arc::new(pattern)], Limits::default());
@@ -565,7 +582,11 @@ fn engine(of: &Description, moments: &[Moment]) -> Vec<Found> {
         match moment {
             Moment::Clock(to) => {
                 clock = clock.max(*to);
-                catalogue.on_time(&mut runs, Millis(clock), &facts, &mut out);
+                if drive == Drive::Observed {
+                    catalogue.on_time_observed(&mut runs, Millis(clock), &facts, &mut out, &mut Watching);
+                } else {
+                    catalogue.on_time(&mut runs, Millis(clock), &facts, &mut out);
+                }
             }
             Moment::Event {
                 kind,
@@ -599,18 +620,18 @@ fn engine(of: &Description, moments: &[Moment]) -> Vec<Found> {
                     index,
                     position: "",
                 };
-                catalogue.on_event(&mut runs, &of, &facts, &mut out);
+                if drive == Drive::Observed {
+                    catalogue.on_event_observed(&mut runs, &of, &facts, &mut out, &mut Watching);
+                } else {
+                    catalogue.on_event(&mut runs, &of, &facts, &mut out);
+                }
                 index += 1;
             }
         }
-        assert_eq!(
-            runs.deadline(),
-            Runs::restored(
-                runs.instances.iter().map(|boxed| (**boxed).clone()).collect(),
-                Vec::new()
-            )
-            .deadline()
-        );
+        if drive == Drive::Restored {
+            runs = Runs::restored(runs.instances(), runs.events().map(Kept::from).collect());
+        }
+        assert_eq!(runs.deadline(), Runs::restored(runs.instances(), Vec::new()).deadline());
     }
     let mut found: Vec<Found> = out
         .matches
@@ -618,15 +639,15 @@ fn engine(of: &Description, moments: &[Moment]) -> Vec<Found> {
         .map(|found| {
             let number = |id: &str| id.parse().expect("ids are numbers");
             let evidence = found
-                .evidence
-                .iter()
+                .evidence()
+                .into_iter()
                 .map(|group| group.iter().map(|event| number(&event.id)).collect());
-            let key = found.by.get("k").map(|key| key.parse().expect("keys are numbers"));
+            let key = found.by().get("k").map(|key| key.parse().expect("keys are numbers"));
             (
                 found.matched_at.0,
                 key,
                 evidence.collect(),
-                found.seen.iter().map(|seen| seen.count).collect(),
+                found.seen().iter().map(|seen| seen.count).collect(),
             )
         })
         .collect();
@@ -662,18 +683,40 @@ fn description() -> impl Strategy<Value = Description> {
     let until = proptest::option::weighted(0.25, prop_oneof![2 => Just('u'), 1 => Just('a')]);
     let during = proptest::option::weighted(0.25, (any::<bool>(), 5..30i64));
     let any_order = prop_oneof![2 => Just(false), 1 => Just(true)];
-    (any::<bool>(), 3..20i64, until, any_order, during, steps).prop_map(
-        |(by, within, until, any_order, during, steps)| {
-            shaped(Description {
+    let is_chain = prop_oneof![3 => Just(false), 1 => Just(true)];
+    (any::<bool>(), 3..20i64, until, any_order, during, steps, is_chain).prop_map(
+        |(by, within, until, any_order, during, steps, is_chain)| {
+            let of = Description {
                 by,
                 within,
                 until,
                 any_order,
                 during,
                 steps,
-            })
+            };
+            shaped(if is_chain { chain(of) } else { of })
         },
     )
+}
+
+/// Single events one behind the other: the engine has a way of its own for them.
+fn chain(mut of: Description) -> Description {
+    (of.by, of.any_order, of.during) = (false, false, None);
+    for step in &mut of.steps {
+        let within = match step.what {
+            What::See { within, .. } => within,
+            _ => None,
+        };
+        step.what = What::See {
+            times: 1,
+            across: 0,
+            within,
+        };
+        if matches!(step.condition, Condition::Captured(_)) {
+            step.condition = Condition::None;
+        }
+    }
+    of
 }
 
 /// Bends a random list of steps into one that the rules of the language allow.
@@ -803,7 +846,10 @@ fn the_engine_equals_the_definition() {
     let result = runner.run(&(description(), history()), |(of, moments)| {
         let expected = naive(&of, &moments);
         matched.set(matched.get() + u64::from(!expected.is_empty()));
-        prop_assert_eq!(engine(&of, &moments), expected);
+        for drive in [Drive::Live, Drive::Observed, Drive::Restored] {
+            let found = engine(&of, &moments, drive);
+            prop_assert_eq!(&found, &expected, "{:?}", drive);
+        }
         Ok(())
     });
     if let Err(TestError::Fail(reason, (of, moments))) = &result {
@@ -816,7 +862,7 @@ fn the_engine_equals_the_definition() {
             yaml(of),
             lines(moments),
             naive(of, moments),
-            std::panic::catch_unwind(|| engine(of, moments)),
+            std::panic::catch_unwind(|| engine(of, moments, Drive::Live)),
         );
     }
     result.expect("every case was judged");

@@ -105,9 +105,9 @@ fn the_engine_finds_exactly_what_the_log_contains() {
             .windows(2)
             .all(|pair| pair[0].matched.matched_at <= pair[1].matched.matched_at)
     );
-    let of = |id: &str| -> Vec<&str> {
+    let of = |id: &str| -> Vec<String> {
         let found = found.iter().filter(|found| found.matched.pattern.id == id);
-        found.map(|found| found.matched.by["session"].as_str()).collect()
+        found.map(|found| found.matched.by()["session"].clone()).collect()
     };
     let sessions = |id: &str| of(id).into_iter().collect::<BTreeSet<_>>().len();
     assert_eq!(sessions("ecom-payment-failed"), 13);

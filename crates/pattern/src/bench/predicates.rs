@@ -1,17 +1,20 @@
-//! Distinct predicates over one event, made ready to run as an engine holds them.
+//! Distinct predicates over one event, evaluated as the engine evaluates them: each once, fields looked up once.
 
 use event::{Event, Millis};
 
 use crate::{
     NoFacts, Occurrence,
-    cel::{self, Code, View},
+    catalogue::TypeEntry,
+    cel::{self, Code},
+    engine::{Memo, Sight},
 };
 
 /// Predicates of one event type, and an event for them.
 #[derive(Debug)]
 pub struct Predicates {
-    codes: Vec<Code>,
+    found: TypeEntry,
     event: Event,
+    memo: Memo,
 }
 
 impl Predicates {
@@ -20,21 +23,26 @@ impl Predicates {
     /// # Errors
     /// What is wrong with the first that is.
     pub fn new(conditions: &[String], event: Event) -> Result<Self, String> {
-        let mut codes = Vec::new();
+        let mut found = TypeEntry::default();
         for condition in conditions {
             let checked = cel::parse(condition, &[]).and_then(|expr| cel::check(&expr).map(|()| expr));
             let code = Code::of(&checked.map_err(|flaw| flaw.message)?);
-            if !codes.contains(&code) {
-                codes.push(code);
+            if !found.shared.contains(&code) {
+                found.shared.push(code);
             }
         }
-        Ok(Self { codes, event })
+        found.finish(&[]);
+        Ok(Self {
+            found,
+            event,
+            memo: Memo::default(),
+        })
     }
 
     /// How many distinct ones there are.
     #[must_use]
     pub fn distinct(&self) -> usize {
-        self.codes.len()
+        self.found.shared.len()
     }
 
     /// Evaluates each for the event; how many hold.
@@ -47,11 +55,9 @@ impl Predicates {
             index: 0,
             position: "",
         };
-        let view = View {
-            of: &of,
-            captured: &[],
-            facts: &NoFacts,
-        };
-        self.codes.iter().filter(|code| code.holds(&view) == Ok(true)).count()
+        let mut sight = Sight::new(&of, &NoFacts, &self.found, &mut self.memo);
+        let numbers = 0..self.found.shared.len();
+        let holds = |number: usize| sight.shared(u16::try_from(number).unwrap_or(u16::MAX)) == Ok(true);
+        numbers.map(holds).map(usize::from).sum()
     }
 }

@@ -1,131 +1,13 @@
 //! A `where` made ready to run: fields resolved, constants folded, common comparisons as one node. It borrows what it reads.
 
-use std::cmp::Ordering;
-
 use event::Attribute;
 
-use super::{Expr, Fault, Node, Op, Path, Pattern, Root};
-use crate::{Facts, Occurrence, Value};
-
-/// 2^63, exact as a double: the first value above every `i64`.
-const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
-
-/// What a predicate reads.
-#[derive(Clone, Copy)]
-pub(crate) struct View<'a> {
-    pub of: &'a Occurrence<'a>,
-    pub captured: &'a [Option<Attribute>],
-    pub facts: &'a dyn Facts,
-}
-
-/// A field of an occurrence: envelope first, then what was derived, then attributes.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Field {
-    Kind,
-    Channel,
-    Medium,
-    Session,
-    Conversation,
-    Role,
-    Label,
-    Score,
-    Confidence,
-    Plain(String),
-}
-
-impl Field {
-    pub fn of(name: &str) -> Self {
-        match name {
-            "type" => Self::Kind,
-            "channel" => Self::Channel,
-            "medium" => Self::Medium,
-            "session" => Self::Session,
-            "conversation" => Self::Conversation,
-            "role" => Self::Role,
-            "sentiment.label" => Self::Label,
-            "sentiment.score" => Self::Score,
-            "sentiment.confidence" => Self::Confidence,
-            _ => Self::Plain(name.to_owned()),
-        }
-    }
-
-    pub fn name(&self) -> &str {
-        match self {
-            Self::Kind => "type",
-            Self::Channel => "channel",
-            Self::Medium => "medium",
-            Self::Session => "session",
-            Self::Conversation => "conversation",
-            Self::Role => "role",
-            Self::Label => "sentiment.label",
-            Self::Score => "sentiment.score",
-            Self::Confidence => "sentiment.confidence",
-            Self::Plain(name) => name,
-        }
-    }
-
-    pub fn read<'a>(&self, of: &Occurrence<'a>) -> Option<Value<'a>> {
-        let event = of.event;
-        let envelope = match self {
-            Self::Plain(_) => None,
-            Self::Kind => Some(Value::Text(of.kind)),
-            Self::Channel => Some(Value::Text(event.channel.as_str())),
-            Self::Medium => event.medium.as_deref().map(Value::Text),
-            Self::Session => event.session.as_deref().map(Value::Text),
-            Self::Conversation => event.conversation.as_deref().map(Value::Text),
-            Self::Role => event.text.as_ref().map(|said| Value::Text(said.role.as_str())),
-            Self::Label | Self::Score | Self::Confidence => None,
-        };
-        if envelope.is_some() {
-            return envelope;
-        }
-        let name = self.name();
-        if let Some((_, value)) = of.extra.iter().find(|(known, _)| *known == name) {
-            return Some(Value::from(value));
-        }
-        if let Some(sentiment) = &event.sentiment {
-            let scored = match self {
-                Self::Label => Some(Value::Text(sentiment.label.as_str())),
-                Self::Score => sentiment.score.map(Value::Double),
-                Self::Confidence => sentiment.confidence.map(Value::Double),
-                _ => None,
-            };
-            if scored.is_some() {
-                return scored;
-            }
-        }
-        event.attributes.get(name).map(Value::from)
-    }
-}
-
-/// Where a value comes from.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Source {
-    Event(Field),
-    Captured(usize),
-    Journey(String),
-    Profile(String),
-}
-
-impl Source {
-    fn of(path: &Path) -> Self {
-        match path.root {
-            Root::Event => Self::Event(Field::of(&path.field)),
-            Root::Captured(_) => Self::Captured(path.slot),
-            Root::Journey => Self::Journey(path.field.clone()),
-            Root::Profile => Self::Profile(path.field.clone()),
-        }
-    }
-
-    fn read<'a>(&self, view: &View<'a>) -> Option<Value<'a>> {
-        match self {
-            Self::Event(field) => field.read(view.of),
-            Self::Captured(slot) => view.captured.get(*slot)?.as_ref().map(Value::from),
-            Self::Journey(path) => view.facts.journey(path),
-            Self::Profile(path) => view.facts.profile(path),
-        }
-    }
-}
+use super::{
+    Expr, Fault, Node, Op, Pattern,
+    field::{Field, RESOLVED, Source, View},
+    numbers::{arithmetic, compared, equal, to_int},
+};
+use crate::{Occurrence, Value};
 
 /// A predicate, ready to run.
 #[derive(Debug, Clone, PartialEq)]
@@ -169,11 +51,6 @@ impl Number {
             Self::Double(value) => Value::Double(value),
         }
     }
-}
-
-/// The value that a path reads, for those who explain.
-pub(crate) fn read(path: &Path, view: &View<'_>) -> Option<Attribute> {
-    Source::of(path).read(view).map(Attribute::from)
 }
 
 impl Code {
@@ -266,6 +143,7 @@ impl Code {
             of: &of,
             captured: &[],
             facts: &crate::NoFacts,
+            resolved: &[],
         };
         let value = self.value(&view).map(Attribute::from);
         value.map_or(Self::Fails, Self::Constant)
@@ -284,6 +162,38 @@ impl Code {
                 pair.0.is_constant() && pair.1.is_constant()
             }
             Self::Choose(parts) => parts.0.is_constant() && parts.1.is_constant() && parts.2.is_constant(),
+        }
+    }
+
+    /// Reads fields of the event by their places in `fields`, which is added to.
+    pub fn resolve(&mut self, fields: &mut Vec<Field>) {
+        match self {
+            Self::Read(source)
+            | Self::Has(source)
+            | Self::IsText(source, ..)
+            | Self::IsNumber(source, ..)
+            | Self::AmongTexts(source, _) => {
+                let Source::Event(field) = source else { return };
+                let place = fields.iter().position(|known| known == field).unwrap_or(fields.len());
+                if place < RESOLVED {
+                    if place == fields.len() {
+                        fields.push(field.clone());
+                    }
+                    *source = Source::Resolved(place);
+                }
+            }
+            Self::Not(a) | Self::Negate(a) | Self::Size(a) | Self::ToInt(a) | Self::ToDouble(a) => a.resolve(fields),
+            Self::In(a, _) | Self::Matches(a, _) => a.resolve(fields),
+            Self::Binary(_, pair) | Self::StartsWith(pair) | Self::EndsWith(pair) | Self::Contains(pair) => {
+                pair.0.resolve(fields);
+                pair.1.resolve(fields);
+            }
+            Self::Choose(parts) => {
+                parts.0.resolve(fields);
+                parts.1.resolve(fields);
+                parts.2.resolve(fields);
+            }
+            Self::Constant(_) | Self::Fails => {}
         }
     }
 
@@ -377,32 +287,6 @@ impl Code {
     }
 }
 
-impl Op {
-    pub(super) const fn compares(self) -> bool {
-        matches!(
-            self,
-            Self::Equal | Self::Unequal | Self::Less | Self::LessEqual | Self::Greater | Self::GreaterEqual
-        )
-    }
-
-    const fn calculates(self) -> bool {
-        matches!(
-            self,
-            Self::Add | Self::Subtract | Self::Multiply | Self::Divide | Self::Remainder
-        )
-    }
-
-    const fn mirrored(self) -> Self {
-        match self {
-            Self::Less => Self::Greater,
-            Self::LessEqual => Self::GreaterEqual,
-            Self::Greater => Self::Less,
-            Self::GreaterEqual => Self::LessEqual,
-            same => same,
-        }
-    }
-}
-
 fn number(value: &Attribute) -> Option<Number> {
     match value {
         Attribute::Long(value) => Some(Number::Long(*value)),
@@ -411,112 +295,9 @@ fn number(value: &Attribute) -> Option<Number> {
     }
 }
 
-fn to_int(value: Value<'_>) -> Result<Value<'_>, Fault> {
-    match value {
-        Value::Long(value) => Ok(Value::Long(value)),
-        // CEL truncates towards zero and fails outside the range; the bounds are exact doubles.
-        #[expect(clippy::cast_possible_truncation, reason = "checked to be in range")]
-        Value::Double(value) if value > -TWO_TO_63 && value < TWO_TO_63 => Ok(Value::Long(value as i64)),
-        Value::Text(text) => text.parse().map(Value::Long).map_err(|_| Fault::Failed),
-        _ => Err(Fault::Failed),
-    }
-}
-
 fn texts<'a>(pair: &'a (Code, Code), view: &View<'a>, test: fn(&str, &str) -> bool) -> Result<Value<'a>, Fault> {
     match (pair.0.value(view)?, pair.1.value(view)?) {
         (Value::Text(on), Value::Text(with)) => Ok(Value::Bool(test(on, with))),
         _ => Err(Fault::Failed),
     }
-}
-
-#[inline]
-fn compared(op: Op, left: Value<'_>, right: Value<'_>) -> Result<bool, Fault> {
-    match op {
-        Op::Equal => return Ok(equal(left, right)),
-        Op::Unequal => return Ok(!equal(left, right)),
-        _ => {}
-    }
-    let Some(order) = compare(left, right) else {
-        // NaN compares with nothing, and that is no error.
-        let number = |value| matches!(value, Value::Long(_) | Value::Double(_));
-        return if number(left) && number(right) {
-            Ok(false)
-        } else {
-            Err(Fault::Failed)
-        };
-    };
-    Ok(match op {
-        Op::Less => order.is_lt(),
-        Op::LessEqual => order.is_le(),
-        Op::Greater => order.is_gt(),
-        _ => order.is_ge(),
-    })
-}
-
-fn arithmetic<'a>(op: Op, left: Value<'_>, right: Value<'_>) -> Result<Value<'a>, Fault> {
-    match (left, right) {
-        (Value::Long(a), Value::Long(b)) => {
-            let result = match op {
-                Op::Add => a.checked_add(b),
-                Op::Subtract => a.checked_sub(b),
-                Op::Multiply => a.checked_mul(b),
-                Op::Divide => a.checked_div(b),
-                _ => a.checked_rem(b),
-            };
-            result.map(Value::Long).ok_or(Fault::Failed)
-        }
-        (Value::Double(a), Value::Double(b)) => match op {
-            Op::Add => Ok(Value::Double(a + b)),
-            Op::Subtract => Ok(Value::Double(a - b)),
-            Op::Multiply => Ok(Value::Double(a * b)),
-            Op::Divide => Ok(Value::Double(a / b)),
-            _ => Err(Fault::Failed),
-        },
-        _ => Err(Fault::Failed),
-    }
-}
-
-/// Equality across types: numbers by value, everything else only with its own kind.
-#[inline]
-fn equal(left: Value<'_>, right: Value<'_>) -> bool {
-    match (left, right) {
-        (Value::Text(a), Value::Text(b)) => a == b,
-        (Value::Long(_) | Value::Double(_), Value::Long(_) | Value::Double(_)) => {
-            compare(left, right) == Some(Ordering::Equal)
-        }
-        _ => left == right,
-    }
-}
-
-#[inline]
-fn compare(left: Value<'_>, right: Value<'_>) -> Option<Ordering> {
-    match (left, right) {
-        (Value::Long(a), Value::Long(b)) => Some(a.cmp(&b)),
-        (Value::Double(a), Value::Double(b)) => a.partial_cmp(&b),
-        (Value::Long(a), Value::Double(b)) => mixed(a, b),
-        (Value::Double(a), Value::Long(b)) => mixed(b, a).map(Ordering::reverse),
-        (Value::Text(a), Value::Text(b)) => Some(a.cmp(b)),
-        (Value::Bool(a), Value::Bool(b)) => Some(a.cmp(&b)),
-        _ => None,
-    }
-}
-
-/// Compares exactly: a double beyond the integers is greater or less than all of them, otherwise its whole part decides first.
-fn mixed(whole: i64, double: f64) -> Option<Ordering> {
-    if double.is_nan() {
-        return None;
-    }
-    if double >= TWO_TO_63 {
-        return Some(Ordering::Less);
-    }
-    if double < -TWO_TO_63 {
-        return Some(Ordering::Greater);
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "checked to be in range")]
-    let floor = double.floor() as i64;
-    Some(whole.cmp(&floor).then(if double.fract() == 0.0 {
-        Ordering::Equal
-    } else {
-        Ordering::Less
-    }))
 }

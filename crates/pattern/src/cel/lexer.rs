@@ -6,6 +6,8 @@ use super::Flaw;
 pub(super) enum Token {
     Name(String),
     Int(i64),
+    /// 9223372036854775808: only with a minus before it is it a number that there is.
+    Least,
     Double(f64),
     Text(String),
     Sign(&'static str),
@@ -18,6 +20,7 @@ impl Token {
         match self {
             Self::Name(name) => name.clone(),
             Self::Int(value) => value.to_string(),
+            Self::Least => LEAST.to_owned(),
             Self::Double(value) => value.to_string(),
             Self::Text(text) => format!("'{text}'"),
             Self::Sign(sign) => (*sign).to_owned(),
@@ -25,6 +28,9 @@ impl Token {
         }
     }
 }
+
+/// What stands behind the minus of the least whole number.
+const LEAST: &str = "9223372036854775808";
 
 const SIGNS: [&str; 27] = [
     "===", "&&", "||", "==", "!=", "<=", ">=", "<", ">", "!", "?", ":", "+", "-", "*", "/", "%", "(", ")", "[", "]",
@@ -44,6 +50,10 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Flaw> {
         };
         if letter.is_whitespace() {
             index += 1;
+        } else if matches!(letter, 'r' | 'R' | 'b' | 'B') && matches!(letters.get(index + 1), Some('\'' | '"')) {
+            return Err(flaw(format!(
+                "not supported in where: strings with {letter} before the quote"
+            )));
         } else if letter.is_ascii_alphabetic() || letter == '_' {
             while index < letters.len() && (letters[index].is_ascii_alphanumeric() || letters[index] == '_') {
                 index += 1;
@@ -52,7 +62,17 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Flaw> {
         } else if letter.is_ascii_digit() {
             index = number_end(&letters, index);
             let written: String = letters[at..index].iter().collect();
-            let token = if written.contains(['.', 'e', 'E']) {
+            if letters
+                .get(index)
+                .is_some_and(|next| next.is_ascii_alphanumeric() || *next == '_')
+            {
+                let rest = letters[index..].iter().take_while(|next| next.is_ascii_alphanumeric());
+                let found: String = written.chars().chain(rest.copied()).collect();
+                return Err(flaw(format!("not a number that a where can have: found={found}")));
+            }
+            let token = if written == LEAST {
+                Some(Token::Least)
+            } else if written.contains(['.', 'e', 'E']) {
                 written.parse().ok().map(Token::Double)
             } else {
                 written.parse().ok().map(Token::Int)
@@ -62,7 +82,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Flaw> {
                 token.ok_or_else(|| flaw(format!("number out of range: found={written}")))?,
             ));
         } else if letter == '\'' || letter == '"' {
-            let (text, end) = quoted(&letters, index).ok_or_else(|| flaw("string is not closed".to_owned()))?;
+            let (text, end) = quoted(&letters, index)?;
             index = end;
             tokens.push((at, Token::Text(text)));
         } else {
@@ -100,19 +120,28 @@ fn number_end(letters: &[char], mut index: usize) -> usize {
     index
 }
 
-fn quoted(letters: &[char], start: usize) -> Option<(String, usize)> {
+fn quoted(letters: &[char], start: usize) -> Result<(String, usize), Flaw> {
+    let flaw = |at: usize, message: String| Flaw {
+        at,
+        code: "where-syntax",
+        message,
+    };
+    let open = || flaw(start, "string is not closed".to_owned());
     let mut text = String::new();
     let mut index = start + 1;
     loop {
-        match *letters.get(index)? {
-            closing if closing == letters[start] => return Some((text, index + 1)),
+        match *letters.get(index).ok_or_else(open)? {
+            closing if closing == letters[start] => return Ok((text, index + 1)),
             '\\' => {
-                text.push(match *letters.get(index + 1)? {
+                text.push(match *letters.get(index + 1).ok_or_else(open)? {
                     'n' => '\n',
                     't' => '\t',
                     'r' => '\r',
                     same @ ('\\' | '\'' | '"') => same,
-                    _ => return None,
+                    other => {
+                        let message = format!("not supported in where: escape=\\{other}");
+                        return Err(flaw(index, message));
+                    }
                 });
                 index += 2;
             }

@@ -3,11 +3,14 @@
 //! Meaning follows the CEL specification for the accepted part; the `cel` crate is the oracle in the tests.
 
 mod code;
+mod field;
 mod lexer;
+mod numbers;
 mod parser;
 mod types;
 
-pub(crate) use code::{Code, Field, View, read};
+pub(crate) use code::Code;
+pub(crate) use field::{Field, RESOLVED, View, read};
 pub(crate) use parser::parse;
 pub(crate) use types::check;
 

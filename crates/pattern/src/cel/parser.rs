@@ -149,7 +149,12 @@ impl Parser<'_> {
 
     /// A list of literals, as `in` wants it.
     fn literals(&mut self) -> Result<Vec<Expr>, Flaw> {
-        self.expect("[")?;
+        if !self.eat("[") {
+            return Err(match self.peek() {
+                Token::End => self.unexpected(),
+                _ => self.flaw("where-refused", "in takes a list of literals".to_owned()),
+            });
+        }
         let mut list = Vec::new();
         while !self.eat("]") {
             let at = self.at();
@@ -195,6 +200,14 @@ impl Parser<'_> {
                 node: Node::Not(Box::new(self.unary()?)),
             }
         } else if self.eat("-") {
+            if *self.peek() == Token::Least {
+                self.take();
+                self.depth -= 1;
+                return Ok(Expr {
+                    at,
+                    node: Node::Int(i64::MIN),
+                });
+            }
             Expr {
                 at,
                 node: Node::Negate(Box::new(self.unary()?)),
@@ -282,7 +295,12 @@ impl Parser<'_> {
             }
             Token::Name(name) => return self.named(at, &name),
             other => {
-                let message = format!("unexpected token: found={}", other.shown());
+                let what = if other == Token::Least {
+                    "number out of range"
+                } else {
+                    "unexpected token"
+                };
+                let message = format!("{what}: found={}", other.shown());
                 return Err(Flaw {
                     at,
                     code: "where-syntax",

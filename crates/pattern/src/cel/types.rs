@@ -161,6 +161,11 @@ fn binary(at: usize, op: Op, left: &Expr, right: &Expr) -> Result<Type, Flaw> {
                 }
                 want(side, Type::Number)?;
             }
+            if op == Op::Remainder
+                && let Some((side, _)) = [(left, a), (right, b)].iter().find(|(_, found)| *found == Type::Double)
+            {
+                return Err(flaw(side.at, "% takes whole numbers: found=double".to_owned()));
+            }
             match (a, b) {
                 (Type::Int, Type::Double) | (Type::Double, Type::Int) => {
                     let message = format!("arithmetic needs one number type: left={} right={}", a.name(), b.name());

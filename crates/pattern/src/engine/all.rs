@@ -14,7 +14,7 @@ use crate::{
     runs::Sighting,
 };
 
-impl<O: Observer> Turn<'_, O> {
+impl<O: Observer> Turn<'_, '_, O> {
     /// Steps an instance of an `all` by the event; the match that is complete by it, if one is.
     pub(super) fn all(&mut self, instance: &mut Instance) -> Option<Run> {
         let (program, of) = (self.program, self.of);

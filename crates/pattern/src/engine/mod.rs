@@ -5,21 +5,27 @@
 //! other run there, so that whatever can complete another can complete it.
 
 mod all;
+mod chain;
 mod matched;
 mod pick;
+mod place;
 mod sequence;
 mod turn;
+mod upkeep;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
-use event::{Absence, Attribute, Event, EventRef, Millis, Seen};
+use event::{Attribute, Event, Millis};
 
 use crate::{
-    Catalogue, Ignored, Instance, Kept, Note, Observer, Pattern, Run, Runs, Subject, Unobserved, Value,
+    Catalogue, Ignored, Instance, Note, Observer, Run, Runs, Subject, Unobserved, Value,
     catalogue::{Entry, Program},
+    runs::{MOST, Marks},
     value::assign,
 };
-use turn::{Memo, Turn};
+pub use matched::Match;
+use turn::Turn;
+pub(crate) use turn::{Memo, Sight};
 
 /// What predicates and sentences may read beside events.
 pub trait Facts {
@@ -67,7 +73,7 @@ pub struct Stepped {
     pub matches: Vec<Match>,
     /// Runs dropped by a cap.
     pub capped: u32,
-    /// Patterns a predicate of which failed (a missing field is no failure).
+    /// Patterns a predicate of which had no result: a field was missing, a type wrong, a number too large, a divisor zero.
     pub failed: Vec<Arc<str>>,
     scratch: Scratch,
 }
@@ -78,7 +84,7 @@ struct Scratch {
     memo: Memo,
     fresh: Vec<Run>,
     runs: Vec<Run>,
-    kept: Vec<Kept>,
+    marks: Marks,
     #[expect(
         clippy::vec_box,
         reason = "instances live in boxes, and it is the boxes that are reused"
@@ -88,27 +94,6 @@ struct Scratch {
 
 /// How many runs and instances are kept for reuse.
 const SPARE: usize = 2048;
-
-/// A pattern matched.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Match {
-    /// The pattern.
-    pub pattern: Arc<Pattern>,
-    /// The values by which events were joined.
-    pub by: BTreeMap<String, String>,
-    /// The first event's time.
-    pub opened_at: Millis,
-    /// Completion.
-    pub matched_at: Millis,
-    /// Per `see` step what was seen.
-    pub seen: Vec<Seen>,
-    /// Per `absent` step what did not happen, and from when until when.
-    pub absent: Vec<Absence>,
-    /// Every event used, by `see` step, in order.
-    pub evidence: Vec<Vec<EventRef>>,
-    /// The sentence per language.
-    pub because: BTreeMap<String, String>,
-}
 
 impl Catalogue {
     /// Steps a customer's runs by one event. Deadlines due by then must have been fired by [`Catalogue::on_time`] before.
@@ -131,9 +116,19 @@ impl Catalogue {
             self.tell_unnamed(found.map_or(&[], |found| &found.entries), of, observer);
         }
         let Some(found) = found else { return };
-        out.scratch.memo.begin(found.shared.len());
-        let (mut cursor, mut is_kept, mut moved_due) = (0, false, false);
-        for entry in &found.entries {
+        let mut memo = std::mem::take(&mut out.scratch.memo);
+        let mut sight = Sight::new(of, facts, found, &mut memo);
+        let first_match = out.matches.len();
+        let entries = if O::ACTIVE { &found.entries } else { &found.others };
+        let mut is_kept = false;
+        if O::ACTIVE {
+            // One way to step them all is told of: chains are stepped as what they stand for.
+            runs.thaw();
+        } else if !found.moves.is_empty() {
+            is_kept = self.step_chains(runs, &mut sight, out);
+        }
+        let (mut cursor, mut moved_due) = (0, false);
+        for entry in entries {
             let program = &self.programs[entry.program as usize];
             let mut key = [Value::Null; 3];
             let missing = program.by.iter().zip(&mut key).find_map(|(field, slot)| {
@@ -165,10 +160,8 @@ impl Catalogue {
             let mut turn = Turn {
                 program,
                 entry,
-                shared: &found.shared,
                 of,
-                facts,
-                memo: &mut out.scratch.memo,
+                sight: &mut sight,
                 fresh: &mut out.scratch.fresh,
                 spare: &mut out.scratch.runs,
                 observer,
@@ -186,11 +179,10 @@ impl Catalogue {
             }
             if is_used && !is_kept {
                 is_kept = true;
-                let kept = self.keep(of, &mut out.scratch.kept);
-                runs.events.push(kept);
+                self.keep(of, &mut runs.events);
             }
             if let Some(run) = complete {
-                let matched = matched::build(program, &run, instance, &runs.events, of.at, facts);
+                let matched = matched::build(program, &run, &instance.by, &runs.events, of.at, facts);
                 tell_match(program, instance, &matched, observer);
                 out.matches.push(matched);
                 out.scratch.runs.push(run);
@@ -225,20 +217,33 @@ impl Catalogue {
                 }
                 None => {}
             }
-            if now > weight {
-                moved_due |= self.cap(runs, entry.program, of.at, out, observer);
+            // Chains are capped behind the event, watched or not.
+            if now > weight && !program.is_chain && self.cap(runs, Some(entry.program), of.at, out, observer) {
+                (cursor, moved_due) = (0, true);
             }
+        }
+        out.scratch.memo = memo;
+        if O::ACTIVE {
+            runs.freeze(self);
+        }
+        if runs.weight + runs.chains.len() > self.limits.per_customer.min(MOST) {
+            moved_due |= self.cap(runs, None, of.at, out, observer);
+        }
+        if out.matches.len() > first_match + 1 {
+            out.matches[first_match..].sort_by(|a, b| a.pattern.id.cmp(&b.pattern.id));
         }
         if of.index.is_multiple_of(32) {
             self.expire(runs, of.at, &mut out.scratch);
         }
-        if runs.events.len() >= runs.sweep_at || runs.instances.is_empty() {
-            runs.sweep_into(&mut out.scratch.kept);
+        if runs.events.len() >= runs.sweep_at || runs.is_empty() {
+            runs.sweep(&mut out.scratch.marks);
         }
         if moved_due {
             runs.refresh_due();
         }
-        out.scratch.trim();
+        if !entries.is_empty() {
+            out.scratch.trim();
+        }
     }
 
     /// Fires every wait whose deadline is at or before `clock`, in order of deadline, pattern and by-key.
@@ -268,7 +273,7 @@ impl Catalogue {
             let instance = &mut *runs.instances[index];
             let complete = fire(program, instance, due, &mut out.scratch, observer);
             if let Some(run) = complete {
-                let matched = matched::build(program, &run, instance, &runs.events, due, facts);
+                let matched = matched::build(program, &run, &instance.by, &runs.events, due, facts);
                 tell_match(program, instance, &matched, observer);
                 out.matches.push(matched);
                 out.scratch.runs.push(run);
@@ -285,167 +290,9 @@ impl Catalogue {
             runs.refresh_due();
         }
         if has_fired {
-            runs.sweep_into(&mut out.scratch.kept);
+            runs.sweep(&mut out.scratch.marks);
         }
         out.scratch.trim();
-    }
-
-    /// Finds places in this catalogue, and discards what began under another date of `during`.
-    fn prepare<O: Observer>(
-        &self,
-        runs: &mut Runs,
-        at: Millis,
-        facts: &dyn Facts,
-        out: &mut Stepped,
-        observer: &mut O,
-    ) {
-        if runs.bound != Some(self.stamp) {
-            runs.bind(self);
-        }
-        if !runs.is_dated {
-            return;
-        }
-        for (instance, slot) in runs.instances.iter_mut().zip(&runs.slots) {
-            let program = &self.programs[*slot as usize];
-            let Some(during) = program.during() else {
-                continue;
-            };
-            let date = facts.profile(&during.field).and_then(|value| value.date());
-            if date == instance.date {
-                continue;
-            }
-            instance.date = date;
-            out.scratch.runs.append(&mut instance.runs);
-            for sighting in &mut instance.sightings {
-                sighting.is_usable = false;
-            }
-            instance.due = None;
-            if O::ACTIVE {
-                observer.note(&subject(program, &instance.by, at), &Note::DateChanged);
-            }
-        }
-        runs.refresh_due();
-    }
-
-    /// Clears what other versions of a pattern have of the same by-key, or of every by-key if they join by other fields.
-    fn clear_siblings<O: Observer>(
-        &self,
-        runs: &mut Runs,
-        program: &Program,
-        by: &[Value<'_>],
-        at: Millis,
-        scratch: &mut Scratch,
-        observer: &mut O,
-    ) {
-        for (instance, slot) in runs.instances.iter_mut().zip(&runs.slots) {
-            if !program.siblings.contains(slot) {
-                continue;
-            }
-            let sibling = &self.programs[*slot as usize];
-            let is_same = sibling.by != program.by || crate::runs::order(&instance.by, by).is_eq();
-            if is_same {
-                instance.clear(&mut scratch.runs);
-                if O::ACTIVE {
-                    let note = Note::OtherVersion {
-                        version: program.version,
-                    };
-                    observer.note(&subject(sibling, &instance.by, at), &note);
-                }
-            }
-        }
-        self.drop_blanks(runs, scratch);
-    }
-
-    fn drop_blanks(&self, runs: &mut Runs, scratch: &mut Scratch) {
-        runs.weight = 0;
-        let mut left = 0;
-        for index in 0..runs.instances.len() {
-            let instance = &mut runs.instances[index];
-            if instance.is_blank() {
-                continue;
-            }
-            instance.weight = instance.weigh();
-            runs.weight += instance.weight;
-            runs.instances.swap(left, index);
-            runs.slots.swap(left, index);
-            left += 1;
-        }
-        runs.slots.truncate(left);
-        scratch.instances.extend(runs.instances.drain(left..));
-    }
-
-    /// Drops what nothing can complete any more. Lazy: it changes no match.
-    fn expire(&self, runs: &mut Runs, now: Millis, scratch: &mut Scratch) {
-        let mut is_any_blank = false;
-        for (instance, slot) in runs.instances.iter_mut().zip(&runs.slots) {
-            let within = self.programs[*slot as usize].within;
-            let gone = |run: &mut Run| run.deadline.is_none() && now.since(run.start) > within;
-            scratch.runs.extend(instance.runs.extract_if(.., gone));
-            if instance.due.is_none() {
-                sequence::forget_old(instance, now, within);
-            }
-            is_any_blank |= instance.is_blank();
-        }
-        if is_any_blank {
-            self.drop_blanks(runs, scratch);
-        }
-    }
-
-    fn keep(&self, of: &Occurrence<'_>, spare: &mut Vec<Kept>) -> Kept {
-        let mut kept = spare.pop().unwrap_or_default();
-        let texts = [&of.event.id, &of.event.source, of.kind, of.position];
-        let fields = self.kept_fields.iter();
-        let fields = fields.filter_map(|field| Some((field.name(), field.read(of)?)));
-        kept.fill(of.index, of.at, of.event.time, texts, fields);
-        kept
-    }
-
-    /// Drops the oldest starts beyond the caps; whether one was dropped.
-    fn cap<O: Observer>(&self, runs: &mut Runs, number: u32, at: Millis, out: &mut Stepped, observer: &mut O) -> bool {
-        let mut has_dropped = false;
-        loop {
-            let first = runs.slots.partition_point(|slot| *slot < number);
-            let same = runs.slots[first..].partition_point(|slot| *slot == number);
-            let own = first..first + same;
-            let weight: usize = runs.instances[own.clone()].iter().map(|instance| instance.weight).sum();
-            let among = if weight > self.limits.per_pattern {
-                own
-            } else if runs.weight > self.limits.per_customer {
-                0..runs.instances.len()
-            } else {
-                return has_dropped;
-            };
-            has_dropped = true;
-            let oldest = among.min_by_key(|index| runs.instances[*index].oldest());
-            let Some(index) = oldest else { return has_dropped };
-            out.capped += 1;
-            let program = &self.programs[runs.slots[index] as usize];
-            let instance = &mut *runs.instances[index];
-            if O::ACTIVE {
-                observer.note(&subject(program, &instance.by, at), &Note::Capped { runs: 1 });
-            }
-            let oldest = instance.runs.iter().min_by_key(|run| (run.start, run.step)).cloned();
-            match oldest {
-                Some(oldest) => {
-                    let gone = |run: &mut Run| run.is_grouped_with(&oldest);
-                    out.scratch.runs.extend(instance.runs.extract_if(.., gone));
-                    if instance.runs.is_empty() {
-                        instance.clear(&mut out.scratch.runs);
-                    }
-                }
-                None => instance.clear(&mut out.scratch.runs),
-            }
-            instance.due = instance.earliest();
-            self.drop_blanks(runs, &mut out.scratch);
-        }
-    }
-
-    fn tell_unnamed<O: Observer>(&self, entries: &[Entry], of: &Occurrence<'_>, observer: &mut O) {
-        for (number, program) in self.programs.iter().enumerate() {
-            if !entries.iter().any(|entry| entry.program as usize == number) {
-                observer.note(&subject(program, &[], of.at), &Note::Ignored(Ignored::Type));
-            }
-        }
     }
 }
 
@@ -468,10 +315,10 @@ fn subject<'a>(program: &'a Program, by: &'a [Attribute], at: Millis) -> Subject
 
 fn tell_match<O: Observer>(program: &Program, instance: &Instance, matched: &Match, observer: &mut O) {
     if O::ACTIVE {
-        let ids = |events: &Vec<EventRef>| events.iter().map(|event| event.id.clone()).collect();
+        let ids = |events: &Vec<event::EventRef>| events.iter().map(|event| event.id.clone()).collect();
         let note = Note::Matched {
             since: matched.opened_at,
-            events: matched.evidence.iter().map(ids).collect(),
+            events: matched.evidence().iter().map(ids).collect(),
         };
         observer.note(&subject(program, &instance.by, matched.matched_at), &note);
     }
@@ -503,7 +350,7 @@ fn fire<O: Observer>(
         let complete = if program.pattern.when.any_order {
             all::fired(program, instance, run, due)
         } else {
-            sequence::fired(program, instance, run, due, &mut scratch.runs, observer)
+            place::fired(program, instance, run, due, &mut scratch.runs, observer)
         };
         let Some(run) = complete else { continue };
         let is_better = best.as_ref().is_none_or(|best| run.evidence > best.evidence);
@@ -537,6 +384,5 @@ impl Scratch {
     fn trim(&mut self) {
         self.runs.truncate(SPARE);
         self.instances.truncate(SPARE);
-        self.kept.truncate(SPARE);
     }
 }

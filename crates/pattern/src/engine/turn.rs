@@ -4,64 +4,109 @@ use event::Attribute;
 
 use crate::{
     Facts, Ignored, Note, Observer, Occurrence, Run, Subject, Value,
-    catalogue::{Entry, NO_TEST, OWN_TEST, Program},
-    cel::{self, Code, Fault, View},
+    catalogue::{Entry, NO_TEST, OWN_TEST, Program, TypeEntry},
+    cel::{self, Fault, RESOLVED, View},
 };
 
 /// What is known of the shared predicates of an event's type, a bit each.
 #[derive(Debug, Default)]
-pub(super) struct Memo {
+pub(crate) struct Memo {
     known: Vec<u64>,
     holds: Vec<u64>,
     failed: Vec<u64>,
 }
 
 impl Memo {
-    pub fn begin(&mut self, predicates: usize) {
+    #[inline]
+    fn begin(&mut self, predicates: usize) {
         let words = predicates.div_ceil(64);
         self.known.clear();
         self.known.resize(words, 0);
         self.holds.resize(words, 0);
         self.failed.resize(words, 0);
     }
+}
 
-    /// The result of a predicate, evaluated at its first use.
-    #[inline]
-    fn get(&mut self, number: u16, evaluate: impl FnOnce() -> Result<bool, Fault>) -> Result<bool, Fault> {
-        let (word, bit) = (usize::from(number / 64), 1u64 << (number % 64));
-        if self.known[word] & bit == 0 {
-            let result = evaluate();
-            self.known[word] |= bit;
-            let set = |bits: &mut u64, is_set: bool| *bits = if is_set { *bits | bit } else { *bits & !bit };
-            set(&mut self.holds[word], result == Ok(true));
-            set(&mut self.failed[word], result == Err(Fault::Failed));
-            return result;
+/// An event before all programs that its type concerns.
+pub(crate) struct Sight<'a> {
+    pub of: &'a Occurrence<'a>,
+    pub facts: &'a dyn Facts,
+    pub found: &'a TypeEntry,
+    memo: &'a mut Memo,
+    /// Fields that the predicates read, once one was asked for.
+    resolved: [Option<Value<'a>>; RESOLVED],
+    is_resolved: bool,
+}
+
+impl<'a> Sight<'a> {
+    pub fn new(of: &'a Occurrence<'a>, facts: &'a dyn Facts, found: &'a TypeEntry, memo: &'a mut Memo) -> Self {
+        memo.begin(found.shared.len());
+        Self {
+            of,
+            facts,
+            found,
+            memo,
+            resolved: [None; RESOLVED],
+            is_resolved: false,
         }
-        if self.failed[word] & bit != 0 {
+    }
+
+    pub fn view<'b>(&'b self, captured: &'b [Option<Attribute>]) -> View<'b> {
+        View {
+            of: self.of,
+            captured,
+            facts: self.facts,
+            resolved: &self.resolved,
+        }
+    }
+
+    /// The result of a shared predicate, evaluated at its first use.
+    #[inline]
+    pub fn shared(&mut self, number: u16) -> Result<bool, Fault> {
+        let (word, bit) = (usize::from(number / 64), 1u64 << (number % 64));
+        if self.memo.known[word] & bit == 0 {
+            return self.evaluate(number);
+        }
+        if self.memo.failed[word] & bit != 0 {
             return Err(Fault::Failed);
         }
-        Ok(self.holds[word] & bit != 0)
+        Ok(self.memo.holds[word] & bit != 0)
+    }
+
+    fn evaluate(&mut self, number: u16) -> Result<bool, Fault> {
+        if !self.is_resolved {
+            self.is_resolved = true;
+            for (slot, field) in self.resolved.iter_mut().zip(&self.found.fields) {
+                *slot = field.read(self.of);
+            }
+        }
+        let result = self.found.shared[usize::from(number)].holds(&self.view(&[]));
+        let (word, bit) = (usize::from(number / 64), 1u64 << (number % 64));
+        let memo = &mut *self.memo;
+        memo.known[word] |= bit;
+        let set = |bits: &mut u64, is_set: bool| *bits = if is_set { *bits | bit } else { *bits & !bit };
+        set(&mut memo.holds[word], result == Ok(true));
+        set(&mut memo.failed[word], result.is_err());
+        result
     }
 }
 
-pub(super) struct Turn<'a, O> {
-    pub program: &'a Program,
-    pub entry: &'a Entry,
-    pub shared: &'a [Code],
-    pub of: &'a Occurrence<'a>,
-    pub facts: &'a dyn Facts,
-    pub memo: &'a mut Memo,
+pub(super) struct Turn<'t, 'a, O> {
+    pub program: &'t Program,
+    pub entry: &'t Entry,
+    pub of: &'t Occurrence<'t>,
+    pub sight: &'t mut Sight<'a>,
     /// Runs that the event made.
-    pub fresh: &'a mut Vec<Run>,
-    pub spare: &'a mut Vec<Run>,
-    pub observer: &'a mut O,
+    pub fresh: &'t mut Vec<Run>,
+    pub spare: &'t mut Vec<Run>,
+    pub observer: &'t mut O,
     /// Whether the event is evidence of something now.
     pub is_used: bool,
     /// Whether a predicate failed.
     pub is_failed: bool,
 }
 
-impl<O: Observer> Turn<'_, O> {
+impl<O: Observer> Turn<'_, '_, O> {
     /// Whether a step's `where` holds; the step lists the event's type.
     #[inline]
     pub fn holds(&mut self, step: usize, captured: &[Option<Attribute>]) -> bool {
@@ -69,19 +114,13 @@ impl<O: Observer> Turn<'_, O> {
         if test == NO_TEST {
             return true;
         }
-        let view = View {
-            of: self.of,
-            captured,
-            facts: self.facts,
-        };
         let result = if test == OWN_TEST {
             let code = self.program.codes[step].as_ref();
-            code.map_or(Ok(true), |code| code.holds(&view))
+            code.map_or(Ok(true), |code| code.holds(&self.sight.view(captured)))
         } else {
-            let shared = &self.shared[usize::from(test)];
-            self.memo.get(test, || shared.holds(&view))
+            self.sight.shared(test)
         };
-        self.is_failed |= result == Err(Fault::Failed);
+        self.is_failed |= result.is_err();
         result == Ok(true)
     }
 
@@ -118,11 +157,7 @@ impl<O: Observer> Turn<'_, O> {
     /// Says why a `see` step that lists the event's type does not see it.
     pub fn tell_unseen(&mut self, by: &[Attribute], step: usize, captured: &[Option<Attribute>]) {
         let program = self.program;
-        let view = View {
-            of: self.of,
-            captured,
-            facts: self.facts,
-        };
+        let view = self.sight.view(captured);
         let condition = program.steps()[step].condition();
         let code = program.codes[step].as_ref();
         let result = code.map_or(Ok(true), |code| code.holds(&view));

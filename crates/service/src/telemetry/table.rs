@@ -278,7 +278,7 @@ pub const METRICS: &[Metric] = &[
         &["pattern"],
         MONITOR,
         NONE,
-        "a predicate failed (a wrong type, an overflow, a division by zero) and counted as no match; a missing field is no match either, and is not counted; **WaymarkPatternErrors**: any in 15 min",
+        "a predicate had no result (a field that is missing, a wrong type, an overflow, a division of whole numbers by zero) and counted as no match; **WaymarkPatternErrors**: any in 15 min",
     ),
     metric(
         "waymark_pattern_runs_dropped_total",

@@ -257,22 +257,22 @@ impl Found {
         };
         let matched = &self.matched;
         let seen: Vec<Value> = matched
-            .seen
+            .seen()
             .iter()
-            .zip(&matched.evidence)
+            .zip(matched.evidence())
             .map(|(seen, events)| {
                 let ids: Vec<&str> = events.iter().map(|event| event.id.as_str()).collect();
                 json!({ "step": seen.step, "count": seen.count, "events": ids })
             })
             .collect();
         let absent: Vec<Value> = matched
-            .absent
+            .absent()
             .iter()
             .map(|absent| json!({ "step": absent.step, "since": time(absent.since), "until": time(absent.until) }))
             .collect();
         json!({
             "at": time(matched.matched_at), "customer": &*self.customer, "pattern": matched.pattern.id,
-            "version": matched.pattern.version, "by": matched.by, "intervene": matched.pattern.then.intervene,
+            "version": matched.pattern.version, "by": matched.by(), "intervene": matched.pattern.then.intervene,
             "seen": seen, "absent": absent,
         })
     }

@@ -1,42 +1,53 @@
 //! The state of one customer's patterns: plain data that names patterns and never contains them.
 
-use std::{
-    cmp::Ordering,
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+mod bound;
+mod chains;
+mod kept;
 
-use event::{Attribute, EventRef, Millis};
+use std::{cmp::Ordering, collections::VecDeque, sync::Arc};
+
+use event::{Attribute, Millis};
 use smallvec::SmallVec;
 
-use crate::{Catalogue, Value};
+use crate::{Value, catalogue::Name};
+pub(crate) use chains::{Chains, Link, MOST, key};
+pub(crate) use kept::{Events, Marks, widened};
+pub use kept::{Kept, KeptRef};
 
 /// Everything that is open of one customer.
 ///
-/// Public parts are stored; the others follow from them and from the catalogue, and are made anew when either changes.
+/// What is stored is told by [`Runs::each`] and [`Runs::events`]; the rest follows from that and from the catalogue, and is made
+/// anew when either changes.
 #[derive(Debug, Clone, Default)]
 pub struct Runs {
-    /// Pattern instances with anything to remember, in order of pattern id, then the newer version first, then by-key.
-    pub instances: Vec<Box<Instance>>,
-    /// The events that runs and first events name, in order of their index. Shared; one that nobody names goes with the next sweep.
-    pub events: Vec<Kept>,
+    /// Runs of chains, once bound.
+    pub(crate) chains: Chains,
+    /// The events that runs and first events name. Shared; one that nobody names goes with the next sweep.
+    pub(crate) events: Events,
+    /// The index of the latest event that may be named: what chains hold of an index is its lower half.
+    pub(crate) newest: u64,
+    /// How many kept events call for the next sweep.
+    pub(crate) sweep_at: usize,
     /// The catalogue by which `slots` were filled.
     pub(crate) bound: Option<u64>,
-    /// Per instance: the number of its program.
-    pub(crate) slots: Vec<u32>,
     /// Over all instances: when a wait next completes.
     pub(crate) due: Option<Millis>,
     /// Whether some instance belongs to a pattern with a `during`.
     pub(crate) is_dated: bool,
-    /// Runs of all instances, as the cap counts them.
+    /// Runs of `instances`, as the cap counts them.
     pub(crate) weight: usize,
-    /// How many kept events call for the next sweep.
-    pub(crate) sweep_at: usize,
+    /// Instances of other patterns with anything to remember, in order of pattern id, then the newer version first, then by-key.
+    #[expect(clippy::vec_box, reason = "what is added in the middle moves the others")]
+    pub(crate) instances: Vec<Box<Instance>>,
+    /// Per instance: the number of its program.
+    pub(crate) slots: Vec<u32>,
+    /// Ids and versions of that catalogue's programs.
+    names: Option<Arc<[Name]>>,
 }
 
 impl PartialEq for Runs {
     fn eq(&self, other: &Self) -> bool {
-        self.instances == other.instances && self.events == other.events
+        self.instances() == other.instances() && self.events == other.events
     }
 }
 
@@ -147,176 +158,69 @@ pub struct Counted {
     pub value: Attribute,
 }
 
-/// What is kept of an event that something names: in one piece, for it is written with every event that moves a run.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Kept {
-    /// The customer's index of the event.
-    pub index: u64,
-    /// Its time on the customer's clock.
-    pub at: Millis,
-    /// The event's own time.
-    pub(crate) time: Millis,
-    /// Texts with their lengths: id, source, type, position; then names and values of fields.
-    packed: Vec<u8>,
-    pub(crate) is_marked: bool,
-}
-
-impl Kept {
-    /// Keeps an event with the fields that a sentence may read.
-    pub fn new<'a>(
-        index: u64,
-        at: Millis,
-        event: &EventRef,
-        fields: impl IntoIterator<Item = (&'a str, Value<'a>)>,
-    ) -> Self {
-        let mut kept = Self::default();
-        let texts = [&event.id, &event.source, &event.kind, &event.position].map(String::as_str);
-        kept.fill(index, at, event.time, texts, fields);
-        kept
-    }
-
-    /// Overwrites this with another event, in the same memory.
-    pub(crate) fn fill<'a>(
-        &mut self,
-        index: u64,
-        at: Millis,
-        time: Millis,
-        texts: [&str; 4],
-        fields: impl IntoIterator<Item = (&'a str, Value<'a>)>,
-    ) {
-        (self.index, self.at, self.time, self.is_marked) = (index, at, time, false);
-        self.packed.clear();
-        for text in texts {
-            put(&mut self.packed, text.as_bytes());
-        }
-        for (name, value) in fields {
-            put(&mut self.packed, name.as_bytes());
-            match value {
-                Value::Null => self.packed.push(0),
-                Value::Bool(value) => self.packed.extend([1, u8::from(value)]),
-                Value::Long(value) => {
-                    self.packed.push(2);
-                    self.packed.extend(value.to_le_bytes());
-                }
-                Value::Double(value) => {
-                    self.packed.push(3);
-                    self.packed.extend(value.to_le_bytes());
-                }
-                Value::Text(text) => {
-                    self.packed.push(4);
-                    put(&mut self.packed, text.as_bytes());
-                }
-                Value::List(list) => {
-                    self.packed.push(5);
-                    self.packed
-                        .extend(u32::try_from(list.len()).unwrap_or(u32::MAX).to_le_bytes());
-                    for text in list {
-                        put(&mut self.packed, text.as_bytes());
-                    }
-                }
-            }
-        }
-    }
-
-    /// The event.
-    #[must_use]
-    pub fn event(&self) -> EventRef {
-        let mut from = self.packed.as_slice();
-        EventRef {
-            id: text(&mut from),
-            source: text(&mut from),
-            kind: text(&mut from),
-            time: self.time,
-            position: text(&mut from),
-        }
-    }
-
-    /// The event's id.
-    #[must_use]
-    pub fn id(&self) -> &str {
-        let mut from = self.packed.as_slice();
-        std::str::from_utf8(take(&mut from)).unwrap_or_default()
-    }
-
-    /// The fields that a sentence may read.
-    #[must_use]
-    pub fn fields(&self) -> BTreeMap<String, Attribute> {
-        let mut from = self.packed.as_slice();
-        for _ in 0..4 {
-            take(&mut from);
-        }
-        let mut fields = BTreeMap::new();
-        while !from.is_empty() {
-            let name = text(&mut from);
-            let tag = from[0];
-            from = &from[1..];
-            let value = match tag {
-                1 => {
-                    let value = from[0] != 0;
-                    from = &from[1..];
-                    Attribute::Bool(value)
-                }
-                2 => Attribute::Long(i64::from_le_bytes(eight(&mut from))),
-                3 => Attribute::Double(f64::from_le_bytes(eight(&mut from))),
-                4 => Attribute::Text(text(&mut from)),
-                5 => {
-                    let mut length = [0; 4];
-                    length.copy_from_slice(&from[..4]);
-                    from = &from[4..];
-                    Attribute::List((0..u32::from_le_bytes(length)).map(|_| text(&mut from)).collect())
-                }
-                _ => Attribute::Null,
-            };
-            fields.insert(name, value);
-        }
-        fields
-    }
-}
-
-fn put(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend(u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_le_bytes());
-    out.extend_from_slice(bytes);
-}
-
-fn take<'a>(from: &mut &'a [u8]) -> &'a [u8] {
-    let Some((length, rest)) = from.split_first_chunk::<4>() else {
-        return &[];
-    };
-    let (bytes, rest) = rest.split_at(u32::from_le_bytes(*length) as usize);
-    *from = rest;
-    bytes
-}
-
-fn text(from: &mut &[u8]) -> String {
-    String::from_utf8_lossy(take(from)).into_owned()
-}
-
-fn eight(from: &mut &[u8]) -> [u8; 8] {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&from[..8]);
-    *from = &from[8..];
-    bytes
-}
-
 impl Runs {
     /// Puts together what was stored.
     #[must_use]
     pub fn restored(instances: Vec<Instance>, events: Vec<Kept>) -> Self {
-        Self {
+        let mut runs = Self {
             instances: instances.into_iter().map(Box::new).collect(),
-            events,
             ..Self::default()
+        };
+        for kept in &events {
+            runs.events.push_copy(kept.view());
         }
+        runs
     }
 
     /// Whether nothing is remembered.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.instances.is_empty()
+        self.instances.is_empty() && self.chains.is_empty()
+    }
+
+    /// Pattern instances with anything to remember, in order of pattern id, then the newer version first, then by-key.
+    #[must_use]
+    pub fn instances(&self) -> Vec<Instance> {
+        let mut instances = Vec::new();
+        self.each(&mut |instance| instances.push(instance.clone()));
+        instances
+    }
+
+    /// How many instances there are.
+    #[must_use]
+    pub fn instance_count(&self) -> usize {
+        self.keys().chunk_by(|a, b| a >> 3 == b >> 3).count() + self.instances.len()
+    }
+
+    /// The programs and steps of all runs of chains, in order.
+    fn keys(&self) -> Vec<u32> {
+        let mut keys: Vec<u32> = self.chains.iter().map(|link| link.key).collect();
+        keys.sort_unstable();
+        keys
+    }
+
+    /// Tells of every instance, in the order of [`Runs::instances`].
+    pub fn each(&self, tell: &mut dyn FnMut(&Instance)) {
+        let keys = self.keys();
+        let mut next = 0;
+        for keys in keys.chunk_by(|a, b| a >> 3 == b >> 3) {
+            let first = self.slots.partition_point(|slot| *slot < keys[0] >> 3);
+            self.instances[next..first].iter().for_each(|instance| tell(instance));
+            next = first;
+            tell(&self.chain(keys));
+        }
+        self.instances[next..].iter().for_each(|instance| tell(instance));
+    }
+
+    /// The events that they name, in order of their index.
+    pub fn events(&self) -> impl ExactSizeIterator<Item = KeptRef<'_>> {
+        self.events.iter()
     }
 
     /// When a wait next completes.
     #[must_use]
+    #[inline]
     pub fn deadline(&self) -> Option<Millis> {
         if self.bound.is_some() {
             return self.due;
@@ -330,31 +234,6 @@ impl Runs {
     pub fn open_waits(&self) -> usize {
         let runs = self.instances.iter().flat_map(|instance| &instance.runs);
         runs.filter(|run| run.deadline.is_some()).count()
-    }
-
-    /// Finds each instance's program, and drops the instances that have none.
-    pub(crate) fn bind(&mut self, catalogue: &Catalogue) {
-        self.slots.clear();
-        let slots = &mut self.slots;
-        self.instances
-            .retain(|instance| match catalogue.number(&instance.pattern, instance.version) {
-                Some(number) => {
-                    slots.push(number);
-                    true
-                }
-                None => false,
-            });
-        self.bound = Some(catalogue.stamp);
-        self.is_dated = false;
-        self.weight = 0;
-        for (instance, slot) in self.instances.iter_mut().zip(&self.slots) {
-            self.is_dated |= catalogue.programs[*slot as usize].pattern.when.during.is_some();
-            instance.due = instance.earliest();
-            instance.weight = instance.weigh();
-            self.weight += instance.weight;
-        }
-        self.refresh_due();
-        self.sweep();
     }
 
     pub(crate) fn refresh_due(&mut self) {
@@ -391,51 +270,34 @@ impl Runs {
             .map_err(|index| place + index)
     }
 
-    /// The event of an index, if it is kept.
-    pub(crate) fn event(events: &[Kept], index: u64) -> Option<&Kept> {
-        let place = events.binary_search_by_key(&index, |kept| kept.index).ok()?;
-        events.get(place)
-    }
-
-    /// Forgets events that nobody names; gives them to `spare`.
-    pub(crate) fn sweep_into(&mut self, spare: &mut Vec<Kept>) {
+    /// Forgets events that nobody names.
+    pub(crate) fn sweep(&mut self, marks: &mut Marks) {
         self.sweep_at = 8;
         if self.events.is_empty() {
             return;
         }
-        let events = &mut self.events;
-        let mut mark = |index: u64| {
-            if let Ok(place) = events.binary_search_by_key(&index, |kept| kept.index) {
-                events[place].is_marked = true;
+        if self.is_empty() {
+            self.events.clear();
+            return;
+        }
+        let events = &self.events;
+        events.begin_marks(marks);
+        for link in self.chains.iter() {
+            for low in link.events() {
+                events.mark(widened(*low, self.newest), marks);
             }
-        };
+        }
         for instance in &self.instances {
-            for run in &instance.runs {
-                for index in &run.evidence {
-                    mark(*index);
-                }
+            for index in instance.runs.iter().flat_map(|run| &run.evidence) {
+                events.mark(*index, marks);
             }
             for sighting in instance.sightings.iter().filter(|sighting| sighting.is_usable) {
-                mark(sighting.index);
+                events.mark(sighting.index, marks);
             }
         }
-        let mut left = 0;
-        for place in 0..events.len() {
-            if std::mem::take(&mut events[place].is_marked) {
-                events.swap(left, place);
-                left += 1;
-            }
-        }
+        self.events.sweep(marks);
+        let left = self.events.len();
         self.sweep_at = left + left / 2 + 8;
-        for gone in events.drain(left..) {
-            if spare.len() < 1024 {
-                spare.push(gone);
-            }
-        }
-    }
-
-    pub(crate) fn sweep(&mut self) {
-        self.sweep_into(&mut Vec::new());
     }
 }
 
