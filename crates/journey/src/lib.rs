@@ -11,8 +11,10 @@ mod mood;
 mod phases;
 mod state;
 mod step;
+mod trial;
 
 pub use decide::{Decision, decide, is_new_contact};
 pub use ids::output_id;
 pub use state::{Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Open, Recent, Shown, Texts};
 pub use step::{Counted, Ears, Moment, Rules, Said, deadline, hear_event, hear_time, on_event, on_time};
+pub use trial::run_tests;
