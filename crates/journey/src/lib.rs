@@ -12,9 +12,11 @@ mod mood;
 mod phases;
 mod state;
 mod step;
+mod trial;
 
 pub use decide::{Decision, decide, is_new_contact};
 pub use ids::output_id;
 pub use languages::{Languages, ReadAgain};
 pub use state::{Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Open, Recent, Scored, Shown, Texts};
 pub use step::{Counted, Ears, Moment, Rules, Said, deadline, hear_event, hear_time, on_event, on_time};
+pub use trial::run_tests;

@@ -34,5 +34,5 @@ pub use money::money;
 pub use observe::{Ignored, Note, Observer, Subject, Unobserved};
 pub use runs::{Counted, Instance, Kept, KeptRef, Run, Runs, Sighting};
 pub use schema::schema;
-pub use trial::{TestResult, run_tests};
+pub use trial::{Known, TestResult, run_tests, run_tests_knowing};
 pub use value::Value;

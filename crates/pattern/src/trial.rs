@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use event::{Attribute, Millis};
+use event::{Attribute, Event, Millis};
 
 use crate::{
-    Catalogue, Facts, Limits, Match, Note, Observer, Occurrence, Pattern, Runs, Status, Stepped, Subject, Value,
-    cooled,
+    Catalogue, Facts, Limits, Match, NoFacts, Note, Observer, Occurrence, Pattern, Runs, Status, Stepped, Subject,
+    Value, cooled,
     file::{Expected, Paths, TestCase, millis},
     told::span,
 };
@@ -24,45 +24,110 @@ pub struct TestResult {
     pub steps: Vec<String>,
 }
 
+/// What is known of a customer while a test runs. A journey is folded in a crate above this one.
+pub trait Known: Facts {
+    /// Takes an event, before it is matched.
+    fn take(&mut self, event: &Event, at: Millis);
+
+    /// Time has come to `at`.
+    fn passes(&mut self, at: Millis);
+}
+
+impl Known for NoFacts {
+    fn take(&mut self, _: &Event, _: Millis) {}
+
+    fn passes(&mut self, _: Millis) {}
+}
+
+/// What a test gives is how things stand before the first event: what events change since then goes over it, and counters go on from it.
 struct Given<'a> {
     profile: &'a Paths,
     journey: &'a Paths,
     /// The date of the profile that the pattern's `during` names.
     date: Option<&'a str>,
+    /// What is known of somebody about whom no event has come.
+    start: Box<dyn Known>,
+    known: Box<dyn Known>,
+}
+
+/// What only grows with events, as paths of `profile` and `journey`.
+const COUNTERS: [&str; 5] = [
+    "value.orders",
+    "value.lifetime",
+    "contacts_7d",
+    "effort.points",
+    "sentiment.negative_run",
+];
+
+/// A given value and what has become of it.
+fn since<'a>(
+    path: &str,
+    given: Option<Value<'a>>,
+    start: Option<Value<'a>>,
+    now: Option<Value<'a>>,
+) -> Option<Value<'a>> {
+    let Some(given) = given else { return now };
+    let Some(now) = now.filter(|now| Some(*now) != start) else {
+        return Some(given);
+    };
+    if !COUNTERS.contains(&path) {
+        return Some(now);
+    }
+    Some(match (given, now) {
+        (Value::Long(given), Value::Long(now)) => {
+            let start = match start {
+                Some(Value::Long(start)) => start,
+                _ => 0,
+            };
+            Value::Long(given.saturating_add(now - start))
+        }
+        (Value::Double(given), Value::Double(now)) => Value::Double(given + now),
+        _ => now,
+    })
 }
 
 impl Facts for Given<'_> {
     fn profile(&self, path: &str) -> Option<Value<'_>> {
-        let value = self.profile.get(path)?;
         // A date is given as time since the start of the test, which is time zero.
         let is_date = self.date == Some(path) || path.ends_with("_date");
-        match value {
+        let given = self.profile.get(path).and_then(|value| match value {
             Attribute::Text(text) if is_date => millis(text).map(Value::Long),
             value => Some(Value::from(value)),
-        }
+        });
+        since(path, given, self.start.profile(path), self.known.profile(path))
     }
 
     fn journey(&self, path: &str) -> Option<Value<'_>> {
-        self.journey.get(path).map(Value::from)
+        let given = self.journey.get(path).map(Value::from);
+        since(path, given, self.start.journey(path), self.known.journey(path))
     }
 }
 
-/// Runs every test of a pattern. The clock moves to each event's time before the event, and after the last one until nothing
-/// waits. Consent, capacity and arms are open, quiet hours over; the cooldown holds.
+/// Runs every test of a pattern on what it gives alone, as [`run_tests_knowing`] does: `profile` and `journey` stay as they are given.
 #[must_use]
 pub fn run_tests(pattern: &Pattern) -> Vec<TestResult> {
+    run_tests_knowing(pattern, &|| Box::new(NoFacts))
+}
+
+/// Runs every test of a pattern. The clock moves to each event's time before the event, and after the last one until nothing
+/// waits. Consent, capacity and arms are open, quiet hours over; the cooldown holds. `fresh` makes a customer about whom nothing is
+/// known yet.
+#[must_use]
+pub fn run_tests_knowing(pattern: &Pattern, fresh: &dyn Fn() -> Box<dyn Known>) -> Vec<TestResult> {
     let mut matched = pattern.clone();
     matched.status = Status::Live;
     let catalogue = Catalogue::compile([Arc::new(matched)], Limits::default());
     pattern
         .tests
         .iter()
-        .map(|test| run(&catalogue, pattern, test))
+        .map(|test| run(&catalogue, pattern, test, fresh))
         .collect()
 }
 
-fn run(catalogue: &Catalogue, pattern: &Pattern, test: &TestCase) -> TestResult {
-    let facts = Given {
+fn run(catalogue: &Catalogue, pattern: &Pattern, test: &TestCase, fresh: &dyn Fn() -> Box<dyn Known>) -> TestResult {
+    let mut facts = Given {
+        start: fresh(),
+        known: fresh(),
         profile: &test.profile,
         journey: &test.journey,
         date: pattern.when.during.as_ref().map(|during| during.field.as_str()),
@@ -73,6 +138,7 @@ fn run(catalogue: &Catalogue, pattern: &Pattern, test: &TestCase) -> TestResult 
         let at = Millis(given.at);
         event.time = at;
         while let Some(due) = runs.deadline().filter(|due| *due <= at) {
+            facts.known.passes(due);
             fire(catalogue, &mut runs, due, &facts, &mut out, &mut steps);
         }
         let index = u64::try_from(index).unwrap_or(u64::MAX) + 1;
@@ -84,12 +150,14 @@ fn run(catalogue: &Catalogue, pattern: &Pattern, test: &TestCase) -> TestResult 
             index,
             position: "test/0/0",
         };
+        facts.known.take(&event, at);
         let mut heard = Heard::default();
         catalogue.on_event_observed(&mut runs, &of, &facts, &mut out, &mut heard);
         let heard = heard.line("nothing is open that it could move or break");
         steps.push(format!("{} {} {}: {heard}", span(given.at), event.id, event.kind));
     }
     while let Some(due) = runs.deadline() {
+        facts.known.passes(due);
         fire(catalogue, &mut runs, due, &facts, &mut out, &mut steps);
     }
     steps.push(format!("at the end: {}", open(&runs)));

@@ -293,6 +293,18 @@ fn warnings() {
             "16:1 warning[tests-one-sided] no test expects an intervention",
         ),
         (
+            with("en: left", "en: 'left {{ by.reason }}'"),
+            "13:106 warning[template] a sentence reads what by does not name: field=reason",
+        ),
+        (
+            with("en: left", "en: 'left {{ journey.phas }}'"),
+            "13:106 warning[field-unlisted] not in the vocabulary: found=journey.phas nearest=phase",
+        ),
+        (
+            when("  within: 1h\n  during: { before: profile.renewal_dat, lead: 5d }\n  sequence: [{see: cart.viewed}]"),
+            "8:3 warning[field-unlisted] not in the vocabulary: found=profile.renewal_dat nearest=renewal_date",
+        ),
+        (
             with("holdout: 10", "holdout: 0"),
             "15:26 warning[holdout-none] live without holdout: uplift cannot be measured",
         ),
@@ -442,6 +454,35 @@ fn limits() {
         );
         check(&[(beyond, expected)]);
     }
+}
+
+/// One mistake is one finding.
+#[test]
+fn a_when_that_cannot_be_read_does_not_condemn_the_sentences() {
+    let text = with("within: 30m", "within: 30").replace("en: left", "en: 'left {{ seen[0].count }}'");
+    let codes: Vec<&str> = lint("quiet-cart.yaml", &text).iter().map(|found| found.code).collect();
+    assert_eq!(codes, ["duration"]);
+}
+
+#[test]
+fn what_the_schema_refuses_is_refused() {
+    check(&[
+        (
+            with("priority: 10", "priority: \"10\""),
+            "13:57 error[range] priority must be a whole number from 0 to 100: found=10",
+        ),
+        (
+            with("within: 30m", "within: 0s"),
+            "7:11 error[duration] within must be longer than nothing: found=0",
+        ),
+        (
+            with(
+                "{ at: 1m, is: order.completed }",
+                "{ at: 1m, id: e1, is: order.completed }",
+            ),
+            "18:77 error[duplicate] a test names this id twice: id=e1",
+        ),
+    ]);
 }
 
 /// What a newcomer from another language writes, and what helps.

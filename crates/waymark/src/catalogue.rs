@@ -8,9 +8,7 @@ use std::{
 };
 
 use event::Millis;
-use pattern::{
-    Change, Finding, POLICY_KEY, Pattern, Policy, Publishable, Published, Severity, diff, run_tests, unsafe_changes,
-};
+use pattern::{Change, Finding, POLICY_KEY, Pattern, Policy, Publishable, Published, Severity, diff, unsafe_changes};
 use service::backend::Backend;
 use stream::Output;
 
@@ -90,7 +88,10 @@ pub fn read(paths: &[PathBuf]) -> Result<Loaded, Failure> {
 pub fn errors(loaded: &Loaded) -> Vec<Finding> {
     let mut wrong = loaded.errors();
     for (index, pattern) in &loaded.patterns {
-        for failed in run_tests(pattern).into_iter().filter(|test| test.failure.is_some()) {
+        for failed in journey::run_tests(pattern)
+            .into_iter()
+            .filter(|test| test.failure.is_some())
+        {
             wrong.push(Finding {
                 code: "test",
                 severity: Severity::Error,

@@ -79,7 +79,7 @@ fn every_shipped_pattern_is_clean_tested_both_ways_and_speaks_three_languages() 
         let because = file["then"]["because"].as_object().expect("a mapping");
         let languages: Vec<&str> = because.keys().map(String::as_str).collect();
         assert_eq!(languages, ["en", "nl", "it"], "{}", pattern.id);
-        let results = pattern::run_tests(pattern);
+        let results = journey::run_tests(pattern);
         assert!(results.len() >= 2, "{}", pattern.id);
         for result in results {
             assert_eq!(result.failure, None, "{}: {}", pattern.id, result.name);

@@ -149,7 +149,7 @@ pub(super) fn event_type(node: &Node, what: &str, report: &mut Report) -> Option
 
 /// A whole number within bounds.
 pub(super) fn whole(node: &Node, what: &str, low: i64, high: i64, report: &mut Report) -> Option<i64> {
-    let found = node.text().and_then(|text| text.parse::<i64>().ok());
+    let found = unquoted(node).and_then(|text| text.parse::<i64>().ok());
     match found {
         Some(value) if (low..=high).contains(&value) => Some(value),
         _ => {
@@ -164,6 +164,14 @@ pub(super) fn whole(node: &Node, what: &str, low: i64, high: i64, report: &mut R
     }
 }
 
+/// A text that stands without quotes: in quotes it is no number.
+fn unquoted(node: &Node) -> Option<&str> {
+    match &node.value {
+        Value::Scalar { plain: true, .. } => node.text(),
+        _ => None,
+    }
+}
+
 /// A number that `fits`; `bounds` says which do.
 pub(super) fn number(
     node: &Node,
@@ -172,7 +180,7 @@ pub(super) fn number(
     bounds: &str,
     report: &mut Report,
 ) -> Option<f64> {
-    match node.text().and_then(|text| text.parse::<f64>().ok()) {
+    match unquoted(node).and_then(|text| text.parse::<f64>().ok()) {
         Some(value) if value.is_finite() && fits(value) => Some(value),
         _ => {
             let shown = node.text().unwrap_or(node.kind());
@@ -189,7 +197,15 @@ pub(super) fn offset(node: &Node, what: &str, report: &mut Report) -> Option<i64
 
 /// A whole number above zero and a unit, in milliseconds.
 pub(super) fn duration(node: &Node, what: &str, report: &mut Report) -> Option<i64> {
-    let found = node.text().and_then(millis).filter(|millis| *millis > 0);
+    let found = node.text().and_then(millis);
+    if found == Some(0) {
+        report.error(
+            node.at,
+            "duration",
+            format!("{what} must be longer than nothing: found=0"),
+        );
+        return None;
+    }
     read_millis(node, what, found, report)
 }
 

@@ -108,6 +108,11 @@ fn read_case(node: &Node, report: &mut Report) -> Option<TestCase> {
         if events.last().is_some_and(|last| last.at > given.at) {
             report.error(item.at, "order", "events of a test stand in order of time");
         }
+        if events.iter().any(|other| other.event.id == given.event.id) {
+            // Live, the second one is a repeat and not counted.
+            let message = format!("a test names this id twice: id={}", given.event.id);
+            report.error(item.at, "duplicate", message);
+        }
         events.push(given);
     }
     let expect = list(expect?, "expect", report)

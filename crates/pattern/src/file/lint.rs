@@ -9,6 +9,7 @@ use crate::{
     cel::{Expr, Node, Root},
     diff::mark,
     finding::{Mark, Report, nearest},
+    template::Place,
     yaml,
 };
 
@@ -79,6 +80,11 @@ pub(super) fn warn(pattern: &Pattern, source: &str, report: &mut Report) {
         }
     }
     by_listed(pattern, mark(source, &["when", "by"]), report);
+    if let Some(during) = &pattern.when.during {
+        let at = mark(source, &["when", "during"]);
+        unlisted("profile.", &during.field, &["renewal_date"], at, report);
+    }
+    sentences(pattern, mark(source, &["then", "because"]), report);
     if pattern.then.route.is_none() {
         for channel in pattern
             .then
@@ -217,6 +223,39 @@ fn by_listed(pattern: &Pattern, at: Mark, report: &mut Report) {
     }
 }
 
+/// Warns of places in sentences that are never filled.
+fn sentences(pattern: &Pattern, at: Mark, report: &mut Report) {
+    for place in pattern.then.because.values().flat_map(|sentence| sentence.places()) {
+        match place {
+            Place::By(field) if !pattern.when.by.contains(field) => {
+                let message = format!("a sentence reads what by does not name: field={field}");
+                report.warning(at, "template", message);
+            }
+            Place::Journey(path) => of_journey(path, at, report),
+            Place::Profile(path) => of_profile(path, at, report),
+            _ => {}
+        }
+    }
+}
+
+fn of_journey(path: &str, at: Mark, report: &mut Report) {
+    if !["sentiment.signals.", "promises."]
+        .iter()
+        .any(|family| path.starts_with(family))
+    {
+        unlisted("journey.", path, &JOURNEY, at, report);
+    }
+}
+
+fn of_profile(path: &str, at: Mark, report: &mut Report) {
+    if !["preferences.", "consent."]
+        .iter()
+        .any(|family| path.starts_with(family))
+    {
+        unlisted("profile.", path, &PROFILE, at, report);
+    }
+}
+
 /// Warns of fields that nothing is known to have. A type of one's own has fields of one's own.
 fn fields_listed(pattern: &Pattern, step: &Step, at: Mark, report: &mut Report) {
     let is_open = is_open(pattern);
@@ -229,15 +268,10 @@ fn fields_listed(pattern: &Pattern, step: &Step, at: Mark, report: &mut Report) 
     let Some(condition) = step.condition() else { return };
     condition.expr.paths(&mut |path, place| {
         let (name, at) = (path.field.as_str(), condition.mark(place));
-        let is_family = |families: &[&str]| families.iter().any(|family| name.starts_with(family));
         match path.root {
             Root::Event | Root::Captured(_) if !is_open => unlisted("", name, &event, at, report),
-            Root::Journey if !is_family(&["sentiment.signals.", "promises."]) => {
-                unlisted("journey.", name, &JOURNEY, at, report);
-            }
-            Root::Profile if !is_family(&["preferences.", "consent."]) => {
-                unlisted("profile.", name, &PROFILE, at, report);
-            }
+            Root::Journey => of_journey(name, at, report),
+            Root::Profile => of_profile(name, at, report),
             _ => {}
         }
     });

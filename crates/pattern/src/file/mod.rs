@@ -150,7 +150,8 @@ fn read(source: &str, report: &mut Report) -> Option<Pattern> {
         .required("status", report)
         .and_then(|node| read_status(node, report));
     let when = top.required("when", report).and_then(|node| when::read(node, report));
-    let see_steps = when.as_ref().map_or(0, When::see_count);
+    // Of a `when` that cannot be read nothing is known: sentences are then not judged by it.
+    let see_steps = when.as_ref().map(When::see_count);
     let names = when.as_ref().map(When::names).unwrap_or_default();
     let then = top
         .required("then", report)

@@ -122,7 +122,12 @@ pub struct Rollout {
     pub seed: String,
 }
 
-pub(super) fn read(node: &Node, sees: usize, names: &BTreeMap<String, usize>, report: &mut Report) -> Option<Then> {
+pub(super) fn read(
+    node: &Node,
+    sees: Option<usize>,
+    names: &BTreeMap<String, usize>,
+    report: &mut Report,
+) -> Option<Then> {
     let mut keys = Fields::of(node, "then", report)?;
     let intervene = keys
         .required("intervene", report)
@@ -181,7 +186,7 @@ fn first_key(node: &Node) -> Option<String> {
 
 fn read_because(
     node: &Node,
-    sees: usize,
+    sees: Option<usize>,
     names: &BTreeMap<String, usize>,
     report: &mut Report,
 ) -> BTreeMap<String, Template> {
@@ -208,11 +213,12 @@ fn read_because(
         let Some(text) = fields::text_of(sentence, "a sentence", 1, 400, report) else {
             continue;
         };
-        match Template::parse(&text, sees, names) {
+        match Template::parse(&text, sees.unwrap_or(usize::MAX), names) {
             Ok(template) => {
                 because.insert(lang, template);
             }
-            Err((at, message)) => report.error(sentence.mark_within(at), "template", message),
+            Err((at, message)) if sees.is_some() => report.error(sentence.mark_within(at), "template", message),
+            Err(_) => {}
         }
     }
     because

@@ -153,7 +153,7 @@ mod tests {
             let text = skeleton("my-pattern", from);
             assert_eq!(pattern::lint("my-pattern.yaml", &text), [], "{from:?}");
             let pattern = pattern::parse("my-pattern.yaml", &text).expect("linted");
-            let results = pattern::run_tests(&pattern);
+            let results = journey::run_tests(&pattern);
             let failures: Vec<_> = results.iter().filter_map(|result| result.failure.as_ref()).collect();
             assert_eq!((results.len(), failures), (2, vec![]), "{from:?}");
         }

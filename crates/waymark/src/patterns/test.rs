@@ -5,7 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use pattern::{TestResult, run_tests};
+use journey::run_tests;
+use pattern::TestResult;
 use serde_json::{Value, json};
 
 use super::load::load;
