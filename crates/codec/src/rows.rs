@@ -6,6 +6,7 @@
 //! | `pf` | the profile, without what is filled when it is published |
 //! | `tx` `ef` `de` | texts, efforts, decisions |
 //! | `la` | which languages texts were in |
+//! | `li` | which customers the identifier was linked with |
 //! | `ru` | open runs of patterns and the events that they name |
 //! | `tl` ‖ be64(index) | one line of the timeline |
 
@@ -13,7 +14,7 @@ use std::collections::BTreeMap;
 
 use event::{Millis, Profile, TimelineEntry};
 use journey::{
-    Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Languages, Open, Recent, Scored, Shown, Texts,
+    Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Languages, Link, Open, Recent, Scored, Shown, Texts,
 };
 use serde_json::Value;
 
@@ -61,6 +62,7 @@ record!(Texts {
 });
 record!(Scored { at, score });
 record!(Languages { votes, total });
+record!(Link { to, at });
 record!(EffortEntry { at, kind, ms, channel });
 record!(Decided { acted_at, arm });
 record!(Shown { intervention, at });
@@ -118,12 +120,12 @@ pub type PutRow<'a> = &'a mut dyn FnMut(&[u8], Option<Vec<u8>>);
 /// What a customer's rows were when they were last written, so that only changes are written again.
 #[derive(Debug, Clone, Default)]
 pub struct Saved {
-    rows: [Option<[u8; 16]>; 7],
+    rows: [Option<[u8; 16]>; 8],
     /// By index: how many events each line stood for.
     timeline: BTreeMap<u64, i32>,
 }
 
-const NAMES: [&[u8; 2]; 7] = [b"hd", b"pf", b"tx", b"ef", b"de", b"ru", b"la"];
+const NAMES: [&[u8; 2]; 8] = [b"hd", b"pf", b"tx", b"ef", b"de", b"ru", b"la", b"li"];
 
 /// Gives every row that changed to `put`; `None` deletes. The head is always given, as the runtime writes it with each change.
 pub fn save_journey(journey: &Journey, saved: &mut Saved, put: PutRow<'_>) {
@@ -152,6 +154,7 @@ pub fn save_journey(journey: &Journey, saved: &mut Saved, put: PutRow<'_>) {
         changed(5, row, saved, put);
     }
     one(6, &journey.languages, saved, put);
+    one(7, &journey.links, saved, put);
     for (index, entry) in &journey.timeline {
         if saved.timeline.get(index) != Some(&entry.count) {
             saved.timeline.insert(*index, entry.count);
@@ -256,6 +259,7 @@ pub fn load_journey<'a>(rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) ->
                 journey.runs = found.map_err(failed)?;
             }
             Some(6) => journey.languages = read(value).map_err(failed)?,
+            Some(7) => journey.links = read(value).map_err(failed)?,
             _ => return Err(format!("unknown row: row={}", told())),
         }
         if let Some(which) = which.filter(|which| *which > 0) {
@@ -293,6 +297,48 @@ fn first_texts(value: &[u8]) -> Result<Texts, Refusal> {
     texts.first = timed(first, Millis(0));
     texts.last = timed(last, at);
     Ok(texts)
+}
+
+/// The version of a journey in one piece.
+const PACKED: u8 = 1;
+
+/// A journey in one piece, as it is handed over: a version, then the length and bytes of the name and value of each row, big-endian.
+#[must_use]
+pub fn pack_journey(journey: &Journey) -> Vec<u8> {
+    let mut packed = vec![PACKED];
+    save_journey(journey, &mut Saved::default(), &mut |name, value| {
+        for part in [name, value.as_deref().unwrap_or_default()] {
+            packed.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+            packed.extend_from_slice(part);
+        }
+    });
+    packed
+}
+
+/// Reads what [`pack_journey`] wrote.
+///
+/// # Errors
+/// An unknown version, a piece that is cut, or what is wrong with a row.
+pub fn unpack_journey(packed: &[u8]) -> Result<Journey, String> {
+    let (version, mut rest) = packed.split_first().ok_or("journey is empty")?;
+    if *version != PACKED {
+        return Err(format!("unknown journey version: found={version} known={PACKED}"));
+    }
+    let mut part = || -> Result<Option<&[u8]>, String> {
+        if rest.is_empty() {
+            return Ok(None);
+        }
+        let (length, behind) = rest.split_first_chunk::<4>().ok_or("journey is cut short")?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        let (part, behind) = behind.split_at_checked(length).ok_or("journey is cut short")?;
+        rest = behind;
+        Ok(Some(part))
+    };
+    let mut rows = Vec::new();
+    while let Some(name) = part()? {
+        rows.push((name, part()?.ok_or("journey is cut short")?));
+    }
+    Ok(load_journey(rows)?.0)
 }
 
 fn read<T: Wire>(value: &[u8]) -> Result<T, Refusal> {

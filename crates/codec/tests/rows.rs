@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use codec::{Saved, load_journey, save_journey};
+use codec::{Saved, load_journey, pack_journey, save_journey, unpack_journey};
 use event::{Arm, Attribute, Channel, EventRef, Label, Millis, OutputId, Profile, TimelineEntry};
 use journey::{
-    Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Languages, Open, Recent, Scored, Shown, Texts,
+    Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Languages, Link, Open, Recent, Scored, Shown, Texts,
 };
 use pattern::{Counted, Instance, Kept, Run, Runs, Sighting, Value};
 
@@ -191,6 +191,46 @@ fn the_bytes_of_languages_never_change() {
     let (again, mut saved) = read(&rows).expect("readable");
     assert_eq!(again, journey);
     assert_eq!(write(&again, &mut saved, &mut rows), ["hd"]);
+}
+
+/// A journey in one piece, as it is handed over, and the row of links.
+#[test]
+fn a_packed_journey_reads_back_and_its_bytes_never_change() {
+    let journey = Journey {
+        links: vec![Link {
+            to: "c.x".to_owned(),
+            at: Millis(1000),
+        }],
+        ..sample()
+    };
+    let packed = pack_journey(&journey);
+    assert_eq!(unpack_journey(&packed).expect("readable"), journey);
+    let hex: String = packed.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, include_str!("../testdata/journey-packed-1.hex").trim());
+    for length in 0..packed.len() {
+        assert!(
+            unpack_journey(&packed[..length]).is_err() || length_is_whole(&packed, length),
+            "cut at {length}"
+        );
+    }
+    let mut newer = packed;
+    newer[0] = 2;
+    assert_eq!(
+        unpack_journey(&newer).expect_err("newer"),
+        "unknown journey version: found=2 known=1"
+    );
+}
+
+/// Whether a piece ends behind one of its rows: it then is a journey with fewer rows.
+fn length_is_whole(packed: &[u8], length: usize) -> bool {
+    let mut at = 1;
+    while at < length {
+        for _ in 0..2 {
+            let size = u32::from_be_bytes(packed[at..at + 4].try_into().expect("four"));
+            at += 4 + usize::try_from(size).expect("small");
+        }
+    }
+    at == length
 }
 
 #[test]

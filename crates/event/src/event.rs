@@ -32,6 +32,9 @@ pub mod flag {
     pub const FORWARDED: &str = "forwarded";
 }
 
+/// On the copy of a link that intake writes under a weaker identifier's key: the stronger one's key.
+pub const LINK_TO: &str = "link_to";
+
 /// One thing that happened to one customer.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Event {

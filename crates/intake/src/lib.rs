@@ -3,6 +3,7 @@
 mod hooks;
 mod identify;
 mod keys;
+mod link;
 mod merge;
 mod prepare;
 mod redact;

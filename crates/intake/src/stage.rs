@@ -12,7 +12,7 @@ use stream::{Corrupt, Cx, Output, Record, Reject, Routed, RowWriter, Rows, Stage
 
 use service::{refused, ticks::Progress};
 
-use crate::{Arrival, Clock, Keys, Prepared, Redactor, Registry, Rules, clamp, prepare, strongest};
+use crate::{Arrival, Clock, Keys, Prepared, Redactor, Registry, Rules, clamp, link::links, prepare, strongest};
 
 /// The stage: reads every accepted format, validates, normalises, scores, and chooses the key. Has no state.
 pub struct Intake {
@@ -126,12 +126,14 @@ impl Stage for Intake {
                 now: Millis(i64::MAX),
             };
             let time = has_time.then_some(event.time);
-            let prepared = prepare(event, time, &arrival, &self.rules, &self.redactor)?;
+            let mut prepared = prepare(event, time, &arrival, &self.rules, &self.redactor)?;
             let Some(identifier) = strongest(&prepared.event.identifiers) else {
                 return Err(reject("validate", "identifier_missing", "no identifier is left"));
             };
             let key = self.keys.key(&prepared.event.tenant, identifier).into_bytes();
+            let links = links(&mut prepared.event, topic, &self.keys);
             events.push(Keyed { key, prepared });
+            events.extend(links);
         }
         match events.first() {
             Some(first) => Ok(Routed::Event {

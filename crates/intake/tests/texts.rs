@@ -23,8 +23,12 @@ fn defaults() -> Config {
 }
 
 fn outputs(event: &str) -> Vec<Output> {
+    outputs_of("chat", event)
+}
+
+fn outputs_of(channel: &str, event: &str) -> Vec<Output> {
     let stage = intake::stage(&defaults(), &Names::new(""), b"waymark-demo", None);
-    let topic: Arc<str> = Arc::from("journey.events.chat");
+    let topic: Arc<str> = Arc::from(format!("journey.events.{channel}"));
     let record = Record {
         topic: Arc::clone(&topic),
         partition: 3,
@@ -128,4 +132,47 @@ fn a_batch_of_calls_becomes_events_under_their_own_keys() {
     let keys: Vec<&[u8]> = outputs.iter().filter_map(|output| output.key.as_deref()).collect();
     assert!(keys[0].starts_with(b"c.") && keys[1].starts_with(b"d."), "{keys:?}");
     assert_eq!(events[0].time, AT.plus(-1000), "the sender's clock is set right");
+}
+
+/// The keys that an event goes to, with the key that it names as the stronger one.
+fn linked(topic: &str, identifiers: &str) -> Vec<(String, Option<event::Attribute>)> {
+    let event = format!(
+        r#"{{"id":"l-1","source":"shop/web","type":"identity.linked","time":"2026-11-21T13:10:00Z","identifiers":[{identifiers}],
+        "attributes":{{"method":"login","link_to":"c.victim"}}}}"#
+    );
+    let outputs = outputs_of(topic, &event);
+    let keys = outputs.iter().map(|output| {
+        let event = codec::decode_event(output.value.as_deref().expect("a value")).expect("an event");
+        let key = String::from_utf8(output.key.clone().expect("a key")).expect("text");
+        (key, event.attributes.get("link_to").cloned())
+    });
+    keys.collect()
+}
+
+#[test]
+fn a_link_goes_to_each_weaker_journey_too() {
+    let customer = |id: u32| format!(r#"{{"kind":"customer","value":"{id}"}}"#);
+    let device = r#"{"kind":"device","value":"a1"}"#;
+    let mail = r#"{"kind":"email","value":"anna@example.com"}"#;
+    let found = linked("web", &format!("{device},{},{mail}", customer(7)));
+    let letters: Vec<&str> = found.iter().map(|(key, _)| &key[..2]).collect();
+    assert_eq!(letters, ["c.", "e.", "d."]);
+    let to = Some(event::Attribute::Text(found[0].0.clone()));
+    assert_eq!(
+        (&found[0].1, &found[1].1, &found[2].1),
+        (&None, &to, &to),
+        "and nobody outside says where to"
+    );
+    assert_eq!(linked("web", device).len(), 1);
+    // Two customers are one person only if the business says so, and the same one comes first whatever the order.
+    let (one, two) = (customer(7), customer(8));
+    assert_eq!(linked("web", &format!("{one},{two}")).len(), 1);
+    let targets = |order: &str| {
+        linked("business", order)
+            .into_iter()
+            .filter_map(|(_, to)| to)
+            .collect::<Vec<_>>()
+    };
+    let (straight, turned) = (targets(&format!("{one},{two}")), targets(&format!("{two},{one}")));
+    assert!(straight.len() == 1 && straight == turned, "{straight:?} {turned:?}");
 }

@@ -6,6 +6,7 @@ mod effort;
 mod facts;
 mod feedback;
 mod fold;
+mod hand_over;
 mod ids;
 mod languages;
 mod mood;
@@ -15,6 +16,7 @@ mod step;
 mod trial;
 
 pub use decide::{Decision, decide, is_new_contact};
+pub use hand_over::{Belongs, HANDED_OVER, LINKED, Link, UNLINKED, belongs, hand_over, take_over};
 pub use ids::output_id;
 pub use languages::{Languages, ReadAgain};
 pub use state::{Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Open, Recent, Scored, Shown, Texts};

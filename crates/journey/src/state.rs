@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use event::{Arm, Channel, InterventionState, Millis, OutChannel, OutputId, Profile, TimelineEntry};
 use pattern::Runs;
 
-use crate::Languages;
+use crate::{Languages, Link};
 
 /// Everything that is remembered of one customer.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -18,6 +18,8 @@ pub struct Journey {
     pub texts: Texts,
     /// What languages they were in.
     pub languages: Languages,
+    /// Customers that this journey's identifier was linked with in the last thirty days.
+    pub links: Vec<Link>,
     /// What cost the customer trouble in the last seven days, oldest first.
     pub efforts: Vec<EffortEntry>,
     /// What was decided.

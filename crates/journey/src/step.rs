@@ -394,7 +394,7 @@ fn risk(journey: &mut Journey, found: &Match) {
 }
 
 /// Publishes the profile if something changed that a reader acts on and the interval has passed; else keeps it for the timer.
-fn publish(
+pub(crate) fn publish(
     journey: &mut Journey,
     changed: bool,
     now_or_never: bool,

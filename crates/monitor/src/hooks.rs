@@ -61,6 +61,13 @@ impl Counters {
         }
     }
 
+    /// Counts runs that could not go over to another journey.
+    pub(crate) fn count_left(&mut self, runs: u32) {
+        if runs > 0 {
+            *self.capped.entry("handed_over").or_default() += u64::from(runs);
+        }
+    }
+
     pub(crate) fn count(&mut self, counted: &Counted, said: &[Said]) {
         self.duplicates += u64::from(counted.duplicates);
         let caps = [

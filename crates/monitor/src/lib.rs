@@ -1,6 +1,7 @@
 //! The timeline in; signals, interventions and profiles out: every customer's journey, matched and decided upon.
 
 mod board;
+mod hand_over;
 mod hooks;
 mod output;
 mod run;

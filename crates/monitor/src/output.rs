@@ -14,6 +14,7 @@ pub(crate) struct Topics {
     withheld: Arc<str>,
     profiles: Arc<str>,
     sentiment: Arc<str>,
+    pub(crate) timeline: Arc<str>,
     channels: BTreeMap<&'static str, Arc<str>>,
 }
 
@@ -39,6 +40,7 @@ impl Topics {
             withheld: topic("journey.interventions.withheld"),
             profiles: topic("journey.profiles"),
             sentiment: topic("journey.sentiment"),
+            timeline: Arc::from(names.timeline()),
             channels: BTreeMap::from(channels),
         }
     }

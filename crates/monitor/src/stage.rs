@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use event::{Event, Millis};
-use journey::{Counted, Journey, Moment, ReadAgain, Rules, Said};
+use journey::{Belongs, Counted, HANDED_OVER, Journey, Moment, ReadAgain, Rules, Said};
 use pattern::{Limits, Policy};
 use sentiment::Reader;
 use service::{
@@ -17,7 +17,7 @@ use service::{
 };
 use stream::{Corrupt, Cx, Record, Reject, Routed, RowWriter, Rows, Stage};
 
-use crate::{Board, hooks::Counters, output::Topics, texts::Texts};
+use crate::{Board, hand_over, hooks::Counters, output::Topics, texts::Texts};
 
 /// What an operator chooses for all customers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +149,32 @@ impl Monitor {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Gives all that is known of a customer to the journey of a stronger key.
+    fn hand_over(&self, state: &mut State, link: &Event, to: &str, customer: &str, cx: &mut Cx<'_>) {
+        let mut given = Journey::default();
+        self.step(state, cx, |journey, at, rules, said, _| {
+            given = journey::hand_over(journey, to, at, rules, said);
+        });
+        let (parcel, left) = hand_over::parcel(given, link, to, customer, cx);
+        self.counters().count_left(left);
+        hand_over::send(&self.topics.timeline, parcel, to, cx);
+    }
+
+    /// Folds in what a weaker journey handed over.
+    fn take_over(&self, state: &mut State, event: &Event, cx: &mut Cx<'_>) {
+        // It was read when it was decoded.
+        let Ok((weaker, origin)) = hand_over::unpack(event) else {
+            return;
+        };
+        let mut left = 0;
+        self.step(state, cx, |journey, at, rules, said, _| {
+            left = journey::take_over(journey, weaker, origin, at, rules, said);
+        });
+        // Its runs may be of versions that are no longer in force here.
+        state.checked = None;
+        self.counters().count_left(left);
+    }
+
     /// Takes one step of a customer's journey under the rules in force, and says and counts what came of it.
     fn step(
         &self,
@@ -225,6 +251,9 @@ impl Stage for Monitor {
         if std::str::from_utf8(&key).is_err() {
             return Err(reject("field_invalid", "key is not UTF-8"));
         }
+        if event.kind == HANDED_OVER {
+            hand_over::unpack(&event).map_err(|problem| reject("field_invalid", &problem))?;
+        }
         Ok(Routed::Event {
             key,
             time: event.time,
@@ -233,6 +262,17 @@ impl Stage for Monitor {
     }
 
     fn on_event(&self, state: &mut State, event: Box<Event>, cx: &mut Cx<'_>) {
+        let key = cx.key;
+        let customer = String::from_utf8_lossy(key);
+        match journey::belongs(&mut state.journey, &event, &customer, cx.now) {
+            Belongs::Here => {}
+            Belongs::Nowhere => return,
+            Belongs::There(to) => return hand_over::send(&self.topics.timeline, *event, &to, cx),
+            Belongs::HandsOver(to) => return self.hand_over(state, &event, &to, &customer, cx),
+        }
+        if event.kind == HANDED_OVER {
+            return self.take_over(state, &event, cx);
+        }
         let counted = self.step(state, cx, |journey, at, rules, said, counted| {
             journey::on_event(journey, &event, at, rules, said, counted);
         });

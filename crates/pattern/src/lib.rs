@@ -11,6 +11,7 @@ mod diff;
 mod engine;
 mod file;
 mod finding;
+mod join;
 mod money;
 mod observe;
 mod runs;

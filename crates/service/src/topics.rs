@@ -110,7 +110,11 @@ impl Names {
                 ]
                 .map(|name| self.topic(name)),
             );
-            topics.extend([Self::dead_letters(&self.timeline()), self.changelog(service)]);
+            topics.extend([
+                self.timeline(),
+                Self::dead_letters(&self.timeline()),
+                self.changelog(service),
+            ]);
         }
         topics
     }

@@ -21,7 +21,7 @@ use crate::{cli::Audited, context, report::Failure};
 use super::{
     PATIENCE,
     finding::Findings,
-    keyed::{Keyed, Reach, SLACK, header},
+    keyed::{Keyed, Reach, SLACK, header, source},
     stateless::{Expect, Stateless},
 };
 
@@ -240,6 +240,7 @@ impl Watch {
             names.topic("journey.outcomes"),
             profiles.clone(),
             scores.clone(),
+            names.timeline(),
         ];
         topics.extend(names.all_interventions());
         topics.push(Names::dead_letters(&names.timeline()));
@@ -260,7 +261,11 @@ impl Watch {
                     .map(|(_, reach)| reach)
                     .collect()
             } else {
-                let role = if topic == scores { Role::Scores } else { Role::Output };
+                let role = match &topic {
+                    topic if *topic == scores => Role::Scores,
+                    topic if *topic == names.timeline() => Role::Timeline,
+                    _ => Role::Output,
+                };
                 self.add_shown(&partitions, role, back, opening)?
             };
             for (of, reach) in partitions.iter().zip(reaches) {
@@ -356,6 +361,12 @@ impl Watch {
             (Role::Changelog, Some(keyed), _) => keyed.changelog(record, findings),
             (Role::Output, Some(keyed), _) => keyed.visible(record, findings),
             (Role::Raw, _, Some(stateless)) => stateless.read(record, expect(&self.stage, record)),
+            // What monitor has put back under another key names the timeline as its source.
+            (Role::Timeline, keyed, _) if source(record).is_some_and(|source| source.at.0 == &*record.topic) => {
+                if let Some(keyed) = keyed {
+                    keyed.visible(record, findings);
+                }
+            }
             (Role::Timeline, _, Some(stateless)) => {
                 let is_ours = header(record, "waymark-source").is_some();
                 let event = record.value.as_deref().filter(|_| is_ours).map(codec::decode_event);
