@@ -5,7 +5,7 @@ use std::hint::black_box;
 use ::sentiment::{Input, Scorer, Scratch, samples};
 use event::{Modality, Role};
 
-use super::cells::{Cell, time};
+use super::cells::{Cell, Timed, time};
 
 /// Nanoseconds that a text of 72 bytes may take by lexicon and by model: 0.5 and 0.25 million a second.
 const LEXICON: f64 = 2000.0;
@@ -27,7 +27,7 @@ pub(super) fn cells(only: Option<&str>) -> Vec<Cell> {
             modality: Modality::Text,
             asr_confidence: None,
         };
-        let (ns, spread) = time(|| {
+        let Timed { ns, spread, own_ns } = time(|| {
             black_box(
                 scorer
                     .read(black_box(&input), &mut scratch)
@@ -38,6 +38,7 @@ pub(super) fn cells(only: Option<&str>) -> Vec<Cell> {
             name,
             ns,
             spread,
+            own_ns,
             bytes: Some(body.len()),
             target,
         });
