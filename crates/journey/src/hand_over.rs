@@ -128,7 +128,7 @@ pub fn take_over(
     }
     let offset = journey.core.next_index;
     journey.core.next_index += weaker.core.next_index;
-    let dropped = journey.runs.join(weaker.runs, offset);
+    let dropped = journey.runs.join(&weaker.runs, offset);
     timeline(journey, weaker.timeline.into_values(), origin, rules.timeline_events);
     core(&mut journey.core, weaker.core);
     journey.texts = std::mem::take(&mut journey.texts).merge(weaker.texts);

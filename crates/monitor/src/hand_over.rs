@@ -24,7 +24,7 @@ pub(crate) fn parcel(mut given: Journey, link: &Event, to: &str, customer: &str,
     if payload.len() > LARGEST {
         let runs = given
             .runs
-            .instances
+            .instances()
             .iter()
             .map(|instance| instance.runs.len())
             .sum::<usize>();

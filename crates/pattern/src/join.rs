@@ -7,27 +7,27 @@ use crate::{Instance, Kept, Runs, Value, runs::order};
 impl Runs {
     /// Adds what a customer's other journey had open; its events get indexes behind `offset`, which no event of this one has reached. Returns
     /// the number of runs that were dropped, because both journeys had some of one pattern and the same `by`: this one's go on.
-    pub fn join(&mut self, other: Self, offset: u64) -> u32 {
+    pub fn join(&mut self, other: &Self, offset: u64) -> u32 {
         if other.is_empty() {
             return 0;
         }
         let mut dropped = 0;
-        let mine = std::mem::take(self);
-        let mut instances: Vec<Instance> = mine.instances.into_iter().map(|instance| *instance).collect();
-        for theirs in other.instances {
+        let mut instances = self.instances();
+        for theirs in other.instances() {
             let is_same = |known: &Instance| known.pattern == theirs.pattern && known.by == theirs.by;
             if instances.iter().any(is_same) {
                 dropped += u32::try_from(theirs.runs.len()).unwrap_or(u32::MAX);
             } else {
-                instances.push(moved(*theirs, offset));
+                instances.push(moved(theirs, offset));
             }
         }
         instances.sort_by(stands_before);
-        let mut events: Vec<Kept> = mine.events;
-        events.extend(other.events.into_iter().map(|mut kept| {
+        let mine = self.events().map(Kept::from);
+        let theirs = other.events().map(|mut kept| {
             kept.index += offset;
-            kept
-        }));
+            Kept::from(kept)
+        });
+        let events: Vec<Kept> = mine.chain(theirs).collect();
         *self = Self::restored(instances, events);
         dropped
     }

@@ -1,7 +1,7 @@
 //! Words that are no entry but are made of one.
 
 use crate::{
-    lexicon::{Lexicon, fold},
+    lexicon::{Lexicon, fold, strip_begin, strip_end},
     rules::{Rules, Words},
 };
 
@@ -15,6 +15,8 @@ pub struct Buffers {
     made: String,
 }
 
+/// A word that is longer is none that can be taken apart: so that a text's time grows with its length alone.
+const LONGEST: usize = 64;
 /// Letters that a part of a word must have.
 const PART: usize = 4;
 /// A word that is shorter is no compound.
@@ -24,7 +26,7 @@ const LAST: usize = 6;
 
 /// What a word that has no entry is worth by what it is made of.
 pub fn derive(form: &str, lexicon: &Lexicon, rules: &Rules, buffers: &mut Buffers) -> Option<Derived> {
-    if form.len() < PART || form.as_bytes()[0].is_ascii_digit() {
+    if form.len() < PART || form.len() > LONGEST || form.as_bytes()[0].is_ascii_digit() {
         return None;
     }
     let words = &rules.words;
@@ -82,10 +84,7 @@ fn is_long(form: &str, letter: char) -> bool {
 
 /// -issimo and its like.
 fn superlative(form: &str, lexicon: &Lexicon, words: &Words, made: &mut String) -> Option<Derived> {
-    let stem = words
-        .superlatives
-        .iter()
-        .find_map(|ending| form.strip_suffix(ending.as_str()))?;
+    let stem = words.superlatives.iter().find_map(|ending| strip_end(form, ending))?;
     ["o", "a", "e", "i", "", "te"].iter().find_map(|vowel| {
         made.clear();
         made.push_str(stem);
@@ -116,7 +115,7 @@ fn by_stem(form: &str, lexicon: &Lexicon, words: &Words, folded: &mut String) ->
 
 /// What is left of a form without a beginning, if that can be a word.
 fn without<'a>(form: &'a str, beginning: &str) -> Option<&'a str> {
-    form.strip_prefix(beginning).filter(|rest| rest.len() >= PART)
+    strip_begin(form, beginning).filter(|rest| rest.len() >= PART)
 }
 
 /// Beginnings that strengthen, damn or turn round, and the last part of a compound.
@@ -130,8 +129,7 @@ fn affixed(form: &str, lexicon: &Lexicon, rules: &Rules, buffers: &mut Buffers) 
         }
     }
     for beginning in &words.bad {
-        if form.starts_with(beginning.as_str())
-            && form.len() > beginning.len() + 2
+        if strip_begin(form, beginning).is_some_and(|rest| rest.len() > 2)
             && let Some((entry, weight)) = lexicon.feels(beginning)
         {
             return Some((entry, weight, "compound"));
@@ -144,7 +142,7 @@ fn affixed(form: &str, lexicon: &Lexicon, rules: &Rules, buffers: &mut Buffers) 
         }
     }
     for end in &words.without {
-        let rest = form.strip_suffix(end.as_str()).filter(|rest| rest.len() >= PART);
+        let rest = strip_end(form, end).filter(|rest| rest.len() >= PART);
         if let Some((entry, weight)) = rest.and_then(|rest| feels(rest, lexicon, words, folded)) {
             return Some((entry, -weight * rules.negation.good, "without"));
         }

@@ -32,7 +32,7 @@ kinds! {
     Stem = "stem",
     /// Neither, whatever a source says; as a phrase it takes its words with it.
     Plain = "plain",
-    /// The same, as a whole that no rule turns round.
+    /// The same, as a whole that means something else than its words; only a negator before it turns it round.
     Idiom = "idiom",
     /// Something that went wrong; good words beside it do not count.
     Event = "event",
@@ -98,6 +98,8 @@ pub struct Entry {
     pub weight: f64,
     /// What it does.
     pub kind: Kind,
+    /// Whether a negator is one of its words, so that it says already what it means.
+    pub denies: bool,
 }
 
 /// A term found in a text.
@@ -184,6 +186,8 @@ impl Heads {
 }
 
 const HEADER: &str = "term\tweight\tkind\tsource";
+/// What may stand behind an emoticon.
+const ENDS: [char; 4] = ['.', ',', '!', '?'];
 
 impl Lexicon {
     /// Reads `term, weight, kind, source`, tab-separated, under a header. Of several rows of one term that say how it
@@ -224,7 +228,9 @@ impl Lexicon {
         let mut of: Vec<Vec<u16>> = Vec::new();
         let mut phrases: Vec<(Vec<u32>, u16)> = Vec::new();
         let mut rooted: std::collections::BTreeMap<Box<str>, Vec<u16>> = std::collections::BTreeMap::new();
-        for (index, entry) in self.entries.iter().enumerate() {
+        let negators = self.entries.iter().filter(|entry| entry.kind == Kind::Negator);
+        let negators: std::collections::BTreeSet<String> = negators.map(|entry| entry.term.to_string()).collect();
+        for (index, entry) in self.entries.iter_mut().enumerate() {
             let place = u16::try_from(index).unwrap_or(u16::MAX);
             if entry.kind == Kind::Stem {
                 rooted.entry(entry.term.clone()).or_default().push(place);
@@ -235,6 +241,7 @@ impl Lexicon {
             } else {
                 forms(&entry.term, elisions, &mut tokens)
             };
+            entry.denies = forms.iter().any(|form| negators.contains(form));
             let ids = forms.iter().map(|form| {
                 let next = u32::try_from(of.len()).unwrap_or(u32::MAX);
                 let form = self.forms.entry(form.as_str().into()).or_insert_with(|| {
@@ -351,7 +358,7 @@ impl Lexicon {
         }
         let by = |stem: &str| self.stems.get(stem).copied();
         for ending in &words.endings {
-            if let Some(stem) = folded.strip_suffix(ending.as_str())
+            if let Some(stem) = strip_end(folded, ending)
                 && stem.chars().count() >= words.stem_letters
                 && let Some(found) = by(stem)
             {
@@ -427,9 +434,18 @@ impl Lexicon {
         if !first.is_ascii() {
             return None;
         }
-        let end = text.find(char::is_whitespace).unwrap_or(text.len());
-        let alone = text[..end].trim_end_matches(['.', ',', '!', '?']);
-        let bytes = alone.as_bytes();
+        // Up to four marks, the last one as often as it likes, then a space; full stops and their like may stand between.
+        let mut marks = text.char_indices().enumerate();
+        let end = marks.find(|(count, (_, mark))| *count == 5 || mark.is_whitespace());
+        let end = end.map_or(text.len(), |(_, (at, _))| at);
+        let alone = text[..end].trim_end_matches(ENDS);
+        let mut bytes = alone.as_bytes();
+        while let [.., one, other] = bytes
+            && one == other
+            && bytes.len() > 2
+        {
+            bytes = &bytes[..bytes.len() - 1];
+        }
         if bytes.len() > 4 || !alone.is_ascii() {
             return None;
         }
@@ -437,10 +453,13 @@ impl Lexicon {
         for (to, from) in small.iter_mut().zip(bytes) {
             *to = from.to_ascii_lowercase();
         }
-        (2..=bytes.len()).rev().find_map(|length| {
+        let (entry, length) = (2..=bytes.len()).rev().find_map(|length| {
             let form = self.forms.get(std::str::from_utf8(&small[..length]).ok()?)?;
             self.of(form).first().map(|entry| (*entry, length))
-        })
+        })?;
+        let last = char::from(*bytes.last()?);
+        let behind = text[bytes.len()..].trim_start_matches(last).trim_start_matches(ENDS);
+        (behind.is_empty() || behind.starts_with(char::is_whitespace)).then_some((entry, length))
     }
 }
 
@@ -470,6 +489,7 @@ fn rows(text: &str) -> Result<Vec<Entry>, Problem> {
             term: term.into(),
             weight,
             kind,
+            denies: false,
         })
     };
     lines.map(row).collect()
@@ -496,6 +516,24 @@ fn stem_of<'a>(folded: &'a str, words: &Words) -> &'a str {
         (stem.chars().count() >= words.stem_letters).then_some(stem)
     });
     longest.unwrap_or(folded)
+}
+
+/// What is left of a form without an ending; the last byte rules out most.
+pub fn strip_end<'a>(form: &'a str, ending: &str) -> Option<&'a str> {
+    if form.as_bytes().last() == ending.as_bytes().last() {
+        form.strip_suffix(ending)
+    } else {
+        None
+    }
+}
+
+/// What is left of a form without a beginning; the first byte rules out most.
+pub fn strip_begin<'a>(form: &'a str, beginning: &str) -> Option<&'a str> {
+    if form.as_bytes().first() == beginning.as_bytes().first() {
+        form.strip_prefix(beginning)
+    } else {
+        None
+    }
 }
 
 /// A form without accents: sources and customers leave them out.

@@ -237,8 +237,10 @@ pub fn isotonic(claims: &[(f64, bool)], least: usize) -> Vec<(f64, f64)> {
         let right = chunk.iter().filter(|(_, right)| *right).count();
         #[expect(clippy::cast_precision_loss, reason = "counts of texts")]
         steps.push((chunk[0].0, right as f64, chunk.len() as f64));
+        // What is left over at the end is a step of too few.
+        let few = chunk.len() < least;
         while let [.., one, other] = &steps[..]
-            && one.1 / one.2 >= other.1 / other.2
+            && (one.1 / one.2 >= other.1 / other.2 || (few && other.0 == chunk[0].0))
         {
             let pooled = (one.0, one.1 + other.1, one.2 + other.2);
             steps.truncate(steps.len() - 2);

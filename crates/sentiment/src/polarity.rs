@@ -4,7 +4,7 @@ use event::Label;
 
 use crate::{
     derive,
-    lexicon::{Found, Kind, Lexicon},
+    lexicon::{Found, Kind, Lexicon, strip_end},
     rounded,
     rules::Rules,
     tokens::{Token, Tokens},
@@ -46,13 +46,20 @@ pub struct Read {
     pub coverage: f64,
     /// How far the label's confidence may be trusted: less where irony or contradiction is about.
     pub trust: f64,
+    /// Whether it names third parties, as news does, and is addressed to nobody.
+    pub named: bool,
 }
 
-/// What a score is called.
-pub fn label(score: f64, rules: &Rules) -> Label {
-    if score >= rules.cut.positive {
+/// What a score is called. Where third parties are named, one weak word is no complaint.
+pub fn label(read: &Read, rules: &Rules) -> Label {
+    let negative = if read.named {
+        rules.cut.negative_named
+    } else {
+        rules.cut.negative
+    };
+    if read.score >= rules.cut.positive {
         Label::Positive
-    } else if score <= -rules.cut.negative {
+    } else if read.score <= -negative {
         Label::Negative
     } else {
         Label::Neutral
@@ -80,6 +87,23 @@ struct Governor {
     filler: bool,
     /// A negator that turned something round.
     used: bool,
+    /// One more than the first word of the polar phrase that it is part of, 0 if none.
+    phrase: u32,
+    /// A hit begins here.
+    felt: bool,
+    /// Part of a name of several words: Bad Blood.
+    named: bool,
+}
+
+/// What a sentence holds that bears on its hits.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sentence {
+    /// One more than the last word of contrast, 0 if none.
+    contrast: u32,
+    resolved: bool,
+    lasting: bool,
+    event: bool,
+    asks: bool,
 }
 
 /// Buffers of one reading after the other.
@@ -87,12 +111,12 @@ struct Governor {
 pub struct Buffers {
     hits: Vec<Hit>,
     governors: Vec<Governor>,
-    contrasts: Vec<u32>,
-    resolved: Vec<u32>,
-    lasting: Vec<u32>,
-    events: Vec<u32>,
+    sentences: Vec<Sentence>,
     derive: derive::Buffers,
 }
+
+/// A text with so many capitals inside its sentences names third parties.
+const NAMES: u32 = 2;
 
 /// What a text is read by.
 #[derive(Clone, Copy)]
@@ -127,38 +151,46 @@ pub fn read(
     let Buffers {
         hits,
         governors,
-        contrasts,
-        resolved,
-        lasting,
-        events,
+        sentences,
         ..
     } = buffers;
-    contrasts.clear();
-    resolved.clear();
-    lasting.clear();
-    events.clear();
+    let count = words.last().map_or(0, |word| word.sentence as usize + 1);
+    sentences.clear();
+    sentences.resize(count, Sentence::default());
+    for sentence in &tokens.asking {
+        if let Some(sentence) = sentences.get_mut(*sentence as usize) {
+            sentence.asks = !transcript;
+        }
+    }
     let mut ironic = false;
     for hit in found {
+        let sentence = &mut sentences[words[hit.first as usize].sentence as usize];
         match lexicon.entry(hit.entry).kind {
-            Kind::Contrast if hit.first > 0 => contrasts.push(hit.first),
-            Kind::Resolved => resolved.push(words[hit.first as usize].sentence),
-            Kind::Duration => lasting.push(words[hit.first as usize].sentence),
+            Kind::Contrast if hit.first > 0 => sentence.contrast = hit.first + 1,
+            Kind::Resolved => sentence.resolved = true,
+            Kind::Duration => sentence.lasting = true,
             Kind::Irony => ironic = true,
             _ => {}
         }
     }
     for hit in hits.iter_mut() {
-        govern(hit, words, governors, rules, tokens.has_small && !transcript);
-        let sentence = words[hit.first as usize].sentence;
-        if hit.kind == Kind::Event && resolved.contains(&sentence) {
+        if hit.kind != Kind::Idiom {
+            govern(hit, words, governors, rules, tokens.has_small && !transcript);
+        } else if !lexicon.entry(hit.entry).denies {
+            deny(hit, words, governors, rules);
+        }
+        let sentence = sentences[words[hit.first as usize].sentence as usize];
+        if hit.kind == Kind::Event && sentence.resolved {
             (hit.weight, hit.rule) = (0.0, "resolved");
         }
-        if hit.weight < 0.0 && lasting.contains(&sentence) {
+        if sentence.asks && hit.kind == Kind::Word {
+            hit.weight *= rules.emphasis.asking;
+        }
+        if hit.weight < 0.0 && sentence.lasting {
             hit.weight *= rules.emphasis.lasting;
         }
-        let mut here = contrasts.iter().filter(|at| words[**at as usize].sentence == sentence);
-        if let Some(at) = here.next_back() {
-            hit.weight *= if hit.first < *at {
+        if sentence.contrast > 0 {
+            hit.weight *= if hit.first + 1 < sentence.contrast {
                 rules.contrast.before
             } else {
                 rules.contrast.after
@@ -166,12 +198,13 @@ pub fn read(
         }
     }
     hits.retain(|hit| hit.kind != Kind::Functional || hit.rule == "negated");
-    bare(hits, tokens, found, governors, by);
-    let bad_events = hits.iter().filter(|hit| hit.kind == Kind::Event && hit.weight < 0.0);
-    events.extend(bad_events.map(|hit| words[hit.first as usize].sentence));
+    bare(hits, tokens, found, governors, sentences, by);
+    for hit in hits.iter() {
+        sentences[words[hit.first as usize].sentence as usize].event |= hit.kind == Kind::Event && hit.weight < 0.0;
+    }
     let mut both = false;
     for hit in hits.iter_mut() {
-        if hit.weight > 0.0 && events.contains(&words[hit.first as usize].sentence) {
+        if hit.weight > 0.0 && sentences[words[hit.first as usize].sentence as usize].event {
             (hit.weight, hit.rule, both) = (0.0, "muted", true);
         }
     }
@@ -195,28 +228,46 @@ pub fn read(
     if !transcript {
         let spoken = sums.total();
         let mut marked = Sums::default();
-        both |= marks(body, tokens, by.emoji, events, &mut marked, said);
+        both |= marks(body, tokens, by.emoji, sentences, &mut marked, said);
         both |= spoken * marked.total() < 0.0;
         sums.join(&marked);
     }
     let counted = words.iter().filter(|word| !word.masked).count();
     let exclamations = if transcript { 0 } else { tokens.exclamations };
-    conclude(&sums, exclamations, rules, ironic, both, share(covered, counted))
+    Read {
+        named: tokens.titles >= NAMES && !tokens.addressed && !transcript,
+        ..conclude(&sums, exclamations, rules, ironic, both, share(covered, counted))
+    }
 }
 
 /// What deny and *too* say by themselves: they speak of something missing or in excess, whatever the words beside them.
-fn bare(hits: &mut Vec<Hit>, tokens: &Tokens, found: &[Found], governors: &[Governor], by: By<'_>) {
+fn bare(
+    hits: &mut Vec<Hit>,
+    tokens: &Tokens,
+    found: &[Found],
+    governors: &mut [Governor],
+    sentences: &[Sentence],
+    by: By<'_>,
+) {
     let (rules, words) = (by.rules, &tokens.words);
+    for hit in hits.iter() {
+        governors[hit.first as usize].felt = true;
+    }
+    let known = hits.len();
     let mut said = u32::MAX;
     for found in found {
         let kind = by.lexicon.entry(found.entry).kind;
         let (first, last) = (found.first as usize, found.last as usize);
         let governor = &governors[first];
-        if words[first].masked || governor.taken {
+        if words[first].masked || governor.taken || governor.named {
             continue;
         }
         let (weight, rule) = match kind {
-            Kind::Negator if !governor.used && words[first].clause != said => (rules.negation.alone, "denial"),
+            Kind::Negator if !governor.used && words[first].clause != said => {
+                let asks = sentences[words[first].sentence as usize].asks;
+                let left = if asks { rules.negation.asking } else { 1.0 };
+                (rules.negation.alone * left, "denial")
+            }
             Kind::Too => {
                 let next = words.get(last + 1).filter(|next| next.clause == words[last].clause);
                 let infinitive = |form: &str| {
@@ -227,8 +278,7 @@ fn bare(hits: &mut Vec<Hit>, tokens: &Tokens, found: &[Found], governors: &[Gove
                         .any(|ending| form.ends_with(ending.as_str()))
                 };
                 // A word that is felt is weighed by the rule that *too* governs it by.
-                let felt = |index: u32| hits.iter().any(|hit| hit.first == index);
-                if next.is_none_or(|next| infinitive(tokens.norm(next))) || felt(found.last + 1) {
+                if next.is_none_or(|next| infinitive(tokens.norm(next))) || governors[last + 1].felt {
                     continue;
                 }
                 (rules.emphasis.too_plain, "too")
@@ -248,7 +298,9 @@ fn bare(hits: &mut Vec<Hit>, tokens: &Tokens, found: &[Found], governors: &[Gove
             rule,
         });
     }
-    hits.sort_unstable_by_key(|hit| (hit.first, hit.entry));
+    if hits.len() > known {
+        hits.sort_unstable_by_key(|hit| (hit.first, hit.entry));
+    }
 }
 
 #[derive(Default)]
@@ -296,11 +348,19 @@ fn conclude(sums: &Sums, exclamations: u32, rules: &Rules, ironic: bool, both: b
         mixed,
         coverage,
         trust: if ironic { 0.5 } else { 1.0 } * if mixed { 0.75 } else { 1.0 },
+        named: false,
     }
 }
 
 /// Emoji and emoticons. Negation leaves them alone; beside an event a good one does not count. Returns whether one was muted so.
-fn marks(body: &str, tokens: &Tokens, emoji: &Lexicon, events: &[u32], sums: &mut Sums, said: &mut Vec<Said>) -> bool {
+fn marks(
+    body: &str,
+    tokens: &Tokens,
+    emoji: &Lexicon,
+    sentences: &[Sentence],
+    sums: &mut Sums,
+    said: &mut Vec<Said>,
+) -> bool {
     let mut muted = false;
     let mut until = 0;
     for (start, sentence) in &tokens.marks {
@@ -312,7 +372,8 @@ fn marks(body: &str, tokens: &Tokens, emoji: &Lexicon, events: &[u32], sums: &mu
         };
         until = start + u32::try_from(length).unwrap_or(u32::MAX);
         let weight = emoji.entry(entry).weight;
-        let (weight, rule) = if weight > 0.0 && events.contains(sentence) {
+        let event = sentences.get(*sentence as usize).is_some_and(|sentence| sentence.event);
+        let (weight, rule) = if weight > 0.0 && event {
             muted = true;
             (0.0, "muted")
         } else {
@@ -344,6 +405,9 @@ fn collect(tokens: &Tokens, found: &[Found], by: By<'_>, buffers: &mut Buffers) 
     governors.clear();
     governors.resize(words.len(), Governor::default());
     hits.clear();
+    if by.rules.emphasis.named < 1.0 && !by.transcript {
+        name(tokens, governors);
+    }
     let mut free = 0;
     for hit in found {
         let entry = lexicon.entry(hit.entry);
@@ -353,8 +417,9 @@ fn collect(tokens: &Tokens, found: &[Found], by: By<'_>, buffers: &mut Buffers) 
         }
         // A word that is both weighs by its first meaning; phrases come before the words in them.
         free = hit.last + 1;
+        let phrase = if hit.first < hit.last { hit.first + 1 } else { 0 };
         for word in &mut governors[hit.first as usize..=hit.last as usize] {
-            word.taken = true;
+            (word.taken, word.phrase) = (true, phrase);
         }
         hits.push(Hit {
             first: hit.first,
@@ -365,15 +430,20 @@ fn collect(tokens: &Tokens, found: &[Found], by: By<'_>, buffers: &mut Buffers) 
             rule: entry.kind.as_str(),
         });
     }
+    let named = |hit: &Hit, governors: &[Governor]| hit.kind == Kind::Word && governors[hit.first as usize].named;
+    for hit in hits.iter_mut().filter(|hit| named(hit, governors)) {
+        (hit.weight, hit.rule) = (hit.weight * by.rules.emphasis.named, "named");
+    }
     for hit in found {
         let entry = lexicon.entry(hit.entry);
-        // What is part of a longer phrase governs nothing outside it.
-        let part = |polar: &&Hit| polar.first != polar.last && polar.first <= hit.first && hit.last <= polar.last;
         let governs = matches!(
             entry.kind,
             Kind::Negator | Kind::Flipper | Kind::Too | Kind::Booster | Kind::Filler
         );
-        if !governs || hits.iter().find(part).is_some() {
+        // What is part of a longer phrase governs nothing outside it.
+        let phrase = governors[hit.first as usize].phrase;
+        let named = governors[hit.first as usize].named;
+        if !governs || named || (phrase > 0 && phrase == governors[hit.last as usize].phrase) {
             continue;
         }
         for word in &mut governors[hit.first as usize..=hit.last as usize] {
@@ -389,7 +459,13 @@ fn collect(tokens: &Tokens, found: &[Found], by: By<'_>, buffers: &mut Buffers) 
     let known = hits.len();
     for (index, word) in (0..).zip(words) {
         let governor = &mut governors[index as usize];
-        if governor.taken || word.masked || governor.negator || governor.booster != 0.0 || governor.flipper {
+        if governor.taken
+            || governor.named
+            || word.masked
+            || governor.negator
+            || governor.booster != 0.0
+            || governor.flipper
+        {
             continue;
         }
         let form = tokens.norm(word);
@@ -398,7 +474,7 @@ fn collect(tokens: &Tokens, found: &[Found], by: By<'_>, buffers: &mut Buffers) 
             .negation
             .endings
             .iter()
-            .any(|ending| form.ends_with(ending.as_str()))
+            .any(|ending| strip_end(form, ending).is_some())
         {
             governor.negator = true;
             continue;
@@ -414,17 +490,45 @@ fn collect(tokens: &Tokens, found: &[Found], by: By<'_>, buffers: &mut Buffers) 
             });
         }
     }
-    hits.retain(|hit| hit.kind != Kind::Plain);
-    if hits.len() > known || known > 0 {
+    hits.retain(|hit| hit.kind != Kind::Plain && hit.weight != 0.0);
+    if known > 0 {
         hits.sort_unstable_by_key(|hit| hit.first);
     }
 }
 
-/// Applies what stands around a hit. Negation turns round once, however many negators there are.
-fn govern(hit: &mut Hit, words: &[Token], governors: &mut [Governor], rules: &Rules, capitals: bool) {
-    if hit.kind == Kind::Idiom {
+/// Finds names of several words: two with a capital side by side inside a sentence, unless the whole text is written so.
+fn name(tokens: &Tokens, governors: &mut [Governor]) {
+    let words = &tokens.words;
+    if tokens.titles < 2 || tokens.titles as usize * 2 > words.len() {
         return;
     }
+    for index in 1..words.len() {
+        let (before, word) = (&words[index - 1], &words[index]);
+        if before.title && word.title && before.clause == word.clause {
+            (governors[index - 1].named, governors[index].named) = (true, true);
+        }
+    }
+}
+
+/// Turns an idiom round if a negator stands before it: *did not like it*. One that holds a negator means what it says.
+fn deny(hit: &mut Hit, words: &[Token], governors: &mut [Governor], rules: &Rules) {
+    let first = hit.first as usize;
+    let before = words[..first].iter().zip(governors.iter_mut()).rev();
+    let near = before.take(rules.negation.reach);
+    let mut near = near.take_while(|(word, _)| word.clause == words[first].clause);
+    let Some((_, negator)) = near.find(|(_, governor)| governor.negator) else {
+        return;
+    };
+    (negator.used, hit.rule) = (true, "negated");
+    hit.weight *= if hit.weight > 0.0 {
+        -rules.negation.good
+    } else {
+        -rules.negation.bad
+    };
+}
+
+/// Applies what stands around a hit. Negation turns round once, however many negators there are.
+fn govern(hit: &mut Hit, words: &[Token], governors: &mut [Governor], rules: &Rules, capitals: bool) {
     let (first, last) = (hit.first as usize, hit.last as usize);
     let clause = words[first].clause;
     let sign = hit.weight.signum();

@@ -28,6 +28,8 @@ pub struct Cut {
     pub positive: f64,
     /// A score from minus this on down is negative.
     pub negative: f64,
+    /// The same for a text that names third parties.
+    pub negative_named: f64,
     /// Where a sum begins to be much, squared.
     pub much: f64,
 }
@@ -48,6 +50,8 @@ pub struct Negation {
     pub bad: f64,
     /// What a negator says that turns nothing round.
     pub alone: f64,
+    /// What is left of that in a question.
+    pub asking: f64,
     /// Endings of words that deny.
     pub endings: Vec<String>,
 }
@@ -72,6 +76,10 @@ pub struct Emphasis {
     pub too_plain: f64,
     /// A bad thing that lasts.
     pub lasting: f64,
+    /// What is left of a word in a question.
+    pub asking: f64,
+    /// What is left of a word that is part of a name, such as *Bad Blood*.
+    pub named: f64,
 }
 
 /// But and its like.

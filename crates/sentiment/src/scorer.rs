@@ -283,7 +283,7 @@ impl Scorer {
         reading.abstains = self.fill(body, input, &told, language, scratch, &mut reading);
         scratch
             .said
-            .sort_unstable_by_key(|said| (said.start, said.end, said.entry));
+            .sort_unstable_by_key(|said| (said.start, said.end, said.entry, said.rule));
         reading.said = &scratch.said;
         Some(reading)
     }
@@ -327,7 +327,9 @@ impl Scorer {
             transcript,
         };
         let read = polarity::read(body, tokens, found, by, polarity, said);
-        reading.signals = signals::read(tokens, found, lexicon, said);
+        let label = polarity::label(&read, rules);
+        let negative = read.scored && label == Label::Negative && !read.named;
+        reading.signals = signals::read(tokens, found, lexicon, negative, said);
         reading.read = read;
         if let Some(linear) = language.linear.as_ref().filter(|_| tokens.words() > 0) {
             let judged = linear.judge(body, tokens, &read);
@@ -345,7 +347,7 @@ impl Scorer {
                 _ => "no_hit",
             });
         }
-        reading.label = polarity::label(read.score, rules);
+        reading.label = label;
         reading.score = Some(read.score);
         let confidence = self.calibration.confidence(code, reading.label, read.score);
         reading.confidence = Some(rounded(confidence * read.trust * heard));

@@ -23,6 +23,8 @@ pub struct Token {
     pub clause: u32,
     /// Written in capitals, three letters or more.
     pub caps: bool,
+    /// Begins with a capital inside its sentence, small letters behind it.
+    pub title: bool,
     /// First on its line.
     pub begins_line: bool,
     /// Greeting, closing, signature, quote: not the customer's point.
@@ -46,6 +48,12 @@ pub struct Tokens {
     pub links: u32,
     /// Whether any word has a small letter.
     pub has_small: bool,
+    /// How many words begin with a capital inside their sentence.
+    pub titles: u32,
+    /// Whether it begins with a mention: it is addressed to somebody.
+    pub addressed: bool,
+    /// Sentences that end in a question mark, in their order.
+    pub asking: Vec<u32>,
 }
 
 /// How many words behind a closing belong to the signature.
@@ -67,11 +75,14 @@ impl Tokens {
         self.questions = 0;
         self.links = 0;
         self.has_small = false;
+        self.titles = 0;
+        self.addressed = body.trim_start().starts_with('@');
+        self.asking.clear();
         let (mut sentence, mut clause) = (0, 0);
         let mut begins_line = true;
         let mut at = 0;
         while let Some(first) = body[at..].chars().next() {
-            if begins_line && (first == '>' || body[at..].starts_with("-- ")) {
+            if begins_line && (first == '>' || (first == '-' && body[at..].starts_with("-- "))) {
                 // A quoted line; a signature takes all that follows.
                 let rest = if first == '>' { body[at..].find('\n') } else { None };
                 at = rest.map_or(body.len(), |rest| at + rest);
@@ -98,7 +109,12 @@ impl Tokens {
                 }
                 '.' | '!' | '?' | '…' => {
                     self.exclamations += u32::from(first == '!');
-                    self.questions += u32::from(first == '?');
+                    if first == '?' {
+                        self.questions += 1;
+                        if self.asking.last() != Some(&sentence) {
+                            self.asking.push(sentence);
+                        }
+                    }
                     let ends = body[next..].chars().next().is_none_or(|after| !after.is_alphanumeric());
                     sentence += u32::from(ends);
                     clause += u32::from(ends);
@@ -126,37 +142,43 @@ impl Tokens {
         self.norm.push(' ');
         let from = self.norm.len();
         let (mut small, mut capital, mut letters) = (false, true, 0);
+        let starts = self.words.last().is_none_or(|before| before.sentence != sentence);
+        let mut title = !starts && word.starts_with(char::is_uppercase);
         if word.bytes().all(|byte| byte.is_ascii_digit()) {
             self.norm.push('#');
             capital = false;
-        } else if word.is_ascii() {
-            let bytes = word.as_bytes();
-            let mut at = 0;
-            while at < bytes.len() {
-                if word[at..].starts_with(ESCAPED) {
+        } else if !word.is_ascii() || word.contains('\\') {
+            let mut rest = word;
+            while let Some(letter) = rest.chars().next() {
+                if let Some(behind) = rest.strip_prefix(ESCAPED) {
                     self.norm.push('\'');
-                    at += ESCAPED.len();
+                    rest = behind;
                     continue;
                 }
-                let byte = bytes[at];
-                small |= byte.is_ascii_lowercase();
-                capital &= byte.is_ascii_uppercase();
-                letters += 1;
-                self.norm.push(char::from(byte.to_ascii_lowercase()));
-                at += 1;
-            }
-        } else {
-            for letter in word.chars() {
                 small |= letter.is_lowercase();
                 capital &= letter.is_uppercase();
+                title &= letters == 0 || !letter.is_uppercase();
                 letters += 1;
                 if letter == '’' {
                     self.norm.push('\'');
                 } else {
                     self.norm.extend(letter.to_lowercase());
                 }
+                rest = &rest[letter.len_utf8()..];
+            }
+        } else {
+            let smalls = word.bytes().filter(u8::is_ascii_lowercase).count();
+            let capitals = word.bytes().filter(u8::is_ascii_uppercase).count();
+            letters = word.len();
+            (small, capital) = (smalls > 0, capitals == letters);
+            title &= capitals == 1;
+            self.norm.push_str(word);
+            if capitals > 0 {
+                self.norm[from..].make_ascii_lowercase();
             }
         }
+        title &= letters > 1;
+        self.titles += u32::from(title);
         let norm = (offset(from), offset(self.norm.len()));
         self.norm.push(' ');
         self.has_small |= small;
@@ -171,6 +193,7 @@ impl Tokens {
             sentence,
             clause,
             caps,
+            title,
             begins_line,
             masked: false,
         });
@@ -209,6 +232,7 @@ impl Tokens {
                         let opens = |word: &Token| word.begins_line;
                         let first = self.words[..=hit.first as usize].iter().rposition(opens);
                         self.hide(first.unwrap_or(0), self.words.len());
+                        return;
                     }
                 }
                 _ => {}
@@ -252,7 +276,18 @@ fn offset(at: usize) -> u32 {
 
 /// Letters and digits, apostrophes between them included; Italian elisions end behind theirs.
 fn word_end(body: &str, at: usize, elisions: bool) -> usize {
-    let mut end = at;
+    let bytes = body.as_bytes();
+    let plain = bytes[at..]
+        .iter()
+        .take_while(|byte| byte.is_ascii_alphanumeric())
+        .count();
+    match bytes.get(at + plain) {
+        // Most words are plain letters with a space or a mark behind them.
+        Some(byte) if byte.is_ascii() && !matches!(byte, b'\'' | b'\\') => return at + plain,
+        None => return at + plain,
+        Some(_) => {}
+    }
+    let (mut end, at) = (at + plain, at + plain);
     let mut letters = body[at..].char_indices().peekable();
     while let Some((index, letter)) = letters.next() {
         let after = at + index + letter.len_utf8();
@@ -284,11 +319,12 @@ fn word_end(body: &str, at: usize, elisions: bool) -> usize {
 
 fn is_address(body: &str, at: usize, end: usize) -> bool {
     let rest = &body[at..];
-    &body[at..end] == "http"
-        || rest.starts_with("http://")
-        || rest.starts_with("https://")
-        || rest.starts_with("www.")
-        || (body[end..].starts_with('@') && body[end + 1..].starts_with(char::is_alphanumeric))
+    let page = match rest.as_bytes()[0] {
+        b'h' => &body[at..end] == "http" || rest.starts_with("http://") || rest.starts_with("https://"),
+        b'w' => rest.starts_with("www."),
+        _ => false,
+    };
+    page || (body[end..].starts_with('@') && body[end + 1..].starts_with(char::is_alphanumeric))
 }
 
 #[cfg(test)]

@@ -17,8 +17,12 @@ use crate::{
 /// Fewer distinct labelled texts teach nothing.
 pub const FEWEST: usize = 200;
 const FOLDS: usize = 5;
-const EPOCHS: usize = 20;
-const RATE: f32 = 0.12;
+// Few and small steps: with a thousand texts and 32,768 rows, more of them learn the texts by heart (−0.015 macro-F1 over nine
+// development sets).
+const EPOCHS: usize = 8;
+const RATE: f32 = 0.03;
+/// Figures of lexicon and rules are seen this much larger while weights are found, so that they are found sooner than n-grams.
+const FIGURES: f32 = 2.0;
 const SHRINK: f32 = 1e-4;
 
 /// Why no model was trained.
@@ -206,8 +210,8 @@ fn shuffled(count: usize, dice: &mut Dice) -> Vec<usize> {
     order
 }
 
-/// Logistic regression over three labels by adaptive steps (Duchi, Hazan and Singer, 2011). A label that is rare counts more, by the
-/// root of how rare it is, since macro-F1 weighs labels alike.
+/// Logistic regression over three labels by adaptive steps (Duchi, Hazan and Singer, 2011). A label that is rare counts more, by a
+/// power of how rare it is, since macro-F1 weighs labels alike.
 fn fit(samples: &[&Sample]) -> Weights {
     let mut weights = Weights::default();
     let mut squares = Weights::default();
@@ -215,18 +219,20 @@ fn fit(samples: &[&Sample]) -> Weights {
     #[expect(clippy::cast_precision_loss, reason = "counts of texts")]
     let worth: [f32; 3] = std::array::from_fn(|label| {
         let of_label = samples.iter().filter(|sample| sample.label == label).count().max(1);
-        (samples.len() as f32 / (3.0 * of_label as f32)).sqrt()
+        (samples.len() as f32 / (3.0 * of_label as f32)).powf(0.75)
     });
     for _ in 0..EPOCHS {
         for index in shuffled(samples.len(), &mut dice) {
             step(&mut weights, &mut squares, samples[index], worth[samples[index].label]);
         }
     }
+    weights.dense.iter_mut().flatten().for_each(|weight| *weight *= FIGURES);
     weights
 }
 
 fn step(weights: &mut Weights, squares: &mut Weights, sample: &Sample, worth: f32) {
     let Features { buckets, dense } = &sample.features;
+    let dense = dense.map(|figure| figure * FIGURES);
     #[expect(clippy::cast_precision_loss, reason = "a text has few n-grams")]
     let norm = 1.0 / (buckets.len().max(1) as f32).sqrt();
     let mut logits = weights.bias;

@@ -72,6 +72,201 @@ fn english() {
 }
 
 #[test]
+fn english_of_airlines_and_hotels() {
+    table(
+        "en",
+        &[
+            ('-', "@wings two hours on hold and then you hung up on me"),
+            ('-', "@wings my bag is still in Denver"),
+            (
+                '-',
+                "@wings thanks for nothing, flight was cancelled and no explanation",
+            ),
+            ('-', "@wings we are STILL sitting on the tarmac"),
+            ('-', "@wings the app won't let me check in"),
+            ('+', "@wings the crew went above and beyond, you guys rock!"),
+            ('?', "@wings when does boarding begin?"),
+            ('-', "The room was filthy and the bed sagging"),
+            ('-', "Thin walls, we could not sleep"),
+            ('-', "not worth the price"),
+            ('+', "Spotless room and a hospitable host"),
+            ('+', "Couldn't fault it, we will definitely stay again"),
+        ],
+    );
+}
+
+#[test]
+fn dutch_of_airlines_and_hotels() {
+    table(
+        "nl",
+        &[
+            ('-', "@vlieg vlucht geannuleerd en niemand weet iets"),
+            ('-', "@vlieg mijn koffer is zoek"),
+            ('-', "@vlieg al twee uur in de wacht"),
+            ('+', "@vlieg super geregeld, petje af"),
+            ('-', "gehorige kamers en een muffe geur"),
+            ('-', "het eten viel echt tegen"),
+            ('-', "weinig sfeer"),
+            ('-', "dit was alles behalve schoon"),
+            ('+', "brandschoon en centraal gelegen"),
+            ('+', "wij komen zeker terug"),
+        ],
+    );
+}
+
+#[test]
+fn italian_of_airlines_and_hotels() {
+    table(
+        "it",
+        &[
+            ('-', "@vola volo cancellato e nessuna informazione"),
+            ('-', "@vola bagaglio smarrito da tre giorni"),
+            ('-', "camera piccolissima con macchie sulla moquette"),
+            ('-', "personale scontroso e colazione scarsa"),
+            ('-', "pareti sottili, si sente tutto"),
+            ('-', "non ci è piaciuto"),
+            ('+', "personale cordiale e disponibilissimo, camera pulitissima"),
+            ('+', "a pochi passi dal centro, ci ritorneremo"),
+            ('+', "niente da ridire, ottimo rapporto qualità prezzo"),
+        ],
+    );
+}
+
+#[test]
+fn other_languages_of_airlines_and_hotels() {
+    table(
+        "de",
+        &[
+            ('-', "Flug gestrichen und keine Auskunft"),
+            ('-', "hellhöriges Zimmer, Schimmel im Bad"),
+            ('-', "alles andere als sauber"),
+            ('+', "zuvorkommendes Personal, zentral gelegen, gerne wieder"),
+        ],
+    );
+    table(
+        "fr",
+        &[
+            ('-', "vol annulé et aucune information"),
+            ('-', "chambre vétuste, moisissures dans la salle de bain"),
+            ('-', "tout sauf propre"),
+            ('+', "hôtel bien situé, personnel aux petits soins"),
+        ],
+    );
+    table(
+        "es",
+        &[
+            ('-', "vuelo cancelado, nos dejaron tirados"),
+            ('-', "habitación ruidosa y con moho"),
+            ('+', "muy céntrico y acogedor, repetiremos"),
+        ],
+    );
+}
+
+#[test]
+fn a_denied_idiom_is_turned_round_unless_it_denies_by_itself() {
+    table(
+        "en",
+        &[
+            ('-', "I didn't like the food"),
+            ('-', "We won't come back"),
+            ('-', "it wasn't on time"),
+            ('+', "not bad at all"),
+            ('+', "I can't complain"),
+        ],
+    );
+    table("nl", &[('-', "niet op tijd"), ('+', "niks op aan te merken")]);
+    table("it", &[('-', "non mi è piaciuto"), ('+', "non c'è niente da ridire")]);
+    // What was never so good or so bad is no denial.
+    table(
+        "nl",
+        &[
+            ('-', "nog nooit zo slecht gegeten"),
+            ('+', "nog nooit zo lekker gegeten"),
+        ],
+    );
+    table("it", &[('+', "mai mangiato così bene")]);
+}
+
+#[test]
+fn compounds_and_negators_of_german_french_and_spanish() {
+    table(
+        "de",
+        &[
+            ('-', "eine Servicekatastrophe"),
+            ('-', "Kundenunfreundlichkeit"),
+            ('-', "das gefällt mir gar nicht"),
+            ('-', "der Techniker kam einfach nicht"),
+        ],
+    );
+    for (lang, body) in [
+        ("fr", "ce n'est pas du tout agréable"),
+        ("fr", "je n'ai jamais été satisfait"),
+        ("es", "no es nada bueno"),
+    ] {
+        let score = score(body, lang);
+        let flips = score.evidence.iter().filter(|hit| hit.rule == "negated").count();
+        assert_eq!(
+            (score.label, flips),
+            (Label::Negative, 1),
+            "one denial, however many words: {score:#?}"
+        );
+    }
+    table(
+        "fr",
+        &[
+            ('-', "rien ne marche"),
+            ('-', "je n'ai jamais été aussi déçu"),
+            ('+', "je n'ai jamais été aussi satisfait"),
+        ],
+    );
+}
+
+#[test]
+fn what_lasts_is_worse_and_the_second_half_weighs_more() {
+    let weaker = |body: &str, worse: &str, lang: &str| {
+        let (body, worse) = (score(body, lang), score(worse, lang));
+        assert!(worse.score < body.score, "{lang}: {body:#?} {worse:#?}");
+    };
+    weaker("my order is damaged", "my order is damaged for three weeks now", "en");
+    weaker("kapot", "al drie weken kapot", "nl");
+    weaker("guasto", "guasto da tre settimane", "it");
+    weaker(
+        "the service was slow but the food was good",
+        "the food was good but the service was slow",
+        "en",
+    );
+    weaker("traag maar goed", "goed maar traag", "nl");
+    weaker("lento ma buono", "buono ma lento", "it");
+}
+
+#[test]
+fn names_and_questions_weigh_less() {
+    let (said, named) = (score("that was bad", "en"), score("they played Bad Blood twice", "en"));
+    assert!(named.score > said.score, "{named:#?}");
+    assert!(named.evidence.iter().any(|hit| hit.rule == "named"), "{named:#?}");
+    assert_eq!(
+        score("Saw that Brock Lesnar isn't in Monday's show", "en").label,
+        Label::Neutral,
+        "one weak word about third parties is no complaint"
+    );
+    assert_eq!(
+        score("@wings Brock from Chicago isn't here", "en").label,
+        Label::Negative,
+        "unless it is addressed"
+    );
+    let (told, asked) = (score("it is damaged", "en"), score("is it damaged?", "en"));
+    assert!(asked.score > told.score, "{asked:#?}");
+}
+
+#[test]
+fn an_emoticon_may_be_drawn_out() {
+    for body in ["arrived :))))))", "arrived :-)...", "arrived :)!!"] {
+        assert_eq!(score(body, "en").label, Label::Positive, "{body}");
+    }
+    assert_eq!(score("see (a:b) 10:30", "en").label, Label::Unscored);
+}
+
+#[test]
 fn dutch() {
     table(
         "nl",
@@ -254,6 +449,20 @@ fn spoken_texts_count_less_and_have_fillers() {
         "fillers are no distance: {:#?}",
         filled.evidence
     );
+    for (lang, body) in [
+        ("nl", "het was niet zeg maar uh ehm vriendelijk"),
+        ("it", "non è stata ehm cioè ecco gentile"),
+        ("de", "das war nicht äh ähm also gut"),
+        ("fr", "ce n'est pas euh ben euh euh bon"),
+        ("es", "no fue eh pues o sea bueno"),
+    ] {
+        let filled = heard(body, lang, Modality::Transcript);
+        assert!(
+            filled.evidence.iter().any(|hit| hit.rule == "negated"),
+            "fillers are no distance in {lang}: {:#?}",
+            filled.evidence
+        );
+    }
     assert_eq!(
         heard("VERY GOOD", "en", Modality::Transcript).score,
         heard("very good", "en", Modality::Transcript).score,
