@@ -1,8 +1,14 @@
 //! A file of events: canonical JSON lines, columns, or whatever a mapping says.
 
-use std::{io, path::Path, sync::atomic::AtomicU64, sync::atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
-use event::{Attribute, Event, Identifier, IdentifierKind, Millis, vocabulary};
+use event::{Attribute, Event, EventSentiment, Identifier, IdentifierKind, Label, Millis, vocabulary};
+use sentiment::{Input, Scorer, Scratch};
 
 use super::{
     progress::Progress,
@@ -52,9 +58,10 @@ pub fn read(events: &Path, map: Option<&Path>, memory: usize) -> Result<Sorted, 
     let total = std::fs::metadata(events).map_or(0, |file| file.len());
     let (done, mut progress) = (AtomicU64::new(0), Progress::new("reading", total));
     let mut sorter = Sorter::new(memory);
+    let mut texts = Texts::default();
     let mut rows = 0u64;
     rows::read_counted(events, layout, &done, &mut |row| {
-        let event = match &mapping {
+        let mut event = match &mapping {
             Some(mapping) => {
                 if rows == 0 && layout.format == Format::Csv {
                     mapping.check_columns(&row)?;
@@ -66,6 +73,7 @@ pub fn read(events: &Path, map: Option<&Path>, memory: usize) -> Result<Sorted, 
         if event.time < EARLIEST {
             return Err(Refused::at("time", "time_invalid: before 2000-01-01T00:00:00Z"));
         }
+        texts.read(&mut event, &row)?;
         rows += 1;
         if rows.is_multiple_of(256) {
             progress.at(done.load(Ordering::Relaxed));
@@ -77,6 +85,72 @@ pub fn read(events: &Path, map: Option<&Path>, memory: usize) -> Result<Sorted, 
 
 fn disk(error: &io::Error) -> String {
     format!("a temporary file cannot be written: {error}; TMPDIR names another place")
+}
+
+/// Reads texts as `intake` does, by the lexicons that ship. A canonical event that has been read already, as in an export of the
+/// timeline, keeps what was read of it.
+#[derive(Default)]
+struct Texts {
+    scorer: Option<Scorer>,
+    scratch: Scratch,
+}
+
+impl Texts {
+    fn read(&mut self, event: &mut Event, row: &Row) -> Result<(), Refused> {
+        if event.sentiment.is_some() {
+            return Ok(());
+        }
+        if row.raw().starts_with(b"{") && row.has("sentiment.label") {
+            event.sentiment = Some(given(row)?);
+            return Ok(());
+        }
+        let Some(text) = &event.text else { return Ok(()) };
+        let input = Input {
+            body: &text.body,
+            lang: text.lang.as_deref(),
+            role: text.role,
+            modality: text.modality,
+            asr_confidence: text.asr_confidence,
+        };
+        let scorer = self.scorer.get_or_insert_with(Scorer::default);
+        event.sentiment = scorer.score(&input, &mut self.scratch).map(|score| EventSentiment {
+            label: score.label,
+            score: score.score,
+            confidence: score.confidence,
+            lang: score.lang,
+            signals: score.signals,
+        });
+        Ok(())
+    }
+}
+
+/// The member `sentiment` of a canonical event.
+fn given(row: &Row) -> Result<EventSentiment, Refused> {
+    let text = |name: &str| row.get(&format!("sentiment.{name}"));
+    let number = |column: &str, cell: &str| {
+        cell.parse::<f64>()
+            .map_err(|_| Refused::at(column, format!("must be a number: found={cell}")))
+    };
+    let optional = |name: &str| {
+        let column = format!("sentiment.{name}");
+        text(name).map(|cell| number(&column, &cell)).transpose()
+    };
+    let label = text("label").unwrap_or_default();
+    let label = Label::parse(&label)
+        .ok_or_else(|| Refused::at("sentiment.label", format!("unknown label: found={label}")))?;
+    let mut signals = BTreeMap::new();
+    for (column, cell) in row.cells() {
+        if let Some(signal) = column.strip_prefix("sentiment.signals.") {
+            signals.insert(signal.to_owned(), number(column, cell)?);
+        }
+    }
+    Ok(EventSentiment {
+        label,
+        score: optional("score")?,
+        confidence: optional("confidence")?,
+        lang: text("lang"),
+        signals,
+    })
 }
 
 /// A canonical event if the row is one, else columns.
@@ -219,6 +293,31 @@ mod tests {
                 "{name}"
             );
         }
+    }
+
+    #[test]
+    fn texts_are_read_unless_they_have_been() {
+        let line = |more: &str| {
+            format!(
+                r#"{{"id":"1","source":"s","type":"message.received","time":"2026-11-21T13:00:00Z","identifiers":[{{"kind":"customer","value":"7"}}],"text":{{"body":"This is terrible, I want to cancel my contract","lang":"en"}}{more}}}"#
+            )
+        };
+        let read = read_text("a.jsonl", &line("")).expect("read");
+        let sentiment = read[0].sentiment.as_ref().expect("scored");
+        assert_eq!(sentiment.label, Label::Negative);
+        assert!(sentiment.signals.contains_key("churn_intent"), "{sentiment:?}");
+        let told = r#","sentiment":{"label":"positive","score":0.25,"confidence":0.5,"lang":"en","signals":{"urgency":0.75}}"#;
+        let read = read_text("a.jsonl", &line(told)).expect("read");
+        let expected = EventSentiment {
+            label: Label::Positive,
+            score: Some(0.25),
+            confidence: Some(0.5),
+            lang: Some("en".to_owned()),
+            signals: BTreeMap::from([("urgency".to_owned(), 0.75)]),
+        };
+        assert_eq!(read[0].sentiment, Some(expected));
+        let wrong = read_text("a.jsonl", &line(r#","sentiment":{"label":"glad"}"#)).expect_err("refused");
+        assert!(wrong.contains("unknown label: found=glad"), "{wrong}");
     }
 
     #[test]
