@@ -24,7 +24,7 @@ impl PatternFile {
 /// Reads files, and every `.yaml` or `.yml` in folders, in name order. One that cannot be read is a finding, and the others are read.
 ///
 /// # Errors
-/// A message that names the path at fault where a folder cannot be listed or holds no pattern.
+/// A message that names the path at fault where a folder cannot be listed or holds no pattern, or a file that was named cannot be opened.
 pub fn read_patterns(paths: &[PathBuf]) -> Result<(Vec<PatternFile>, Vec<Finding>), String> {
     let mut files = Vec::new();
     for path in paths {
@@ -35,6 +35,7 @@ pub fn read_patterns(paths: &[PathBuf]) -> Result<(Vec<PatternFile>, Vec<Finding
             }
             files.extend(inside);
         } else {
+            std::fs::File::open(path).map_err(|error| format!("{}: cannot be read: {error}", path.display()))?;
             files.push(path.clone());
         }
     }

@@ -287,7 +287,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         };
         let spare = std::mem::take(&mut self.batch);
         let mut batch = std::mem::replace(&mut self.later, spare);
-        match self.log.poll(wait, self.config.poll_records, &mut batch) {
+        let most = self.stretch.poll(self.config.poll_records);
+        match self.log.poll(wait, most, &mut batch) {
             Ok(()) => {}
             Err(LogError::Retriable(message)) => {
                 tracing::warn!(error = message, "log did not answer, trying again");
@@ -308,7 +309,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             batch.records.clear();
             batch.ends.clear();
         }
-        self.lags = batch.records.len() >= self.config.poll_records;
+        self.lags = batch.records.len() >= most;
         let done = self.process(&mut batch);
         batch.records.clear();
         batch.ends.clear();

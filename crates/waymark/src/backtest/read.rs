@@ -24,8 +24,6 @@ pub const MEMORY: usize = 256 << 20;
 
 /// The columns without which a row is no event.
 const NEEDED: [&str; 4] = ["id", "time", "customer", "type"];
-/// Events were not recorded before 2000-01-01T00:00:00Z; `intake` refuses such a time too.
-const EARLIEST: Millis = Millis(946_684_800_000);
 /// Bytes of the longest value of an identifier, as `intake` takes it.
 const LONGEST_CUSTOMER: usize = 320;
 
@@ -70,9 +68,6 @@ pub fn read(events: &Path, map: Option<&Path>, memory: usize) -> Result<Sorted, 
             }
             None => one(&row)?,
         };
-        if event.time < EARLIEST {
-            return Err(Refused::at("time", "time_invalid: before 2000-01-01T00:00:00Z"));
-        }
         texts.read(&mut event, &row)?;
         rows += 1;
         if rows.is_multiple_of(256) {
@@ -136,8 +131,8 @@ fn given(row: &Row) -> Result<EventSentiment, Refused> {
         text(name).map(|cell| number(&column, &cell)).transpose()
     };
     let label = text("label").unwrap_or_default();
-    let label = Label::parse(&label)
-        .ok_or_else(|| Refused::at("sentiment.label", format!("unknown label: found={label}")))?;
+    let label =
+        Label::parse(&label).ok_or_else(|| Refused::at("sentiment.label", format!("unknown label: found={label}")))?;
     let mut signals = BTreeMap::new();
     for (column, cell) in row.cells() {
         if let Some(signal) = column.strip_prefix("sentiment.signals.") {
@@ -306,7 +301,8 @@ mod tests {
         let sentiment = read[0].sentiment.as_ref().expect("scored");
         assert_eq!(sentiment.label, Label::Negative);
         assert!(sentiment.signals.contains_key("churn_intent"), "{sentiment:?}");
-        let told = r#","sentiment":{"label":"positive","score":0.25,"confidence":0.5,"lang":"en","signals":{"urgency":0.75}}"#;
+        let told =
+            r#","sentiment":{"label":"positive","score":0.25,"confidence":0.5,"lang":"en","signals":{"urgency":0.75}}"#;
         let read = read_text("a.jsonl", &line(told)).expect("read");
         let expected = EventSentiment {
             label: Label::Positive,
@@ -430,10 +426,6 @@ mod tests {
         assert_eq!(
             refused("a.csv", "id,time,customer,type\n1,1795266000000,7,Not A Type\n"),
             "/a.csv:2:19: type_invalid: type must be object.verb in lower snake case: found=Not A Type"
-        );
-        assert_eq!(
-            refused("a.csv", "id,time,customer,type\n1,1999-12-31T00:00:00Z,7,a.b\n"),
-            "/a.csv:2:3: time_invalid: before 2000-01-01T00:00:00Z"
         );
         let line =
             r#"{"id":"1","source":"s","type":"a.b","time":"noon","identifiers":[{"kind":"customer","value":"7"}]}"#;
