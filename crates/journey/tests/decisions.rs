@@ -294,7 +294,8 @@ fn profiles_are_published_when_something_matters_and_not_more_often_than_allowed
 /// The dip of a mood, through the pattern that ships for it.
 #[test]
 fn a_dip_is_two_negative_texts_or_one_strong_signal_and_never_one_hit() {
-    let decided = |texts: &[(Label, f64, &[(&str, f64)])]| {
+    type Told<'a> = (Label, f64, &'a [(&'a str, f64)]);
+    let decided = |texts: &[Told<'_>]| {
         let mut world = World::new(include_str!("../../../patterns/mood-dip.yaml"), "");
         for (minute, (label, score, signals)) in (0..).zip(texts) {
             world.sends(minute, "message.received", |event| {

@@ -356,6 +356,6 @@ fn a_parcel_that_cannot_be_read_is_refused() {
         value: Some(value),
         headers: Vec::new(),
     };
-    let refused = world.monitor.decode(&record).err().expect("refused");
+    let refused = world.monitor.decode(&record).expect_err("refused");
     assert!(refused.message.contains("found=9"), "{}", refused.message);
 }

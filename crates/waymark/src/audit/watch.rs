@@ -357,27 +357,28 @@ impl Watch {
             return;
         };
         let findings = &mut self.findings;
+        let is_monitors = match role {
+            // What monitor has put back under another key names the timeline as its source.
+            Role::Timeline => source(record).is_some_and(|source| source.at.0 == &*record.topic),
+            // What it has read again names its source, as all its outputs do.
+            Role::Scores => header(record, "waymark-source").is_some(),
+            _ => false,
+        };
+        if is_monitors {
+            if let Some(keyed) = &mut self.keyed {
+                keyed.visible(record, findings);
+            }
+            return;
+        }
         match (role, &mut self.keyed, &mut self.stateless) {
             (Role::Changelog, Some(keyed), _) => keyed.changelog(record, findings),
             (Role::Output, Some(keyed), _) => keyed.visible(record, findings),
             (Role::Raw, _, Some(stateless)) => stateless.read(record, expect(&self.stage, record)),
-            // What monitor has put back under another key names the timeline as its source.
-            (Role::Timeline, keyed, _) if source(record).is_some_and(|source| source.at.0 == &*record.topic) => {
-                if let Some(keyed) = keyed {
-                    keyed.visible(record, findings);
-                }
-            }
             (Role::Timeline, _, Some(stateless)) => {
                 let is_ours = header(record, "waymark-source").is_some();
                 let event = record.value.as_deref().filter(|_| is_ours).map(codec::decode_event);
                 let is_scored = matches!(&event, Some(Ok(event)) if event.sentiment.is_some());
                 stateless.event(record, is_scored, findings);
-            }
-            // What monitor has read again names its source, as all its outputs do.
-            (Role::Scores, keyed, _) if header(record, "waymark-source").is_some() => {
-                if let Some(keyed) = keyed {
-                    keyed.visible(record, findings);
-                }
             }
             (Role::Scores, _, Some(stateless)) => {
                 if let Some(Ok(score)) = record.value.as_deref().map(Sentiment::decode) {
