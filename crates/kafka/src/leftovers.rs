@@ -7,7 +7,6 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::c_int,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,7 +15,7 @@ use stream::{LogError, TopicPartition};
 
 use crate::{
     log::KafkaConfig,
-    native::{Consumer, GroupMetadata, Isolation, OFFSET_INVALID, OFFSET_LATEST, Partitions, ends_now},
+    native::{Consumer, GroupMetadata, Isolation, OFFSET_LATEST, Partitions, ends_now},
     producer::Producer,
 };
 
@@ -27,8 +26,6 @@ const PASSING: Duration = Duration::from_secs(2);
 /// Markers of an aborted transaction are there within this time, once its producer was told that it is aborted.
 const MARKED: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(10);
-/// Offsets of a transaction that is well, this worker's or another's, are decided within this time, in milliseconds.
-const DECIDED: c_int = 1_000;
 
 /// Partitions with the stable end that they stand at.
 pub(crate) type Stuck = BTreeMap<TopicPartition, i64>;
@@ -94,19 +91,6 @@ fn held(config: &KafkaConfig, reader: &Consumer) -> Result<BTreeMap<TopicPartiti
         (end > stable).then_some((of, (stable, end)))
     });
     Ok(both.collect())
-}
-
-/// Whether offsets of the group stay undecided. One that does not say so in time may have some.
-pub(crate) fn has_pending(config: &KafkaConfig, member: &Consumer) -> Result<bool, LogError> {
-    let inputs = partitions_of(&config.inputs, member)?;
-    if inputs.is_empty() {
-        return Ok(false);
-    }
-    match member.committed_within(&Partitions::of(&inputs, OFFSET_INVALID), DECIDED) {
-        Ok(_) => Ok(false),
-        Err(LogError::Retriable(_)) => Ok(true),
-        Err(error) => Err(error),
-    }
 }
 
 fn partitions_of(names: &[String], client: &Consumer) -> Result<Vec<TopicPartition>, LogError> {

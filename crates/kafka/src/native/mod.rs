@@ -421,18 +421,9 @@ impl Consumer {
 
     /// Stable committed offsets with their metadata, in the list's order.
     pub(crate) fn committed(&self, list: &Partitions) -> Result<Vec<Option<(i64, String)>>, LogError> {
-        self.committed_within(list, REQUEST)
-    }
-
-    /// The same with a deadline in milliseconds. Offsets of a transaction that has not ended are waited for until then.
-    pub(crate) fn committed_within(
-        &self,
-        list: &Partitions,
-        deadline: c_int,
-    ) -> Result<Vec<Option<(i64, String)>>, LogError> {
         // SAFETY: see above.
         check(
-            unsafe { sys::rd_kafka_committed(self.client, list.as_ptr(), deadline) },
+            unsafe { sys::rd_kafka_committed(self.client, list.as_ptr(), REQUEST) },
             "committed offsets",
         )?;
         let mut found = Vec::new();

@@ -672,12 +672,6 @@ impl Log for SimLog {
             return Ok(());
         }
         let stuck = self.held()?;
-        if stuck.is_empty() {
-            let of = self.host.sim().lock().broker.partitions(&self.member.inputs);
-            if self.committed(&of).is_ok() {
-                return Ok(());
-            }
-        }
         self.begin()?;
         for of in stuck.keys() {
             self.open.push(Output {
