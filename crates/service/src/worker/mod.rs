@@ -287,8 +287,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         };
         let spare = std::mem::take(&mut self.batch);
         let mut batch = std::mem::replace(&mut self.later, spare);
-        let most = self.stretch.poll(self.config.poll_records);
-        match self.log.poll(wait, most, &mut batch) {
+        match self.log.poll(wait, self.config.poll_records, &mut batch) {
             Ok(()) => {}
             Err(LogError::Retriable(message)) => {
                 tracing::warn!(error = message, "log did not answer, trying again");
@@ -309,7 +308,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             batch.records.clear();
             batch.ends.clear();
         }
-        self.lags = batch.records.len() >= most;
+        self.lags = batch.records.len() >= self.config.poll_records;
         let done = self.process(&mut batch);
         batch.records.clear();
         batch.ends.clear();
