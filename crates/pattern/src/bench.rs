@@ -247,7 +247,7 @@ impl World {
     /// Runs that are live, over all customers.
     #[must_use]
     pub fn live_runs(&self) -> usize {
-        let instances = self.runs().flat_map(|runs| &runs.instances);
+        let instances = self.runs().flat_map(Runs::instances);
         instances.map(|instance| instance.runs.len()).sum()
     }
 
