@@ -19,6 +19,18 @@ pub struct EventSentiment {
     pub signals: BTreeMap<String, f64>,
 }
 
+impl From<&Score> for EventSentiment {
+    fn from(score: &Score) -> Self {
+        Self {
+            label: score.label,
+            score: score.score,
+            confidence: score.confidence,
+            lang: score.lang.clone(),
+            signals: score.signals.clone(),
+        }
+    }
+}
+
 /// Everything that scoring one text gives.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Score {

@@ -170,13 +170,7 @@ impl Intake {
         let Keyed { key, mut prepared } = event;
         clamp(&mut prepared.event, cx.now);
         let score = self.texts.score(&prepared);
-        prepared.event.sentiment = score.as_ref().map(|score| EventSentiment {
-            label: score.label,
-            score: score.score,
-            confidence: score.confidence,
-            lang: score.lang.clone(),
-            signals: score.signals.clone(),
-        });
+        prepared.event.sentiment = score.as_ref().map(EventSentiment::from);
         let mut value = Vec::with_capacity(256);
         codec::encode_event(&prepared.event, &mut value);
         let source = format!("{}/{}/{}/{index}", cx.topic, cx.partition, cx.offset);

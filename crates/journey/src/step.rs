@@ -215,13 +215,7 @@ fn reread(
     let language = languages::doubted(journey, event)?;
     let mut score = rules.read_again.as_ref()?.read(event, language)?;
     score.lang_source = LangSource::Journey;
-    let sentiment = EventSentiment {
-        label: score.label,
-        score: score.score,
-        confidence: score.confidence,
-        lang: score.lang.clone(),
-        signals: score.signals.clone(),
-    };
+    let sentiment = EventSentiment::from(&score);
     let text = event.text.as_ref();
     out.push(Said::Sentiment(Box::new(Sentiment {
         tenant: event.tenant.clone(),

@@ -108,13 +108,8 @@ impl Texts {
             asr_confidence: text.asr_confidence,
         };
         let scorer = self.scorer.get_or_insert_with(Scorer::default);
-        event.sentiment = scorer.score(&input, &mut self.scratch).map(|score| EventSentiment {
-            label: score.label,
-            score: score.score,
-            confidence: score.confidence,
-            lang: score.lang,
-            signals: score.signals,
-        });
+        let score = scorer.score(&input, &mut self.scratch);
+        event.sentiment = score.as_ref().map(EventSentiment::from);
         Ok(())
     }
 }
