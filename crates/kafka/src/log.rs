@@ -82,9 +82,13 @@ impl KafkaConfig {
     pub(crate) fn consumer_settings(&self) -> BTreeMap<String, String> {
         let session = self.session_timeout.as_millis().to_string();
         let heartbeat = (self.session_timeout.as_millis() / 10).clamp(100, 3000).to_string();
+        // This is also how long a coordinator waits for members that joined before: one that was restarted (seen with 4.3.1) can keep
+        // members whose sessions have long ended, and gives nobody anything until then. The client's default is five minutes.
+        let poll_interval = (self.session_timeout.as_millis() * 2).to_string();
         let defaults = [
             ("session.timeout.ms", session.as_str()),
             ("heartbeat.interval.ms", heartbeat.as_str()),
+            ("max.poll.interval.ms", poll_interval.as_str()),
             ("fetch.queue.backoff.ms", "10"),
             // A partition that begins to flow waits until the fetch under way is answered.
             ("fetch.wait.max.ms", "100"),
