@@ -46,11 +46,13 @@ pub enum Mutant {
     SkipsAhead,
     /// Records of a transaction that was given up, and that the broker left open, are left open.
     LeftoversKept,
+    /// Committed offsets are believed though their coordinator may still be reading them.
+    OffsetsBelieved,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::ApplyBeforeCommit,
         Self::UnknownIsAborted,
         Self::UnknownIsCommitted,
@@ -72,6 +74,7 @@ impl Mutant {
         Self::LoadedPastOverlay,
         Self::SkipsAhead,
         Self::LeftoversKept,
+        Self::OffsetsBelieved,
     ];
 }
 

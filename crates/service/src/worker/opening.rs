@@ -104,7 +104,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     /// Opens partitions: the database, then the changelog behind it. What is to be read of that is read in slices between the
     /// turns of the partitions that run; meanwhile only the input of these is paused.
     pub(super) fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), Stop> {
-        let found = self.patiently("committed offsets", |log| log.committed(partitions))?;
+        let found = self.fresh_offsets(partitions)?;
         for (partition, committed) in partitions.iter().zip(found) {
             self.open(partition, committed)?;
         }

@@ -12,6 +12,9 @@ use super::{
     outcome::{Outcome, outcome, stands_at},
 };
 
+/// Committed offsets that are told so soon after something was written are told by the coordinator that took it: to begin, and to be
+/// found, another takes longer.
+const PROMPT: Duration = Duration::from_millis(100);
 /// How long offsets of a transaction that has ended may stay pending.
 const PENDING: Duration = Duration::from_secs(10);
 /// How long a passing error may last before the worker gives up.
@@ -183,7 +186,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             let found = if asked.is_empty() {
                 Vec::new()
             } else {
-                self.stable_offsets(&asked)?
+                self.stable_offsets(&asked)?;
+                self.fresh_offsets(&asked)?
             };
             let outcomes: Vec<Outcome> = kept
                 .iter()
@@ -215,6 +219,29 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             }
             let kept = kept.into_iter().cloned().collect();
             return self.came_through(kept);
+        }
+    }
+
+    /// Where the group stands, told by a coordinator that has read its log to the end. One that was just started answers with offsets of
+    /// the past while it reads (seen with Kafka 4.3.1), but takes nothing meanwhile: so something is written to it first, offsets in a
+    /// transaction that is given up. An open transaction is ended before.
+    pub(super) fn fresh_offsets(&mut self, asked: &[TopicPartition]) -> Result<Vec<Option<Committed>>, Stop> {
+        if self.begun.is_some() {
+            self.commit()?;
+        }
+        let mut before = None;
+        loop {
+            let begun = self.now();
+            self.leftovers |= !mutant::is_on(Mutant::OffsetsBelieved);
+            self.discard()?;
+            let found = self.patiently("committed offsets", |log| log.committed(asked))?;
+            tracing::debug!(?found, took = ?self.now().saturating_sub(begun), "committed offsets told");
+            // After so short a time it is the same coordinator. Else the one after must say the same: two that are started in between are
+            // no accident any more.
+            if self.now().saturating_sub(begun) < PROMPT || before.as_ref() == Some(&found) {
+                return Ok(found);
+            }
+            before = Some(found);
         }
     }
 
@@ -277,13 +304,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         let differing: Vec<TopicPartition> = asked
             .into_iter()
             .zip(&found)
-            .filter(|(partition, found)| {
-                let marker = self.tasks.get(partition).map(Task::marker);
-                match (marker, found) {
-                    (Some(marker), Some(found)) => !stands_at(marker.offset, marker.epoch, found),
-                    _ => false,
-                }
-            })
+            .filter(|(partition, found)| !self.stands(partition, found.as_ref()))
             .map(|(partition, _)| partition)
             .collect();
         if differing.is_empty() {
@@ -293,6 +314,10 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         self.listen()?;
         self.abort("committed offsets are not those of the last epoch")?;
         if !is_member || differing.iter().any(|partition| self.is_lost(partition)) {
+            return Ok(false);
+        }
+        let found = self.fresh_offsets(&differing)?;
+        if differing.iter().zip(&found).all(|(partition, found)| self.stands(partition, found.as_ref())) {
             return Ok(false);
         }
         if self
@@ -316,5 +341,13 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
         self.assign(&differing)?;
         Ok(false)
+    }
+
+    /// Whether the group says of a partition what this worker committed last.
+    fn stands(&self, partition: &TopicPartition, found: Option<&Committed>) -> bool {
+        let marker = self.tasks.get(partition).map(Task::marker);
+        marker
+            .zip(found)
+            .is_none_or(|(marker, found)| stands_at(marker.offset, marker.epoch, found))
     }
 }

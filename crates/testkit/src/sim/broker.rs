@@ -210,6 +210,11 @@ struct Transactions {
     produced: BTreeMap<u64, Vec<(TopicPartition, i64)>>,
 }
 
+/// How long a coordinator of groups reads, in microseconds.
+const LOADING: u64 = 700_000;
+/// How many commits of the past it may answer with.
+const PAST: usize = 6;
+
 /// All brokers.
 #[derive(Debug, Default)]
 pub(super) struct Broker {
@@ -224,6 +229,10 @@ pub(super) struct Broker {
     pub decided: Vec<Decided>,
     /// Nodes that do not answer.
     pub down: [bool; NODES],
+    /// Until when each node, which was started, reads what its groups have committed.
+    loading: [u64; NODES],
+    /// Per position: what was committed before, the latest last.
+    past: BTreeMap<(String, TopicPartition), Vec<Committed>>,
     /// The next so many transactions that are given up end without a marker anywhere (KAFKA-20734).
     pub forgets: usize,
 }
@@ -278,6 +287,25 @@ impl Broker {
 
     fn is_coordinated(&self, of: &str) -> bool {
         !self.down[Self::coordinator(of)]
+    }
+
+    /// A node answers again. As coordinator of groups it reads first what they have committed: meanwhile it takes nothing from them,
+    /// and answers with offsets of the past, as Kafka 4.3.1 does.
+    pub fn node_up(&mut self, node: usize, now: u64) {
+        self.down[node] = false;
+        self.loading[node] = now + LOADING;
+    }
+
+    fn is_loading(&self, group: &str, now: u64) -> bool {
+        self.loading[Self::coordinator(group)] > now
+    }
+
+    /// What a coordinator that still reads answers: the further it is, the newer.
+    fn read_so_far(&self, group: &str, of: &TopicPartition, now: u64) -> Option<Committed> {
+        let past = self.past.get(&(group.to_owned(), of.clone()))?;
+        let left = self.loading[Self::coordinator(group)].saturating_sub(now);
+        let behind = usize::try_from(left * (PAST as u64) / LOADING).expect("small") + 1;
+        past.get(past.len().saturating_sub(behind)).cloned()
     }
 
     /// Writes a record; outside of a transaction without a number.
@@ -457,7 +485,7 @@ impl Broker {
     }
 
     /// A marker arrives; false if its node is down and it must come again.
-    pub fn mark(&mut self, later: &Later) -> bool {
+    pub fn mark(&mut self, later: &Later, now: u64) -> bool {
         let Later::Marker { name, uid, at } = later;
         let Some(one) = self.transactions.get(name) else {
             return true;
@@ -484,10 +512,18 @@ impl Broker {
                 }
             }
             None => {
+                if one.offsets.keys().any(|(group, _)| self.is_loading(group, now)) {
+                    return false;
+                }
                 let one = self.transactions.get_mut(name).expect("looked up above");
                 let offsets = std::mem::take(&mut one.offsets);
                 one.is_pending = false;
                 if commits {
+                    for (key, at) in &offsets {
+                        let past = self.past.entry(key.clone()).or_default();
+                        past.push(at.clone());
+                        past.drain(..past.len().saturating_sub(PAST + 1));
+                    }
                     self.committed.extend(offsets);
                 }
             }
@@ -544,7 +580,10 @@ impl Broker {
                 if !self.is_coordinated(&group) {
                     return None;
                 }
-                if is_stable && of.iter().any(|of| self.is_unstable(&group, of)) {
+                if self.is_loading(&group, now) {
+                    let found = of.iter().map(|of| self.read_so_far(&group, of, now));
+                    Response::Committed(found.collect())
+                } else if is_stable && of.iter().any(|of| self.is_unstable(&group, of)) {
                     Response::Unstable
                 } else {
                     Response::Committed(of.iter().map(|of| self.committed(&group, of).cloned()).collect())
@@ -564,7 +603,7 @@ impl Broker {
                 generation,
                 offsets,
             } => {
-                if !self.is_coordinated(&by.name) || !self.is_coordinated(&group) {
+                if !self.is_coordinated(&by.name) || !self.is_coordinated(&group) || self.is_loading(&group, now) {
                     return None;
                 }
                 let current = self.groups.get(&group);
@@ -613,11 +652,11 @@ impl Broker {
                     Response::Done
                 }
             }
-            membership => return self.member(membership),
+            membership => return self.member(membership, now),
         })
     }
 
-    fn member(&mut self, request: Request) -> Option<Response> {
+    fn member(&mut self, request: Request, now: u64) -> Option<Response> {
         let name = match &request {
             Request::Join { group, .. }
             | Request::Heartbeat { group, .. }
@@ -626,7 +665,7 @@ impl Broker {
             | Request::Rank { group, .. } => group.clone(),
             other => panic!("no question of membership: {other:?}"),
         };
-        if !self.is_coordinated(&name) {
+        if !self.is_coordinated(&name) || self.is_loading(&name, now) {
             return None;
         }
         let group = self.groups.entry(name).or_default();

@@ -78,7 +78,8 @@ pub enum Fault {
     Isolate(usize, Micros),
     /// The same, from the next time on that it sends records; its producer's connection comes back later than its consumer's.
     IsolateAtSend(usize, Micros),
-    /// A broker does not answer: leader, coordinator or both, for whatever it has.
+    /// A broker does not answer: leader, coordinator or both, for whatever it has. Once it does again, it tells for a moment what its
+    /// groups had committed before.
     NodeDown(usize, Micros),
     /// The network is bad for a while.
     Storm(Weather, Micros),
@@ -494,7 +495,7 @@ impl Sim {
             Event::Heartbeat { client } => world.heartbeat(client),
             Event::Hear { client, response } => world.hear(client, response),
             Event::Later(later) => {
-                if !world.broker.mark(&later) {
+                if !world.broker.mark(&later, when) {
                     world.at(when + 50_000, Event::Later(later));
                 }
             }
@@ -514,7 +515,7 @@ impl Sim {
                     world.weather = Weather::CALM;
                 }
             }
-            Event::NodeUp(node) => world.broker.down[node] = false,
+            Event::NodeUp(node) => world.broker.node_up(node, when),
         }
         Some(wakes)
     }
