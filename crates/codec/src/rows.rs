@@ -121,6 +121,8 @@ pub type PutRow<'a> = &'a mut dyn FnMut(&[u8], Option<Vec<u8>>);
 #[derive(Debug, Clone, Default)]
 pub struct Saved {
     rows: [Option<[u8; 16]>; 8],
+    /// How long the row of runs was.
+    runs: usize,
     /// By index: how many events each line stood for.
     timeline: BTreeMap<u64, i32>,
 }
@@ -149,8 +151,10 @@ pub fn save_journey(journey: &Journey, saved: &mut Saved, put: PutRow<'_>) {
             put(NAMES[5], None);
         }
     } else {
-        let mut row = vec![runs::VERSION];
+        let mut row = Vec::with_capacity(saved.runs + saved.runs / 8 + 64);
+        row.push(runs::VERSION);
         runs::put(&mut row, &journey.runs);
+        saved.runs = row.len();
         changed(5, row, saved, put);
     }
     one(6, &journey.languages, saved, put);

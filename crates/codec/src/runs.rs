@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use event::{Attribute, EventRef, Millis};
-use pattern::{Counted, Instance, Kept, KeptRef, Run, Runs, Sighting, Value};
+use pattern::{ChainRuns, Counted, Instance, Kept, Run, Runs, Sighting, Teller, Value};
 
 use crate::{
     Refusal,
@@ -50,20 +50,40 @@ fn small<T: TryFrom<i64>>(from: &mut Reader<'_>) -> Result<T, Refusal> {
     T::try_from(found).map_err(|_| from.malformed("a number is out of range"))
 }
 
-/// When an event came, or `base` if it is not kept.
-fn at(events: &[KeptRef<'_>], index: Option<&u64>, base: Millis) -> Millis {
-    let found = index.and_then(|index| events.binary_search_by_key(index, |kept| kept.index).ok());
-    found.map_or(base, |place| events[place].at)
+/// When the events of a row came, by their indexes.
+struct Times {
+    indexes: Vec<u64>,
+    times: Vec<Millis>,
+    /// Of the first event.
+    base: Millis,
+    first: u64,
+}
+
+impl Times {
+    fn of(events: impl ExactSizeIterator<Item = (u64, Millis)>) -> Self {
+        let (indexes, times): (Vec<u64>, Vec<Millis>) = events.unzip();
+        Self {
+            base: times.first().copied().unwrap_or_default(),
+            first: indexes.first().copied().unwrap_or_default(),
+            indexes,
+            times,
+        }
+    }
+
+    /// When an event came, or the first one if it is not kept.
+    fn at(&self, index: Option<u64>) -> Millis {
+        let found = index.and_then(|index| self.indexes.binary_search(&index).ok());
+        found.map_or(self.base, |place| self.times[place])
+    }
 }
 
 /// Writes version 2, without the version itself.
 pub(crate) fn put(out: &mut Vec<u8>, runs: &Runs) {
-    let events: Vec<KeptRef<'_>> = runs.events().collect();
-    let base = events.first().map_or(Millis(0), |kept| kept.at);
-    let first = events.first().map_or(0, |kept| kept.index);
-    put_count(out, events.len());
+    let events = runs.events();
+    let times = Times::of(events.map(|kept| (kept.index, kept.at)));
+    put_count(out, times.indexes.len());
     let (mut before, mut time) = (0, Millis(0));
-    for kept in &events {
+    for kept in runs.events() {
         put_index(out, &mut before, kept.index);
         put_span(out, time, kept.at);
         time = kept.at;
@@ -73,26 +93,79 @@ pub(crate) fn put(out: &mut Vec<u8>, runs: &Runs) {
         }
         put_map(out, &kept.fields(), put_attribute);
     }
-    put_count(out, runs.instance_count());
-    let mut name: Arc<str> = Arc::from("");
-    runs.each(&mut |instance| {
-        let shared = name
-            .bytes()
-            .zip(instance.pattern.bytes())
-            .take_while(|(a, b)| a == b)
-            .count();
-        let shared = (0..=shared)
-            .rev()
-            .find(|at| instance.pattern.is_char_boundary(*at))
-            .unwrap_or(0);
-        put_count(out, shared);
-        put_text(out, &instance.pattern[shared..]);
-        name.clone_from(&instance.pattern);
-        put_instance(out, instance, &events, base, first);
+    runs.tell(&mut Writer {
+        out,
+        times,
+        name: Arc::from(""),
     });
 }
 
-fn put_instance(out: &mut Vec<u8>, instance: &Instance, events: &[KeptRef<'_>], base: Millis, first: u64) {
+/// Writes instances as they are told.
+struct Writer<'a> {
+    out: &'a mut Vec<u8>,
+    times: Times,
+    /// Of the pattern before.
+    name: Arc<str>,
+}
+
+impl Writer<'_> {
+    fn put_name(&mut self, name: &Arc<str>) {
+        let shared = self.name.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
+        let shared = (0..=shared).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+        put_count(self.out, shared);
+        put_text(self.out, &name[shared..]);
+        self.name.clone_from(name);
+    }
+}
+
+impl Teller for Writer<'_> {
+    fn begin(&mut self, instances: usize) {
+        put_count(self.out, instances);
+    }
+
+    fn instance(&mut self, instance: &Instance) {
+        self.put_name(&instance.pattern);
+        put_instance(self.out, instance, &self.times);
+    }
+
+    fn chain(&mut self, instance: &ChainRuns<'_>) {
+        self.put_name(instance.pattern);
+        let Self { out, times, .. } = self;
+        put_long(out, instance.version.into());
+        // It has nothing beyond what all have.
+        put_long(out, 0);
+        match instance.sightings() {
+            None => put_count(out, 0),
+            Some((index, first_events)) => {
+                put_count(out, first_events.clone().count());
+                let (mut before, mut time) = (times.first, times.base);
+                for at in first_events {
+                    put_index(out, &mut before, index);
+                    put_span(out, time, at);
+                    time = at;
+                    put_long(out, 1 << 1 | 1);
+                }
+            }
+        }
+        let runs = instance.runs();
+        put_count(out, runs.len());
+        for run in runs {
+            put_long(out, i64::from(run.step()) << 2);
+            let evidence = run.evidence();
+            put_count(out, evidence.len());
+            let (mut before, mut ends) = (times.first, (None, None));
+            for index in evidence {
+                put_index(out, &mut before, index);
+                ends = (ends.0.or(Some(index)), Some(index));
+            }
+            put_counts(out, &run.counts());
+            put_span(out, times.at(ends.0), run.start());
+            put_span(out, times.at(ends.1), run.done());
+        }
+    }
+}
+
+fn put_instance(out: &mut Vec<u8>, instance: &Instance, times: &Times) {
     put_long(out, instance.version.into());
     let has_cut = instance.cut != 0 || instance.waiting_cut != 0;
     let flags = [
@@ -120,7 +193,7 @@ fn put_instance(out: &mut Vec<u8>, instance: &Instance, events: &[KeptRef<'_>], 
         put_long(out, closed.cast_signed());
     }
     put_count(out, instance.sightings.len());
-    let (mut before, mut time) = (first, base);
+    let (mut before, mut time) = (times.first, times.base);
     for sighting in &instance.sightings {
         put_index(out, &mut before, sighting.index);
         put_span(out, time, sighting.at);
@@ -132,31 +205,33 @@ fn put_instance(out: &mut Vec<u8>, instance: &Instance, events: &[KeptRef<'_>], 
     }
     put_count(out, instance.runs.len());
     for run in &instance.runs {
-        put_run(out, run, events, base, first);
+        put_run(out, run, times);
     }
 }
 
-fn put_run(out: &mut Vec<u8>, run: &Run, events: &[KeptRef<'_>], base: Millis, first: u64) {
+/// Counts up to the last one that is not 0.
+fn put_counts<T: Copy + Into<i64>>(out: &mut Vec<u8>, counts: &[T; 8]) {
+    let last = counts.iter().rposition(|count| (*count).into() != 0);
+    let counts = &counts[..last.map_or(0, |last| last + 1)];
+    put_count(out, counts.len());
+    for count in counts {
+        put_long(out, (*count).into());
+    }
+}
+
+fn put_run(out: &mut Vec<u8>, run: &Run, times: &Times) {
     // A captured value or a gathered event is rare, and a deadline is not the rule.
     let flags = i64::from(run.deadline.is_some()) | i64::from(!(run.captured.is_empty() && run.tail.is_empty())) << 1;
     put_long(out, flags | i64::from(run.step) << 2 | i64::from(run.seen) << 6);
     put_count(out, run.evidence.len());
-    let mut before = first;
+    let mut before = times.first;
     for index in &run.evidence {
         put_index(out, &mut before, *index);
     }
-    let counts = run
-        .counts
-        .iter()
-        .rposition(|count| *count != 0)
-        .map_or(0, |last| last + 1);
-    put_count(out, counts);
-    for count in &run.counts[..counts] {
-        put_long(out, i64::from(*count));
-    }
-    put_span(out, at(events, run.evidence.first(), base), run.start);
+    put_counts(out, &run.counts);
+    put_span(out, times.at(run.evidence.first().copied()), run.start);
     let done = run.evidence.len().checked_sub(usize::from(run.seen) + 1);
-    put_span(out, at(events, done.map(|last| &run.evidence[last]), base), run.done);
+    put_span(out, times.at(done.map(|last| run.evidence[last])), run.done);
     if let Some(deadline) = run.deadline {
         put_span(out, run.done, deadline);
     }
@@ -197,9 +272,7 @@ fn second_version(from: &mut Reader<'_>) -> Result<Runs, Refusal> {
         };
         events.push(kept(index, at, &event, &from.map(read_attribute)?));
     }
-    let views: Vec<KeptRef<'_>> = events.iter().map(Kept::view).collect();
-    let base = views.first().map_or(Millis(0), |kept| kept.at);
-    let first = views.first().map_or(0, |kept| kept.index);
+    let times = Times::of(events.iter().map(Kept::view).map(|kept| (kept.index, kept.at)));
     let (mut instances, mut name) = (Vec::new(), String::new());
     for _ in 0..from.long()? {
         let shared: usize = small(from)?;
@@ -208,7 +281,7 @@ fn second_version(from: &mut Reader<'_>) -> Result<Runs, Refusal> {
         }
         name.truncate(shared);
         name.push_str(&from.text()?);
-        instances.push(read_instance(from, Arc::from(name.as_str()), &views, base, first)?);
+        instances.push(read_instance(from, Arc::from(name.as_str()), &times)?);
     }
     Ok(Runs::restored(instances, events))
 }
@@ -221,9 +294,7 @@ fn kept(index: u64, at: Millis, event: &EventRef, fields: &BTreeMap<String, Attr
 fn read_instance(
     from: &mut Reader<'_>,
     pattern: Arc<str>,
-    events: &[KeptRef<'_>],
-    base: Millis,
-    first: u64,
+    times: &Times,
 ) -> Result<Instance, Refusal> {
     let mut instance = Instance {
         pattern,
@@ -247,7 +318,7 @@ fn read_instance(
     if flags & has::CLOSED != 0 {
         instance.closed = Some(from.long()?.cast_unsigned());
     }
-    let (mut before, mut last) = (first, base);
+    let (mut before, mut last) = (times.first, times.base);
     for _ in 0..from.long()? {
         let index = index(from, &mut before)?;
         let at = time(from, last)?;
@@ -267,19 +338,19 @@ fn read_instance(
         }
     }
     for _ in 0..from.long()? {
-        instance.runs.push(read_run(from, events, base, first)?);
+        instance.runs.push(read_run(from, times)?);
     }
     Ok(instance)
 }
 
-fn read_run(from: &mut Reader<'_>, events: &[KeptRef<'_>], base: Millis, first: u64) -> Result<Run, Refusal> {
+fn read_run(from: &mut Reader<'_>, times: &Times) -> Result<Run, Refusal> {
     let marks: u16 = small(from)?;
     let mut run = Run {
         step: (marks >> 2 & 15) as u8,
         seen: u8::try_from(marks >> 6).map_err(|_| from.malformed("a run has seen too much"))?,
         ..Run::default()
     };
-    let mut before = first;
+    let mut before = times.first;
     for _ in 0..from.long()? {
         run.evidence.push(index(from, &mut before)?);
     }
@@ -293,9 +364,9 @@ fn read_run(from: &mut Reader<'_>, events: &[KeptRef<'_>], base: Millis, first: 
             .get_mut(place)
             .ok_or_else(|| from.malformed("a run counts too many steps"))? = count;
     }
-    run.start = time(from, at(events, run.evidence.first(), base))?;
+    run.start = time(from, times.at(run.evidence.first().copied()))?;
     let done = run.evidence.len().checked_sub(usize::from(run.seen) + 1);
-    run.done = time(from, at(events, done.map(|last| &run.evidence[last]), base))?;
+    run.done = time(from, times.at(done.map(|last| run.evidence[last])))?;
     if marks & 1 != 0 {
         run.deadline = Some(time(from, run.done)?);
     }

@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 
 use crate::{
     Pattern, Runs,
-    cel::{Code, Field, Root},
+    cel::{Code, Field, Fields, Root},
     file::{During, Step, When, Where},
     template::Place,
 };
@@ -68,7 +68,7 @@ pub(crate) struct TypeEntry {
     /// Distinct predicates over events of this type that read no captured name.
     pub shared: Vec<Code>,
     /// Fields of the event that those read.
-    pub fields: Vec<Field>,
+    pub fields: Fields,
 }
 
 /// What an event type does to a chain.

@@ -33,7 +33,7 @@ pub use file::{
 pub use finding::{Finding, Severity, nearest};
 pub use money::money;
 pub use observe::{Ignored, Note, Observer, Subject, Unobserved};
-pub use runs::{Counted, Instance, Kept, KeptRef, Run, Runs, Sighting};
+pub use runs::{ChainRun, ChainRuns, Counted, Instance, Kept, KeptRef, Run, Runs, Sighting, Teller};
 pub use schema::schema;
 pub use trial::{Known, TestResult, run_tests, run_tests_knowing};
 pub use value::Value;

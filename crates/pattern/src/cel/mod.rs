@@ -10,7 +10,7 @@ mod parser;
 mod types;
 
 pub(crate) use code::Code;
-pub(crate) use field::{Field, RESOLVED, View, read};
+pub(crate) use field::{Field, Fields, View, read};
 pub(crate) use parser::parse;
 pub(crate) use types::check;
 

@@ -2,6 +2,8 @@
 
 use std::cmp::Ordering;
 
+use event::Attribute;
+
 use super::{Fault, Op};
 use crate::Value;
 
@@ -32,6 +34,124 @@ impl Op {
             same => same,
         }
     }
+}
+
+/// A comparison with a number that is known beforehand: which of the four ways in which two numbers can stand to each other make it
+/// hold, a bit each, so that it takes no branch.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Test {
+    holds: u8,
+    number: Known,
+}
+
+/// The number, in each type in which it is exact.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Known {
+    Both(i64, f64),
+    Long(i64),
+    Double(f64),
+}
+
+/// How numbers stand to each other; the last one is a NaN's.
+mod stands {
+    pub const LESS: u8 = 1;
+    pub const EQUAL: u8 = 2;
+    pub const GREATER: u8 = 4;
+    pub const NOT_AT_ALL: u8 = 8;
+}
+
+/// Up to this (2^53) every whole number is a double.
+const EXACT: i64 = 1 << f64::MANTISSA_DIGITS;
+
+impl Test {
+    /// A comparison with a number; nothing else compares with one beforehand.
+    pub(super) fn of(op: Op, number: &Attribute) -> Option<Self> {
+        let number = match *number {
+            Attribute::Long(number) => match exact(number) {
+                Some(double) => Known::Both(number, double),
+                None => Known::Long(number),
+            },
+            Attribute::Double(number) => Known::Double(number),
+            _ => return None,
+        };
+        let holds = match op {
+            Op::Equal => stands::EQUAL,
+            Op::Unequal => stands::LESS | stands::GREATER | stands::NOT_AT_ALL,
+            Op::Less => stands::LESS,
+            Op::LessEqual => stands::LESS | stands::EQUAL,
+            Op::Greater => stands::GREATER,
+            Op::GreaterEqual => stands::GREATER | stands::EQUAL,
+            _ => return None,
+        };
+        Some(Self { holds, number })
+    }
+
+    /// Whether a value stands so to the number. Another type than a number differs from each, and has no order with any.
+    #[inline]
+    pub(super) fn holds(self, value: &Value<'_>) -> Result<bool, Fault> {
+        let stands = match (value, self.number) {
+            (Value::Double(value), Known::Double(number) | Known::Both(_, number)) => stands(*value, number),
+            (Value::Long(value), Known::Long(number) | Known::Both(number, _)) => stands(*value, number),
+            _ => return self.mixed(value),
+        };
+        Ok(self.holds & stands != 0)
+    }
+
+    #[cold]
+    fn mixed(self, value: &Value<'_>) -> Result<bool, Fault> {
+        let number = match self.number {
+            Known::Both(number, _) | Known::Long(number) => Value::Long(number),
+            Known::Double(number) => Value::Double(number),
+        };
+        let is_equality = self.holds == stands::EQUAL || self.holds & stands::NOT_AT_ALL != 0;
+        let stands = match compare(*value, number) {
+            Some(Ordering::Less) => stands::LESS,
+            Some(Ordering::Equal) => stands::EQUAL,
+            Some(Ordering::Greater) => stands::GREATER,
+            None if is_equality || matches!(value, Value::Double(_) | Value::Long(_)) => stands::NOT_AT_ALL,
+            None => return Err(Fault::Failed),
+        };
+        Ok(self.holds & stands != 0)
+    }
+}
+
+/// A number that is calculated with.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Number {
+    Long(i64),
+    Double(f64),
+}
+
+impl Number {
+    #[inline]
+    pub fn of(value: &Value<'_>) -> Result<Self, Fault> {
+        match *value {
+            Value::Long(value) => Ok(Self::Long(value)),
+            Value::Double(value) => Ok(Self::Double(value)),
+            _ => Err(Fault::Failed),
+        }
+    }
+
+    #[inline]
+    pub const fn value(self) -> Value<'static> {
+        match self {
+            Self::Long(value) => Value::Long(value),
+            Self::Double(value) => Value::Double(value),
+        }
+    }
+}
+
+#[inline]
+fn stands<T: PartialOrd>(value: T, number: T) -> u8 {
+    let (less, equal, greater) = (value < number, value == number, value > number);
+    let known = u8::from(less) * stands::LESS | u8::from(equal) * stands::EQUAL | u8::from(greater) * stands::GREATER;
+    known | u8::from(!(less | equal | greater)) * stands::NOT_AT_ALL
+}
+
+/// The double of the same value.
+fn exact(number: i64) -> Option<f64> {
+    #[expect(clippy::cast_precision_loss, reason = "checked to be exact")]
+    (-EXACT..=EXACT).contains(&number).then_some(number as f64)
 }
 
 pub(super) fn to_int(value: Value<'_>) -> Result<Value<'_>, Fault> {
@@ -69,9 +189,10 @@ pub(super) fn compared(op: Op, left: Value<'_>, right: Value<'_>) -> Result<bool
     })
 }
 
-pub(super) fn arithmetic<'a>(op: Op, left: Value<'_>, right: Value<'_>) -> Result<Value<'a>, Fault> {
+#[inline]
+pub(super) fn arithmetic(op: Op, left: Number, right: Number) -> Result<Number, Fault> {
     match (left, right) {
-        (Value::Long(a), Value::Long(b)) => {
+        (Number::Long(a), Number::Long(b)) => {
             let result = match op {
                 Op::Add => a.checked_add(b),
                 Op::Subtract => a.checked_sub(b),
@@ -79,13 +200,13 @@ pub(super) fn arithmetic<'a>(op: Op, left: Value<'_>, right: Value<'_>) -> Resul
                 Op::Divide => a.checked_div(b),
                 _ => a.checked_rem(b),
             };
-            result.map(Value::Long).ok_or(Fault::Failed)
+            result.map(Number::Long).ok_or(Fault::Failed)
         }
-        (Value::Double(a), Value::Double(b)) => match op {
-            Op::Add => Ok(Value::Double(a + b)),
-            Op::Subtract => Ok(Value::Double(a - b)),
-            Op::Multiply => Ok(Value::Double(a * b)),
-            Op::Divide => Ok(Value::Double(a / b)),
+        (Number::Double(a), Number::Double(b)) => match op {
+            Op::Add => Ok(Number::Double(a + b)),
+            Op::Subtract => Ok(Number::Double(a - b)),
+            Op::Multiply => Ok(Number::Double(a * b)),
+            Op::Divide => Ok(Number::Double(a / b)),
             _ => Err(Fault::Failed),
         },
         _ => Err(Fault::Failed),

@@ -108,8 +108,7 @@ impl Catalogue {
         }
         let program = || &self.programs[step.program as usize];
         let result = if step.test == OWN_TEST {
-            let code = program().codes[usize::from(step.step)].as_ref();
-            code.map_or(Ok(true), |code| code.holds(&sight.view(&[])))
+            sight.own(program().codes[usize::from(step.step)].as_ref(), &[])
         } else {
             sight.shared(step.test)
         };

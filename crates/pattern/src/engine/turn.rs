@@ -5,25 +5,28 @@ use event::Attribute;
 use crate::{
     Facts, Ignored, Note, Observer, Occurrence, Run, Subject, Value,
     catalogue::{Entry, NO_TEST, OWN_TEST, Program, TypeEntry},
-    cel::{self, Fault, RESOLVED, View},
+    cel::{self, Code, Fault, View},
 };
 
-/// What is known of the shared predicates of an event's type, a bit each.
+/// What is known of the shared predicates of an event's type.
 #[derive(Debug, Default)]
 pub(crate) struct Memo {
-    known: Vec<u64>,
-    holds: Vec<u64>,
-    failed: Vec<u64>,
+    words: Vec<Word>,
+}
+
+/// Of 64 predicates, a bit each: which were evaluated, which hold, which had no result.
+#[derive(Debug, Clone, Copy, Default)]
+struct Word {
+    known: u64,
+    holds: u64,
+    failed: u64,
 }
 
 impl Memo {
     #[inline]
     fn begin(&mut self, predicates: usize) {
-        let words = predicates.div_ceil(64);
-        self.known.clear();
-        self.known.resize(words, 0);
-        self.holds.resize(words, 0);
-        self.failed.resize(words, 0);
+        self.words.clear();
+        self.words.resize(predicates.div_ceil(64), Word::default());
     }
 }
 
@@ -33,8 +36,8 @@ pub(crate) struct Sight<'a> {
     pub facts: &'a dyn Facts,
     pub found: &'a TypeEntry,
     memo: &'a mut Memo,
-    /// Fields that the predicates read, once one was asked for.
-    resolved: [Option<Value<'a>>; RESOLVED],
+    view: View<'a>,
+    /// Whether the fields were looked up that the predicates read: once one is asked for.
     is_resolved: bool,
 }
 
@@ -46,48 +49,51 @@ impl<'a> Sight<'a> {
             facts,
             found,
             memo,
-            resolved: [None; RESOLVED],
+            view: View::new(of, facts),
             is_resolved: false,
         }
     }
 
-    pub fn view<'b>(&'b self, captured: &'b [Option<Attribute>]) -> View<'b> {
-        View {
-            of: self.of,
-            captured,
-            facts: self.facts,
-            resolved: &self.resolved,
-        }
+    /// The result of a predicate that is not shared.
+    pub fn own(&self, code: Option<&Code>, captured: &[Option<Attribute>]) -> Result<bool, Fault> {
+        code.map_or(Ok(true), |code| code.holds(&self.view, captured))
     }
 
     /// The result of a shared predicate, evaluated at its first use.
     #[inline]
     pub fn shared(&mut self, number: u16) -> Result<bool, Fault> {
-        let (word, bit) = (usize::from(number / 64), 1u64 << (number % 64));
-        if self.memo.known[word] & bit == 0 {
+        let bit = 1u64 << (number % 64);
+        let word = self.memo.words[usize::from(number / 64)];
+        if word.known & bit == 0 {
             return self.evaluate(number);
         }
-        if self.memo.failed[word] & bit != 0 {
+        if word.failed & bit != 0 {
             return Err(Fault::Failed);
         }
-        Ok(self.memo.holds[word] & bit != 0)
+        Ok(word.holds & bit != 0)
     }
 
     fn evaluate(&mut self, number: u16) -> Result<bool, Fault> {
         if !self.is_resolved {
-            self.is_resolved = true;
-            for (slot, field) in self.resolved.iter_mut().zip(&self.found.fields) {
-                *slot = field.read(self.of);
-            }
+            self.resolve();
         }
-        let result = self.found.shared[usize::from(number)].holds(&self.view(&[]));
-        let (word, bit) = (usize::from(number / 64), 1u64 << (number % 64));
-        let memo = &mut *self.memo;
-        memo.known[word] |= bit;
-        let set = |bits: &mut u64, is_set: bool| *bits = if is_set { *bits | bit } else { *bits & !bit };
-        set(&mut memo.holds[word], result == Ok(true));
-        set(&mut memo.failed[word], result.is_err());
+        let result = self.found.shared[usize::from(number)].holds(&self.view, &[]);
+        let bit = 1u64 << (number % 64);
+        let word = &mut self.memo.words[usize::from(number / 64)];
+        word.known |= bit;
+        match result {
+            Ok(true) => word.holds |= bit,
+            Ok(false) => {}
+            Err(_) => word.failed |= bit,
+        }
         result
+    }
+
+    /// By itself, so that predicates do not carry its registers.
+    #[inline(never)]
+    fn resolve(&mut self) {
+        self.is_resolved = true;
+        self.view.resolve(&self.found.fields);
     }
 }
 
@@ -115,8 +121,7 @@ impl<O: Observer> Turn<'_, '_, O> {
             return true;
         }
         let result = if test == OWN_TEST {
-            let code = self.program.codes[step].as_ref();
-            code.map_or(Ok(true), |code| code.holds(&self.sight.view(captured)))
+            self.sight.own(self.program.codes[step].as_ref(), captured)
         } else {
             self.sight.shared(test)
         };
@@ -157,10 +162,8 @@ impl<O: Observer> Turn<'_, '_, O> {
     /// Says why a `see` step that lists the event's type does not see it.
     pub fn tell_unseen(&mut self, by: &[Attribute], step: usize, captured: &[Option<Attribute>]) {
         let program = self.program;
-        let view = self.sight.view(captured);
         let condition = program.steps()[step].condition();
-        let code = program.codes[step].as_ref();
-        let result = code.map_or(Ok(true), |code| code.holds(&view));
+        let result = self.sight.own(program.codes[step].as_ref(), captured);
         let ignored = match (condition, result) {
             (Some(condition), Ok(false) | Err(_)) => {
                 let mut reads: Vec<(String, Option<Attribute>)> = Vec::new();
@@ -173,7 +176,7 @@ impl<O: Observer> Turn<'_, '_, O> {
                     };
                     let shown = format!("{root}.{}", path.field);
                     if !reads.iter().any(|(known, _)| *known == shown) {
-                        reads.push((shown, cel::read(path, &view)));
+                        reads.push((shown, cel::read(path, &self.sight.view, captured)));
                     }
                 });
                 Ignored::Where {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Instance, Link, Marks, Run, Runs, Sighting, key, widened};
+use super::{Link, Marks, Run, Runs, key};
 use crate::Catalogue;
 
 impl Runs {
@@ -32,42 +32,6 @@ impl Runs {
         }
         self.refresh_due();
         self.sweep(&mut Marks::default());
-    }
-
-    /// Runs of chains as an instance; `keys` are theirs, in order.
-    pub(super) fn chain(&self, keys: &[u32]) -> Instance {
-        let name = keys.first().zip(self.names.as_ref());
-        let name = name.and_then(|(key, names)| names.get(*key as usize >> 3));
-        let mut instance = Instance::default();
-        if let Some((id, version)) = name {
-            (instance.pattern, instance.version) = (id.clone(), *version);
-        }
-        for place in keys.iter().filter_map(|key| self.chains.find(*key)) {
-            let link = self.chains.link(place);
-            let mut run = Run {
-                step: link.step(),
-                start: link.start,
-                done: link.start.plus(i64::from(link.done)),
-                counts: link.counts.map(u32::from),
-                ..Run::default()
-            };
-            run.evidence
-                .extend(link.events().iter().map(|low| widened(*low, self.newest)));
-            if link.step() == 1 {
-                run.counts[2..].fill(0);
-                let earlier = self.chains.earlier(place);
-                let sightings = earlier.chain([link.start]).map(|at| Sighting {
-                    index: run.evidence[0],
-                    at,
-                    members: 1,
-                    is_usable: false,
-                });
-                instance.sightings.extend(sightings);
-            }
-            instance.weight += 1;
-            instance.runs.push(run);
-        }
-        instance
     }
 
     /// Makes instances of all chains.

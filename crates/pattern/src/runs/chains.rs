@@ -336,7 +336,7 @@ impl Chains {
     }
 
     /// The times of the events of the first step before the one that began the run, oldest first.
-    pub fn earlier(&self, place: usize) -> impl Iterator<Item = Millis> {
+    pub fn earlier(&self, place: usize) -> impl Iterator<Item = Millis> + Clone {
         let link = &self.links[place];
         let ring = self.rings.get((link.ring as usize).wrapping_sub(1));
         let inline = &link.evidence[1..=usize::from(link.counts[EARLIER]).min(INLINE)];

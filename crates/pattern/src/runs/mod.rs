@@ -1,6 +1,7 @@
 //! The state of one customer's patterns: plain data that names patterns and never contains them.
 
 mod bound;
+mod chain_runs;
 mod chains;
 mod kept;
 
@@ -10,6 +11,7 @@ use event::{Attribute, Millis};
 use smallvec::SmallVec;
 
 use crate::{Value, catalogue::Name};
+pub use chain_runs::{ChainRun, ChainRuns};
 pub(crate) use chains::{Chains, Link, MOST, key};
 pub(crate) use kept::{Events, Marks, widened};
 pub use kept::{Kept, KeptRef};
@@ -112,6 +114,31 @@ impl Default for Instance {
     }
 }
 
+/// Is told of all instances of one customer, one after the other.
+pub trait Teller {
+    /// Begins; so many instances follow.
+    fn begin(&mut self, instances: usize);
+    /// An instance as it lies in memory.
+    fn instance(&mut self, instance: &Instance);
+    /// An instance whose runs lie in memory in another way.
+    fn chain(&mut self, instance: &ChainRuns<'_>);
+}
+
+/// Tells of instances alone.
+struct Each<'a>(&'a mut dyn FnMut(&Instance));
+
+impl Teller for Each<'_> {
+    fn begin(&mut self, _: usize) {}
+
+    fn instance(&mut self, instance: &Instance) {
+        (self.0)(instance);
+    }
+
+    fn chain(&mut self, instance: &ChainRuns<'_>) {
+        (self.0)(&Instance::from(instance));
+    }
+}
+
 /// An event that matches a first step or members of an `all`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sighting {
@@ -187,30 +214,36 @@ impl Runs {
         instances
     }
 
-    /// How many instances there are.
-    #[must_use]
-    pub fn instance_count(&self) -> usize {
-        self.keys().chunk_by(|a, b| a >> 3 == b >> 3).count() + self.instances.len()
-    }
-
-    /// The programs and steps of all runs of chains, in order.
-    fn keys(&self) -> Vec<u32> {
-        let mut keys: Vec<u32> = self.chains.iter().map(|link| link.key).collect();
-        keys.sort_unstable();
-        keys
+    /// Tells of every instance, in the order of [`Runs::instances`]. How many there are is told first.
+    pub fn tell(&self, teller: &mut impl Teller) {
+        // The programs and steps of chains in order, each with its place.
+        let places = self.chains.iter().zip(0u64..);
+        let mut places: Vec<u64> = places.map(|(link, place)| u64::from(link.key) << 32 | place).collect();
+        places.sort_unstable();
+        let program = |place: &u64| (place >> 35) as u32;
+        let chains = places.chunk_by(|a, b| program(a) == program(b));
+        teller.begin(chains.clone().count() + self.instances.len());
+        let mut next = 0;
+        for places in chains {
+            let program = program(&places[0]);
+            let first = self.slots.partition_point(|slot| *slot < program);
+            self.instances[next..first].iter().for_each(|other| teller.instance(other));
+            next = first;
+            if let Some((pattern, version)) = self.names.as_ref().and_then(|names| names.get(program as usize)) {
+                teller.chain(&ChainRuns {
+                    pattern,
+                    version: *version,
+                    runs: self,
+                    places,
+                });
+            }
+        }
+        self.instances[next..].iter().for_each(|other| teller.instance(other));
     }
 
     /// Tells of every instance, in the order of [`Runs::instances`].
     pub fn each(&self, tell: &mut dyn FnMut(&Instance)) {
-        let keys = self.keys();
-        let mut next = 0;
-        for keys in keys.chunk_by(|a, b| a >> 3 == b >> 3) {
-            let first = self.slots.partition_point(|slot| *slot < keys[0] >> 3);
-            self.instances[next..first].iter().for_each(|instance| tell(instance));
-            next = first;
-            tell(&self.chain(keys));
-        }
-        self.instances[next..].iter().for_each(|instance| tell(instance));
+        self.tell(&mut Each(tell));
     }
 
     /// The events that they name, in order of their index.
