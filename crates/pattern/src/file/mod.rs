@@ -6,6 +6,7 @@ mod lint;
 mod order;
 mod policy;
 mod published;
+mod reads;
 mod then;
 mod when;
 
