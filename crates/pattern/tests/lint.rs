@@ -415,6 +415,20 @@ fn values_and_members_that_nothing_has() {
     assert_eq!(lint("quiet-cart.yaml", &fine), [], "promise.made may name it");
 }
 
+/// A misspelt type is told in the first round, though something else keeps the file from being used.
+#[test]
+fn types_are_looked_up_in_a_file_that_has_errors() {
+    let text = with("cart.product_added\n", "cart.product_aded\n").replace("owner: cx-web", "owner: cx_web");
+    let found: Vec<String> = lint("quiet-cart.yaml", &text).iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "quiet-cart.yaml:4:8: error[id]: owner must be 3 to 63 of a-z, 0-9 and -, beginning with a letter: found=cx_web\n  help: for example cx-web",
+            "quiet-cart.yaml:9:7: warning[type-unlisted]: not in the vocabulary: found=cart.product_aded nearest=cart.product_added",
+        ]
+    );
+}
+
 /// Codes of `diff` and `apply`, at the key that must change.
 #[test]
 fn unsafe_changes_are_named_where_they_stand() {
@@ -650,6 +664,13 @@ fn hints() {
             "value is a number, without quotes: 80",
         ),
         (condition("event.value + 1 > 80.0"), "write 1.0"),
+        (
+            with(
+                "{ at: 1m, is: order.completed }",
+                "{ at: 1m, is: order.completed, channel: mail }",
+            ),
+            "known: unknown, web, mobile, voice, social, chat, email, messaging, sms, self_service, store, video, business, agent, system",
+        ),
         (condition("event.value < double(event.product_id) + 1"), "write 1.0"),
         (
             condition("journey.promises.refund == 'opne'"),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use event::{OutChannel, vocabulary};
 
-use super::{Absent, Pattern, Status, Step, reads};
+use super::{Absent, Pattern, Status, Step, When, reads};
 use crate::{
     cel::Root,
     diff::mark,
@@ -44,22 +44,25 @@ pub(super) fn file_name(file: &str, source: &str, report: &mut Report) {
     }
 }
 
+/// Warns of types that are not listed.
+pub(super) fn types(when: &When, report: &mut Report) {
+    for step in &when.steps {
+        for kind in step.types() {
+            listed(kind, step.at(), report);
+        }
+    }
+}
+
 /// Adds the warnings; places are those of `source`, the file.
 pub(super) fn warn(pattern: &Pattern, source: &str, report: &mut Report) {
+    types(&pattern.when, report);
     let mut awaited: Vec<&str> = Vec::new();
     for step in &pattern.when.steps {
-        let (types, at) = match step {
-            Step::See(see) => (&see.types, see.at),
-            Step::Guard(absent) | Step::Wait(absent, _) => {
-                awaited.extend(absent.types.iter().map(String::as_str));
-                absence(pattern, absent, report);
-                (&absent.types, absent.at)
-            }
-        };
-        for kind in types {
-            listed(kind, at, report);
+        if let Step::Guard(absent) | Step::Wait(absent, _) = step {
+            awaited.extend(absent.types.iter().map(String::as_str));
+            absence(pattern, absent, report);
         }
-        fields_listed(pattern, step, at, report);
+        fields_listed(pattern, step, step.at(), report);
         reads::warn(pattern, step, report);
     }
     let waits = pattern

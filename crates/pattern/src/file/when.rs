@@ -113,6 +113,14 @@ impl Step {
         }
     }
 
+    /// Where in the file it stands.
+    pub fn at(&self) -> Mark {
+        match self {
+            Self::See(see) => see.at,
+            Self::Guard(absent) | Self::Wait(absent, _) => absent.at,
+        }
+    }
+
     pub fn condition(&self) -> Option<&Where> {
         match self {
             Self::See(see) => see.condition.as_ref(),
