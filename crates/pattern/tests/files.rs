@@ -62,8 +62,9 @@ fn every_mistake_is_named_with_its_place() {
     for (change, expected) in [
         (
             ("  within: 30m", "  wihtin: 30m"),
-            "quiet-cart.yaml:7:3: error[within-missing]",
+            "quiet-cart.yaml:7:3: error[unknown-key]: unknown key: found=wihtin nearest=within",
         ),
+        (("  within: 30m\n", ""), "quiet-cart.yaml:7:3: error[within-missing]"),
         (
             ("when:\n", "when: { within: 1h, wihtin: 30m }\nx:\n"),
             "quiet-cart.yaml:6:7: error[key-missing]",

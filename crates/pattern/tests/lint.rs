@@ -225,6 +225,12 @@ fn places_inside_a_where_and_a_sentence() {
             "10:34 error[name-unknown] no earlier step captures this name: name=viewed",
         ),
         (
+            when(
+                "  within: 1h\n  sequence:\n    - { see: cart.viewed, as: viewed }\n    - { see: cart.viewed, where: vieewd.cart_id == 'x' }",
+            ),
+            "10:34 error[name-unknown] no earlier step captures this name: name=vieewd nearest=viewed",
+        ),
+        (
             with("en: left", "en: 'left {{ seen[3].count }}'"),
             "13:127 error[template] no such step: seen[3] steps=1",
         ),
@@ -582,6 +588,9 @@ fn nothing_is_told_that_only_follows() {
         (condition("event.s == 'a #b'"), "quote"),
         (with("owner: cx-web", "ownre: cx-web"), "unknown-key"),
         (with("owner: cx-web", "owner: *x"), "yaml"),
+        (with("  within: 30m", "  wihtin: 30m"), "unknown-key"),
+        (with("    - see: cart", "    - sea: cart"), "unknown-key"),
+        (with("    - absent: order", "    - abesnt: order"), "unknown-key"),
         (condition("event.prodct_id == 'x'"), "field-unlisted"),
     ] {
         let codes: Vec<&str> = lint("quiet-cart.yaml", &text).iter().map(|found| found.code).collect();

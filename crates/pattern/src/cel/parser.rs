@@ -4,6 +4,7 @@ use super::{
     Expr, Flaw, Node, Op, Path, Pattern, Root,
     lexer::{Token, tokens},
 };
+use crate::finding::nearest;
 
 /// Parses a `where`. `names` are the names captured by earlier steps.
 pub(crate) fn parse(text: &str, names: &[&str]) -> Result<Expr, Flaw> {
@@ -342,7 +343,9 @@ impl Parser<'_> {
             _ => match self.names.iter().position(|known| *known == name) {
                 Some(index) => Root::Captured(index),
                 None => {
-                    let message = format!("no earlier step captures this name: name={name}");
+                    let near = nearest(name, self.names.iter().copied());
+                    let near = near.map_or_else(String::new, |near| format!(" nearest={near}"));
+                    let message = format!("no earlier step captures this name: name={name}{near}");
                     return Err(Flaw::new(at, "name-unknown", message));
                 }
             },

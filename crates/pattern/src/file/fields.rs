@@ -47,12 +47,20 @@ impl<'a> Fields<'a> {
         if found.is_some() {
             return found;
         }
-        let misspelt = |name: &&Node| name.text().is_some_and(|name| nearest(name, [key]).is_some());
-        match self.entries.iter().map(|(name, _)| name).find(misspelt) {
-            Some(name) => unknown_key(name, &[key], report),
-            None => report.error(self.at, "key-missing", format!("a key is missing: key={key}")),
+        if !self.is_misspelt(key, report) {
+            report.error(self.at, "key-missing", format!("a key is missing: key={key}"));
         }
         None
+    }
+
+    /// Whether a key that is not there stands there nearly; reports that one.
+    pub fn is_misspelt(&self, key: &'static str, report: &mut Report) -> bool {
+        let is_near = |name: &&Node| name.text().is_some_and(|name| nearest(name, [key]).is_some());
+        let found = self.entries.iter().map(|(name, _)| name).find(is_near);
+        if let Some(name) = found {
+            unknown_key(name, &[key], report);
+        }
+        found.is_some()
     }
 
     /// Entries whose key was not asked for.

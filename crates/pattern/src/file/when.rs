@@ -169,6 +169,7 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<When> {
             }
             found
         }
+        None if keys.is_misspelt("within", report) => None,
         None => {
             report.error(
                 node.at,
@@ -366,9 +367,12 @@ fn read_step(node: &Node, any_order: bool, captured: &[Captured], report: &mut R
     }
     let wait = keys.get("for").and_then(|node| fields::duration(node, "for", report));
     let has_wait = keys.get("for").is_some();
+    let misspelt = absent.is_none() && (keys.is_misspelt("see", report) || keys.is_misspelt("absent", report));
     keys.finish(report);
     if absent.is_none() {
-        report.error(node.at, "key-missing", "a step is a see or an absent");
+        if !misspelt {
+            report.error(node.at, "key-missing", "a step is a see or an absent");
+        }
         return None;
     }
     let absent = Absent {
