@@ -14,7 +14,7 @@ mod wire;
 
 pub use avro::{EVENT_FINGERPRINT, decode_event, encode_event};
 pub use headers::{DeadLetter, Header, dead_letter_headers};
-pub use json::{event_json, read_event, time};
+pub use json::{attribute_json, event_json, read_event, time};
 pub use outputs::Published;
 pub use raw::{NoRegistry, Raw, Reading, SchemaId, Schemas, Terms, WriterSchema, read_raw, schema_of};
 pub use rows::{PutRow, Saved, load_journey, pack_journey, save_journey, unpack_journey};

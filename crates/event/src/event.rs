@@ -117,6 +117,11 @@ pub struct Identifier {
     pub verified: bool,
 }
 
+impl Identifier {
+    /// Bytes of the longest value.
+    pub const MAX_BYTES: usize = 320;
+}
+
 /// A product on an event or in a cart.
 #[derive(Debug, Clone, PartialEq, Default)]
 #[expect(missing_docs, reason = "the names say it")]

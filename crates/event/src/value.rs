@@ -17,6 +17,25 @@ impl Millis {
         Self(self.0.saturating_add(span))
     }
 
+    /// Reads a time as RFC 3339 writes it, in any year up to 9999; the date and the time may also stand without signs between, or without
+    /// seconds, as ISO 8601 has it. `None` if it is none, if it names no offset, or one of a day and more, and for the 60th second of a
+    /// minute other than the last of a UTC day, which is counted as the 59th.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        const DAY: i32 = 86_400;
+        let pieces = jiff::fmt::temporal::Pieces::parse(text).ok()?;
+        let offset = pieces.to_numeric_offset()?.seconds();
+        if offset.abs() >= DAY {
+            return None;
+        }
+        let epoch = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0);
+        let local = pieces.date().to_datetime(pieces.time()?).duration_since(epoch);
+        let millis = local.as_millis() - i128::from(offset) * 1000;
+        let at = Self(i64::try_from(millis).ok()?);
+        let is_last_of_day = at.0.div_euclid(1000).rem_euclid(i64::from(DAY)) == i64::from(DAY) - 1;
+        (!is_leap_second(text) || is_last_of_day).then_some(at)
+    }
+
     /// The milliseconds from `earlier` to this time; saturates.
     #[must_use]
     #[inline]
@@ -29,6 +48,16 @@ impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
     }
+}
+
+/// Whether the second that a time names is the 60th; the reader of times takes it for the 59th.
+fn is_leap_second(text: &str) -> bool {
+    let Some((_, time)) = text.split_once(['T', 't', ' ']) else {
+        return false;
+    };
+    let end = time.find(|letter: char| !letter.is_ascii_digit() && letter != ':');
+    let digits: String = time[..end.unwrap_or(time.len())].split(':').collect();
+    digits.get(4..6) == Some("60")
 }
 
 /// Money in major units with four decimal places, `decimal(18,4)` in the schemas; the field counts ten-thousandths.
@@ -155,6 +184,43 @@ impl fmt::Display for OutputId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_read_as_they_are_written_and_refused_where_there_is_none_such() {
+        for (text, millis) in [
+            ("1970-01-01T00:00:00Z", 0),
+            ("1970-01-01t00:00:00z", 0),
+            ("1970-01-01 00:00:00.25+00:00", 250),
+            ("2026-11-21T13:00:00Z", 1_795_266_000_000),
+            ("2026-11-21T14:00:00+01:00", 1_795_266_000_000),
+            ("2026-11-21T14:00+0100", 1_795_266_000_000),
+            ("20261121T130000Z", 1_795_266_000_000),
+            ("1969-12-31T23:59:59.999Z", -1),
+            ("2016-12-31T23:59:60Z", 1_483_228_799_000),
+            ("2017-01-01T00:59:60+01:00", 1_483_228_799_000),
+            ("9999-12-31T23:59:59.999Z", 253_402_300_799_999),
+            ("9999-12-31T23:59:59-23:59", 253_402_387_139_000),
+            ("0001-01-01T00:00:00Z", -62_135_596_800_000),
+        ] {
+            assert_eq!(Millis::parse(text), Some(Millis(millis)), "{text}");
+        }
+        for text in [
+            "",
+            "noon",
+            "2026-11-21",
+            "2026-11-21T13:00:00",
+            "2026-11-21T13:00:00+25:00",
+            "2026-11-21T13:00:00-24:00",
+            "2026-11-21T13:00:60Z",
+            "2026-11-21T130060Z",
+            "2026-11-21T13:00:61Z",
+            "2026-11-21T24:00:00Z",
+            "2026-02-30T13:00:00Z",
+            "2026-11-21T13:00:00Z and more",
+        ] {
+            assert_eq!(Millis::parse(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn decimals_print_what_they_read() {

@@ -1,6 +1,6 @@
 //! Validates an event and brings it into the form that the timeline promises: clamped, flagged, cut, redacted.
 
-use event::{Attribute, Channel, Event, IdentifierKind, Millis, Modality, flag};
+use event::{Attribute, Channel, Event, Identifier, IdentifierKind, Millis, Modality, flag, vocabulary};
 use stream::Reject;
 
 use crate::{
@@ -85,6 +85,7 @@ pub fn prepare(
     set_channel(&mut event, arrival.topic);
     set_identifiers(&mut event, arrival.topic, rules)?;
     cut(&mut event);
+    vocabulary::conform(&event.kind, &mut event.attributes);
     check_attributes(&mut event, rules.strict)?;
     let (unredacted, redactions) = redact(&mut event, rules, redactor);
     event.sentiment = None;
@@ -149,19 +150,13 @@ fn check_lengths(event: &Event) -> Result<(), Reject> {
         ));
     }
     for identifier in &event.identifiers {
-        longest("identifiers", &identifier.value, 320)?;
+        longest("identifiers", &identifier.value, Identifier::MAX_BYTES)?;
     }
     Ok(())
 }
 
 /// A type is words in lower snake case with one dot; some belong on one topic only, some to nobody outside.
 fn check_type(kind: &str, topic: &str) -> Result<(), Reject> {
-    let word = |part: &str| {
-        part.starts_with(|first: char| first.is_ascii_lowercase())
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-    };
     let forbidden = |why: &str| {
         Err(refuse(
             "type_forbidden",
@@ -172,20 +167,13 @@ fn check_type(kind: &str, topic: &str) -> Result<(), Reject> {
     if kind == "tick" || kind == "progress" {
         return forbidden("it is Waymark's own");
     }
-    let Some((object, verb)) = kind.split_once('.') else {
+    let Some((object, _)) = kind.split_once('.').filter(|_| vocabulary::is_type(kind)) else {
         return Err(refuse(
             "type_invalid",
             "type",
             "type must be object.verb in lower snake case".to_owned(),
         ));
     };
-    if !word(object) || !word(verb) {
-        return Err(refuse(
-            "type_invalid",
-            "type",
-            "type must be object.verb in lower snake case".to_owned(),
-        ));
-    }
     match object {
         "journey" => forbidden("it is Waymark's own"),
         "intervention" if topic != "business" => forbidden("it belongs on the business topic"),
@@ -264,7 +252,7 @@ fn set_identifiers(event: &mut Event, topic: &str, rules: &Rules) -> Result<(), 
         let message = "no identifier identifies anybody, and there is neither conversation nor session".to_owned();
         return Err(refuse("identifier_missing", "identifiers", message));
     };
-    event.identifiers.push(event::Identifier {
+    event.identifiers.push(Identifier {
         kind: IdentifierKind::Other,
         value,
         namespace: namespace.to_owned(),
@@ -311,7 +299,7 @@ fn cut(event: &mut Event) {
 }
 
 fn check_attributes(event: &mut Event, strict: bool) -> Result<(), Reject> {
-    let Some(required) = event::vocabulary::required(&event.kind) else {
+    let Some(required) = vocabulary::required(&event.kind) else {
         mark(event, flag::TYPE_UNLISTED);
         return Ok(());
     };
@@ -364,7 +352,7 @@ fn redact(event: &mut Event, rules: &Rules, redactor: &Redactor) -> (Option<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use event::{Identifier, Text};
+    use event::Text;
 
     const NOW: Millis = Millis(1_700_000_000_000);
 
@@ -499,6 +487,22 @@ mod tests {
         assert_eq!((text.body.as_str(), text.tone), ("write to [email]", None));
         assert_eq!(prepared.unredacted.as_deref(), Some("write to a@b.nl"));
         assert_eq!(prepared.event.flags, vec![flag::TONE_DROPPED]);
+    }
+
+    #[test]
+    fn numbers_get_the_type_that_the_vocabulary_says() {
+        let mut raw = event();
+        raw.kind = "order.completed".into();
+        raw.attributes = [
+            ("value".to_owned(), Attribute::Long(2)),
+            ("order_id".to_owned(), Attribute::Long(77)),
+            ("currency".to_owned(), Attribute::Text("EUR".into())),
+        ]
+        .into();
+        let prepared = run(raw, Some(NOW), "web").expect("accepted").event;
+        assert_eq!(prepared.attributes["value"], Attribute::Double(2.0));
+        assert_eq!(prepared.attributes["order_id"], Attribute::Text("77".into()));
+        assert_eq!(prepared.flags, Vec::<String>::new());
     }
 
     #[test]

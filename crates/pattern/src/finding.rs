@@ -119,6 +119,12 @@ impl Report {
     }
 
     fn push(&mut self, at: Mark, code: &'static str, severity: Severity, message: String, help: Option<String>) {
+        // What YAML has made of a `where` that wants quotes is not what was written: what follows from it is not told.
+        let follows = code == "type" || code == "name-unknown" || code.starts_with("where-");
+        let is_cut = |known: &Finding| known.code == "quote" && known.line == at.line;
+        if follows && self.findings.iter().any(is_cut) {
+            return;
+        }
         let finding = Finding {
             code,
             severity,
@@ -145,7 +151,7 @@ impl Report {
 }
 
 /// The word of `among` that is nearest to `word`, if it is near enough to be what was meant: at most a third of its letters
-/// differ (Levenshtein distance).
+/// differ, two that changed places count as one (optimal string alignment distance).
 #[must_use]
 pub fn nearest<'a>(word: &str, among: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(1);
@@ -158,16 +164,20 @@ pub fn nearest<'a>(word: &str, among: impl IntoIterator<Item = &'a str>) -> Opti
 }
 
 fn distance(left: &str, right: &str) -> usize {
-    let right: Vec<char> = right.chars().collect();
+    let (left, right): (Vec<char>, Vec<char>) = (left.chars().collect(), right.chars().collect());
+    let mut before = Vec::new();
     let mut row: Vec<usize> = (0..=right.len()).collect();
-    for (i, a) in left.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
+    for (i, a) in left.iter().enumerate() {
+        let mut next = vec![i + 1; right.len() + 1];
         for (j, b) in right.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+            let replaced = row[j] + usize::from(a != b);
+            next[j + 1] = replaced.min(row[j + 1] + 1).min(next[j] + 1);
+            if i > 0 && j > 0 && *a == right[j - 1] && left[i - 1] == *b {
+                let swapped: usize = before[j - 1];
+                next[j + 1] = next[j + 1].min(swapped + 1);
+            }
         }
+        before = std::mem::replace(&mut row, next);
     }
     row[right.len()]
 }
@@ -181,5 +191,16 @@ mod tests {
         assert_eq!(nearest("wihtin", ["within", "until", "where"]), Some("within"));
         assert_eq!(nearest("cart.item_added", ["cart.product_added", "cart.viewed"]), None);
         assert_eq!(nearest("x", ["within"]), None);
+        assert_eq!(nearest("ownre", ["owner", "when"]), Some("owner"));
+        assert_eq!(nearest("tiems", ["times", "see"]), Some("times"));
+        assert_eq!(nearest("sea", ["see", "as"]), Some("see"));
+        for (one, other, expected) in [
+            ("ab", "ba", 1),
+            ("abc", "ca", 3),
+            ("", "ab", 2),
+            ("kitten", "sitting", 3),
+        ] {
+            assert_eq!(distance(one, other), expected, "{one} {other}");
+        }
     }
 }

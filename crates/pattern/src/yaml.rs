@@ -74,6 +74,9 @@ pub(crate) fn read(text: &str, report: &mut Report) -> Option<Node> {
                     builder
                         .report
                         .error(at, "quote", format!("where must be quoted: it begins with {first}"));
+                } else if error.info().contains("anchor") {
+                    // An alias of nothing.
+                    builder.refuse(at);
                 } else {
                     builder.report.error(at, "yaml", error.info());
                 }

@@ -232,3 +232,111 @@ fn caps_drop_the_oldest_start_and_count_it() {
     assert!(case.runs.is_empty());
     assert_eq!(case.runs.events().len(), 0);
 }
+
+/// Sixty-four runs of a pattern, all its instances together; one more drops the oldest start.
+#[test]
+fn a_customer_has_sixty_four_runs_of_a_pattern() {
+    let catalogue = Catalogue::compile(
+        [pattern(1, "within: 1h, by: [x], sequence: [{see: t.a}, {see: t.b}]")],
+        Limits::default(),
+    );
+    let run = |instances: u32| {
+        let mut case = Case::new();
+        for number in 0..instances {
+            case.event(&catalogue, &read(&format!("a{number}(x{number})")));
+        }
+        let capped = case.out.capped;
+        for number in 0..instances {
+            case.event(&catalogue, &read(&format!("b100(x{number})")));
+        }
+        (capped, case.out.matches.len(), case.out.matches[0].by()["x"].clone())
+    };
+    assert_eq!(run(64), (0, 64, "x0".to_owned()));
+    assert_eq!(run(65), (1, 64, "x1".to_owned()));
+}
+
+/// A customer's runs of all patterns: of more, whatever kind they are, the oldest start goes.
+#[test]
+fn a_customer_has_so_many_runs_of_all_patterns() {
+    assert_eq!(
+        Limits::default(),
+        Limits {
+            per_pattern: 64,
+            per_customer: 1024
+        }
+    );
+    let named = |id: &str, when: &str| {
+        let whole = pattern(1, when);
+        let text = whole.canonical.replace("\"boundary\"", &format!("\"{id}\""));
+        Arc::new(parse("named.yaml", &text).expect("valid"))
+    };
+    // The engine has a way of its own for sequences of single events.
+    for (first, shown) in [("{see: t.a}", "by chains"), ("{see: t.a, times: 1, as: n}", "by runs")] {
+        let patterns = ["one", "two", "three", "four"].map(|id| {
+            let begun = first.replace("t.a", &format!("t.{}", &id[..1]));
+            let second = if shown == "by runs" {
+                "{see: t.b, where: event.x == n.x}"
+            } else {
+                "{see: t.b}"
+            };
+            named(
+                &format!("the-{id}"),
+                &format!("within: 1h, sequence: [{begun}, {second}]"),
+            )
+        });
+        let limits = Limits {
+            per_pattern: 64,
+            per_customer: 2,
+        };
+        let catalogue = Catalogue::compile(patterns, limits);
+        let mut case = Case::new();
+        // `two` and `three` both begin with t.
+        for event in "o0(p) f1(p) t2(p) b3(p)".split_whitespace().map(read) {
+            case.event(&catalogue, &event);
+        }
+        let found: Vec<&str> = case.out.matches.iter().map(|found| found.pattern.id.as_str()).collect();
+        assert_eq!((case.out.capped, found), (2, vec!["the-three", "the-two"]), "{shown}");
+    }
+}
+
+/// Every waiting run before another step is kept up to the cap, and so is every captured value; beyond it a match may be missed.
+#[test]
+fn what_is_kept_beside_the_latest_run_is_capped() {
+    let run = |when: &str, per_pattern: usize, history: &str| {
+        let limits = Limits {
+            per_pattern,
+            per_customer: 1024,
+        };
+        let catalogue = Catalogue::compile([pattern(1, when)], limits);
+        let mut case = Case::new();
+        for event in history.split_whitespace().map(read) {
+            case.clock(&catalogue, event.time);
+            case.event(&catalogue, &event);
+        }
+        format!("{} capped {}", case.shown(), case.out.capped)
+    };
+    // Each wait has a deadline of its own.
+    let waits = "within: 20s, sequence: [{see: t.a}, {absent: t.b, for: 5s}, {see: t.c}]";
+    assert_eq!(run(waits, 3, "a0 a1 a2 c5"), "5: a0 c5 capped 0");
+    assert_eq!(run(waits, 2, "a0 a1 a2 c5 c7"), "7: a2 c7 capped 1");
+    // Each captured value is a run of its own.
+    let values = "sequence: [{see: t.a, as: n}, {see: t.b, where: event.x == n.x}]";
+    assert_eq!(run(values, 3, "a0(p) a1(q) a2(r) b3(p)"), "3: a0 b3 capped 0");
+    assert_eq!(run(values, 2, "a0(p) a1(q) a2(r) b3(p) b4(q)"), "4: a1 b4 capped 1");
+}
+
+/// Counts are exact up to 64, or to `times` if that is more.
+#[test]
+fn counts_end_at_sixty_four_or_at_times() {
+    for (times, seen, expected) in [(1, 64, 64), (1, 65, 64), (100, 100, 100), (100, 120, 100)] {
+        let when = format!("within: 1h, sequence: [{{see: t.a, times: {times}}}, {{see: t.b}}]");
+        let catalogue = Catalogue::compile([pattern(1, &when)], Limits::default());
+        let mut case = Case::new();
+        for second in 0..seen {
+            case.event(&catalogue, &read(&format!("a{second}")));
+        }
+        case.event(&catalogue, &read("b200"));
+        assert_eq!(case.out.matches[0].seen()[0].count, expected, "{times} {seen}");
+        assert_eq!(case.out.capped, 0, "the counts of a step are one run");
+    }
+}

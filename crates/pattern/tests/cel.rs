@@ -187,6 +187,85 @@ fn what_is_not_supported_is_named() {
     }
 }
 
+/// What the vocabulary types is checked against literals; what an own type of event carries is not.
+#[test]
+fn types_come_from_the_vocabulary() {
+    let refused = |kind: &str, predicate: &str| {
+        let text = file(predicate).replace("see: t.a", &format!("see: {kind}"));
+        let findings = parse("random.yaml", &text).err().unwrap_or_default();
+        findings.first().map(|found| found.message.clone()).unwrap_or_default()
+    };
+    for (kind, predicate, expected) in [
+        (
+            "product.viewed",
+            "event.product_id == 123",
+            "cannot compare: left=string right=int",
+        ),
+        (
+            "product.viewed",
+            "123 == event.product_id",
+            "cannot compare: left=int right=string",
+        ),
+        (
+            "own.type",
+            "event.gift_id == 123",
+            "cannot compare: left=string right=int",
+        ),
+        (
+            "order.completed",
+            "event.value == 'a'",
+            "cannot compare: left=double right=string",
+        ),
+        (
+            "own.type",
+            "event.value == 'a'",
+            "cannot compare: left=double right=string",
+        ),
+        (
+            "order.completed",
+            "event.value % 2 == 1",
+            "% takes whole numbers: found=double",
+        ),
+        (
+            "products.searched",
+            "event.results + 1.0 > 2.0",
+            "arithmetic needs one number type: left=int right=double",
+        ),
+        (
+            "[payment.failed, payment.entered]",
+            "event.hard == 'true'",
+            "cannot compare: left=bool right=string",
+        ),
+        (
+            "contact.wrapped_up",
+            "event.code == 17",
+            "cannot compare: left=string right=int",
+        ),
+        ("own.type", "event.code == 17", ""),
+        ("[own.type, contact.wrapped_up]", "event.code == 17", ""),
+        ("order.completed", "event.value + 1.0 > 2.5", ""),
+        ("order.completed", "event.value > 2", ""),
+        ("checkout.step_viewed", "event.step > 2", ""),
+        ("checkout.step_viewed", "event.step == 'two'", ""),
+    ] {
+        assert_eq!(refused(kind, predicate), expected, "{kind} {predicate}");
+    }
+}
+
+#[test]
+fn a_list_has_a_size() {
+    let list = |texts: &[&str]| Attribute::List(texts.iter().map(|text| (*text).to_owned()).collect());
+    let fields = vec![("s", Some(list(&["a", "b"]))), ("t", Some(list(&[])))];
+    for (predicate, matches) in [
+        ("size(event.s) == 2", 1),
+        ("size(event.t) == 0", 1),
+        ("event.s.size() > 2", 0),
+    ] {
+        let out = stepped(predicate, &fields);
+        assert_eq!((out.matches.len(), out.failed.len()), (matches, 0), "{predicate}");
+    }
+}
+
 fn theirs(predicate: &str, fields: &Fields) -> bool {
     let program = Program::compile(predicate).expect("what we accept is CEL");
     let mut event: HashMap<String, cel::Value> = HashMap::new();

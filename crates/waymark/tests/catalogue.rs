@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use event::vocabulary::{HOLDS, Holds};
 use serde_json::Value;
 use waymark::patterns::load::load;
 
@@ -52,6 +53,23 @@ fn vocabulary() -> String {
             .collect();
         page.push_str(&format!("| `{kind}` | {} |\n", fields.join(", ")));
     }
+    page.push_str(
+        "\n## What fields hold\n\nA number that a sender writes otherwise is read as what the field holds: `\"value\": 2` is 2.0, `\"product_id\": 7` is the text `7`. \
+         Literals of a `where` are\nchecked against it. `value`, `currency` and every `…_id` hold the same on types of your own, of which nothing else is known. What is not here \
+         (`step`,\n`status`, times such as `ends_at`) is as it was sent.\n\n| holds | fields |\n|---|---|\n| number | `value`, `sentiment.score`, `sentiment.confidence`",
+    );
+    let of = |held: Holds| {
+        let fields = HOLDS.iter().filter(move |(_, holds)| *holds == held);
+        fields
+            .map(|(field, _)| format!("`{field}`"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    page.push_str(&format!(", {} |\n", of(Holds::Double)));
+    for held in [Holds::Long, Holds::Boolean] {
+        page.push_str(&format!("| {} | {} |\n", held.as_str(), of(held)));
+    }
+    page.push_str(&format!("| text | every `…_id`, `currency`, {} |\n", of(Holds::Text)));
     page
 }
 

@@ -195,6 +195,42 @@ fn a_backtest_streams_matches_in_order_whatever_fits_into_memory() {
     assert_eq!(report["data"]["matches"], expected.len());
 }
 
+/// Lines that others read: frozen, values by which events are joined with their type.
+#[test]
+fn the_lines_of_a_backtest_are_as_they_were() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (pattern, events) = (path(dir.path(), "joined.yaml"), path(dir.path(), "events.jsonl"));
+    let joined = WAIT
+        .replace("left-alone", "joined")
+        .replace("within: 1h\n", "within: 1m\n  by: [k]\n")
+        .replace("{ see: product.viewed, times: 2 }", "see: own.begun")
+        .replace("{ absent: order.completed, for: 10m }", "see: own.ended")
+        .replace(
+            "given: [ { at: 0s, is: product.viewed }, { at: 1s, is: product.viewed } ], expect: [ { at: 601s, intervene: notify } ]",
+            "given: [], expect: []",
+        );
+    std::fs::write(&pattern, joined).expect("written");
+    let mut rows = String::new();
+    for (index, value) in ["7", "\"7\"", "true", "7.5", "[\"a\",\"b\"]"].iter().enumerate() {
+        for (step, kind) in ["own.begun", "own.ended"].iter().enumerate() {
+            let number = 2 * index + step;
+            let time = 1_795_266_000_000_usize + 1000 * number;
+            let _ = writeln!(
+                rows,
+                r#"{{"id":"e{}","time":{time},"customer":"anna","type":"{kind}","k":{value}}}"#,
+                number + 1
+            );
+        }
+    }
+    std::fs::write(&events, rows).expect("written");
+    let (code, out, err) = said(&["pattern", "backtest", "--patterns", &pattern, "--events", &events]);
+    assert_eq!(
+        (code, out.as_str()),
+        (0, include_str!("../testdata/backtest-1.jsonl")),
+        "{err}"
+    );
+}
+
 #[test]
 fn a_row_that_cannot_be_read_is_named_and_nothing_is_printed() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -288,6 +324,44 @@ fn a_difference_is_named_with_the_matches_that_it_gains_and_loses() {
     assert!(
         err.contains("error[arm-changed]: seed or holdout changed on a live pattern: was=50 is=10"),
         "{err}"
+    );
+}
+
+/// The same events are the evidence, and fewer count beside them: the match is kept.
+#[test]
+fn a_match_that_counts_otherwise_is_kept() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [old, new, events] = ["old.yaml", "new.yaml", "events.csv"].map(|name| path(dir.path(), name));
+    let ordered = WAIT
+        .replace("{ absent: order.completed, for: 10m }", "see: order.completed")
+        .replace(
+            "given: [ { at: 0s, is: product.viewed }, { at: 1s, is: product.viewed } ], expect: [ { at: 601s, intervene: notify } ]",
+            "given: [], expect: []",
+        );
+    std::fs::write(&old, &ordered).expect("written");
+    let shorter = ordered
+        .replace("version: 1", "version: 2")
+        .replace("within: 1h", "within: 1m");
+    std::fs::write(&new, shorter).expect("written");
+    let rows = "id,time,customer,type\n1,0,a,product.viewed\n2,300000,a,product.viewed\n3,310000,a,product.viewed\n4,320000,a,order.completed\n";
+    std::fs::write(&events, rows).expect("written");
+    let words = ["pattern", "diff", &old, &new, "--events", &events];
+    let (code, out, _) = said(&words);
+    assert_eq!(code, 1);
+    assert!(
+        out.contains("\"count\":2") && out.contains("(count was [3,1])\n"),
+        "{out}"
+    );
+    assert!(
+        out.contains("matches: kept 1 (1 with another count), gained 0, lost 0\n"),
+        "{out}"
+    );
+    let (_, out, _) = said(&[&words[..], &["--output", "json"]].concat());
+    let data = &serde_json::from_str::<Value>(&out).expect("one object")["data"];
+    let recounted = &data["recounted"][0];
+    assert_eq!(
+        (&data["kept"], &recounted["was"], &recounted["is"]["seen"][0]["count"]),
+        (&1.into(), &serde_json::json!([3, 1]), &2.into())
     );
 }
 

@@ -5,4 +5,4 @@ mod write;
 
 pub use read::read_event;
 pub(crate) use read::{NO_TIME, event_of, object};
-pub use write::{event_json, time};
+pub use write::{attribute_json, event_json, time};

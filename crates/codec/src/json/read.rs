@@ -234,11 +234,8 @@ impl<'a> At<'a> {
     fn time(&self, key: &str) -> Result<Option<Millis>, Refusal> {
         let found = match self.get(key) {
             None => return Ok(None),
-            Some(Value::String(text)) => text
-                .parse::<jiff::Timestamp>()
-                .ok()
-                .map(jiff::Timestamp::as_millisecond),
-            Some(value) => value.as_i64(),
+            Some(Value::String(text)) => Millis::parse(text),
+            Some(value) => value.as_i64().map(Millis),
         };
         let field = self.name(key);
         let invalid = || {
@@ -248,7 +245,7 @@ impl<'a> At<'a> {
                 format!("time cannot be read: field={field} expected=RFC 3339"),
             )
         };
-        found.map(|millis| Some(Millis(millis))).ok_or_else(invalid)
+        found.map(Some).ok_or_else(invalid)
     }
 
     fn map(&self, key: &str) -> Result<Option<Inner<'a>>, Refusal> {

@@ -40,7 +40,7 @@ pub fn event_json(event: &Event) -> Value {
         let attributes = event
             .attributes
             .iter()
-            .map(|(key, value)| (key.clone(), attribute(value)));
+            .map(|(key, value)| (key.clone(), attribute_json(value)));
         put("attributes", Value::Object(attributes.collect()));
     }
     if !event.items.is_empty() {
@@ -93,10 +93,15 @@ pub fn event_json(event: &Event) -> Value {
 /// RFC 3339 in UTC, with milliseconds.
 #[must_use]
 pub fn time(at: Millis) -> String {
-    jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| at.to_string(), |stamp| format!("{stamp:.3}"))
+    let epoch = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0);
+    epoch
+        .checked_add(jiff::SignedDuration::from_millis(at.0))
+        .map_or_else(|_| at.to_string(), |civil| format!("{civil:.3}Z"))
 }
 
-fn attribute(value: &Attribute) -> Value {
+/// An attribute as JSON has it.
+#[must_use]
+pub fn attribute_json(value: &Attribute) -> Value {
     match value {
         Attribute::Null => Value::Null,
         Attribute::Bool(value) => (*value).into(),

@@ -78,10 +78,7 @@ impl<'a> Call<'a> {
 
     fn millis(&self, path: &str) -> Option<i64> {
         match self.get(path)? {
-            Value::String(text) => text
-                .parse::<jiff::Timestamp>()
-                .ok()
-                .map(jiff::Timestamp::as_millisecond),
+            Value::String(text) => Millis::parse(text).map(|at| at.0),
             value => value.as_i64(),
         }
     }

@@ -57,10 +57,7 @@ pub(super) fn amount(event: &Event, name: &str) -> Option<Decimal> {
 pub(super) fn moment(event: &Event, name: &str) -> Option<Millis> {
     match event.attributes.get(name)? {
         Attribute::Long(at) => Some(Millis(*at)),
-        Attribute::Text(text) => {
-            let stamp: jiff::Timestamp = text.parse().ok()?;
-            Some(Millis(stamp.as_millisecond()))
-        }
+        Attribute::Text(text) => Millis::parse(text),
         _ => None,
     }
 }

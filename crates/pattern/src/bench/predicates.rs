@@ -25,7 +25,8 @@ impl Predicates {
     pub fn new(conditions: &[String], event: Event) -> Result<Self, String> {
         let mut found = TypeEntry::default();
         for condition in conditions {
-            let checked = cel::parse(condition, &[]).and_then(|expr| cel::check(&expr).map(|()| expr));
+            let checked =
+                cel::parse(condition, &[]).and_then(|expr| cel::check(&expr, cel::Scope::default()).map(|()| expr));
             let code = Code::of(&checked.map_err(|flaw| flaw.message)?);
             if !found.shared.contains(&code) {
                 found.shared.push(code);

@@ -43,11 +43,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Flaw> {
     let mut index = 0;
     while index < letters.len() {
         let (at, letter) = (index, letters[index]);
-        let flaw = |message: String| Flaw {
-            at,
-            code: "where-syntax",
-            message,
-        };
+        let flaw = |message: String| Flaw::new(at, "where-syntax", message);
         if letter.is_whitespace() {
             index += 1;
         } else if matches!(letter, 'r' | 'R' | 'b' | 'B') && matches!(letters.get(index + 1), Some('\'' | '"')) {
@@ -121,11 +117,7 @@ fn number_end(letters: &[char], mut index: usize) -> usize {
 }
 
 fn quoted(letters: &[char], start: usize) -> Result<(String, usize), Flaw> {
-    let flaw = |at: usize, message: String| Flaw {
-        at,
-        code: "where-syntax",
-        message,
-    };
+    let flaw = |at: usize, message: String| Flaw::new(at, "where-syntax", message);
     let open = || flaw(start, "string is not closed".to_owned());
     let mut text = String::new();
     let mut index = start + 1;

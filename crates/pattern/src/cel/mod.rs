@@ -12,14 +12,30 @@ mod types;
 pub(crate) use code::Code;
 pub(crate) use field::{Field, Fields, View, read};
 pub(crate) use parser::parse;
-pub(crate) use types::check;
+pub(crate) use types::{Scope, check};
 
-/// A fault found at load: where in the text (in characters), code, message.
+/// A fault found at load: where in the text (in characters), code, message, and what to do about it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Flaw {
     pub at: usize,
     pub code: &'static str,
     pub message: String,
+    pub help: Option<String>,
+}
+
+impl Flaw {
+    fn new(at: usize, code: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            at,
+            code,
+            message: message.into(),
+            help: None,
+        }
+    }
+
+    fn with_help(self, help: Option<String>) -> Self {
+        Self { help, ..self }
+    }
 }
 
 /// Why there is no result.
@@ -139,7 +155,8 @@ impl Expr {
         }
     }
 
-    fn children(&self) -> Vec<&Self> {
+    /// The expressions that this one is made of.
+    pub fn children(&self) -> Vec<&Self> {
         match &self.node {
             Node::Not(a) | Node::Negate(a) | Node::Size(a) | Node::ToInt(a) | Node::ToDouble(a) => vec![a],
             Node::Matches(a, _) | Node::In(a, _) => vec![a],

@@ -4,6 +4,7 @@ use super::{
     Expr, Flaw, Node, Op, Path, Pattern, Root,
     lexer::{Token, tokens},
 };
+use crate::finding::nearest;
 
 /// Parses a `where`. `names` are the names captured by earlier steps.
 pub(crate) fn parse(text: &str, names: &[&str]) -> Result<Expr, Flaw> {
@@ -75,11 +76,7 @@ impl Parser<'_> {
     }
 
     fn flaw(&self, code: &'static str, message: String) -> Flaw {
-        Flaw {
-            at: self.at(),
-            code,
-            message,
-        }
+        Flaw::new(self.at(), code, message)
     }
 
     fn choice(&mut self) -> Result<Expr, Flaw> {
@@ -164,20 +161,12 @@ impl Parser<'_> {
                     Node::Int(value) => Node::Int(-value),
                     Node::Double(value) => Node::Double(-value),
                     _ => {
-                        return Err(Flaw {
-                            at,
-                            code: "where-refused",
-                            message: "in takes a list of literals".to_owned(),
-                        });
+                        return Err(Flaw::new(at, "where-refused", "in takes a list of literals"));
                     }
                 },
                 node @ (Node::Null | Node::Bool(_) | Node::Int(_) | Node::Double(_) | Node::Text(_)) => node,
                 _ => {
-                    return Err(Flaw {
-                        at,
-                        code: "where-refused",
-                        message: "in takes a list of literals".to_owned(),
-                    });
+                    return Err(Flaw::new(at, "where-refused", "in takes a list of literals"));
                 }
             };
             list.push(Expr { at, node });
@@ -236,21 +225,23 @@ impl Parser<'_> {
                 return Err(self.unexpected());
             };
             if !self.eat("(") {
-                return Err(Flaw {
-                    at: name_at,
-                    code: "where-syntax",
-                    message: format!("unexpected token: found={name}"),
-                });
+                return Err(Flaw::new(
+                    name_at,
+                    "where-syntax",
+                    format!("unexpected token: found={name}"),
+                ));
             }
             expr = self.method(at, name_at, &name, expr)?;
         }
     }
 
     fn method(&mut self, at: usize, name_at: usize, name: &str, on: Expr) -> Result<Expr, Flaw> {
-        let refused = || Flaw {
-            at: name_at,
-            code: "where-refused",
-            message: format!("not supported in where: function={name}"),
+        let refused = || {
+            Flaw::new(
+                name_at,
+                "where-refused",
+                format!("not supported in where: function={name}"),
+            )
         };
         let on = Box::new(on);
         if name == "size" {
@@ -287,11 +278,7 @@ impl Parser<'_> {
                 return Ok(inner);
             }
             Token::Sign("[") => {
-                return Err(Flaw {
-                    at,
-                    code: "where-refused",
-                    message: "a list stands only behind in".to_owned(),
-                });
+                return Err(Flaw::new(at, "where-refused", "a list stands only behind in"));
             }
             Token::Name(name) => return self.named(at, &name),
             other => {
@@ -301,11 +288,7 @@ impl Parser<'_> {
                     "unexpected token"
                 };
                 let message = format!("{what}: found={}", other.shown());
-                return Err(Flaw {
-                    at,
-                    code: "where-syntax",
-                    message,
-                });
+                return Err(Flaw::new(at, "where-syntax", message));
             }
         };
         Ok(Expr { at, node })
@@ -320,11 +303,7 @@ impl Parser<'_> {
                 self.take();
                 if REFUSED.contains(&name) || !matches!(name, "has" | "size" | "int" | "double" | "matches") {
                     let message = format!("not supported in where: function={name}");
-                    return Err(Flaw {
-                        at,
-                        code: "where-refused",
-                        message,
-                    });
+                    return Err(Flaw::new(at, "where-refused", message));
                 }
                 let argument_at = self.at();
                 let argument = self.choice()?;
@@ -344,11 +323,7 @@ impl Parser<'_> {
                     ("has", Node::Read(path)) => Node::Has(path),
                     ("has", _) => {
                         let message = "has takes a field, for example has(event.value)".to_owned();
-                        return Err(Flaw {
-                            at: argument_at,
-                            code: "where-syntax",
-                            message,
-                        });
+                        return Err(Flaw::new(argument_at, "where-syntax", message));
                     }
                     ("size", node) => Node::Size(Box::new(Expr { at: argument_at, node })),
                     ("int", node) => Node::ToInt(Box::new(Expr { at: argument_at, node })),
@@ -368,12 +343,10 @@ impl Parser<'_> {
             _ => match self.names.iter().position(|known| *known == name) {
                 Some(index) => Root::Captured(index),
                 None => {
-                    let message = format!("no earlier step captures this name: name={name}");
-                    return Err(Flaw {
-                        at,
-                        code: "name-unknown",
-                        message,
-                    });
+                    let near = nearest(name, self.names.iter().copied());
+                    let near = near.map_or_else(String::new, |near| format!(" nearest={near}"));
+                    let message = format!("no earlier step captures this name: name={name}{near}");
+                    return Err(Flaw::new(at, "name-unknown", message));
                 }
             },
         };
@@ -394,11 +367,11 @@ impl Parser<'_> {
             self.next += 2;
         }
         if field.is_empty() {
-            return Err(Flaw {
+            return Err(Flaw::new(
                 at,
-                code: "where-syntax",
-                message: format!("a field is missing behind: found={name}"),
-            });
+                "where-syntax",
+                format!("a field is missing behind: found={name}"),
+            ));
         }
         Ok(Path { root, field, slot: 0 })
     }
@@ -406,18 +379,14 @@ impl Parser<'_> {
 
 fn literal_pattern(at: usize, argument: Expr) -> Result<Pattern, Flaw> {
     let Node::Text(text) = argument.node else {
-        return Err(Flaw {
-            at,
-            code: "where-refused",
-            message: "matches takes a literal pattern".to_owned(),
-        });
+        return Err(Flaw::new(at, "where-refused", "matches takes a literal pattern"));
     };
     match regex::Regex::new(&text) {
         Ok(regex) => Ok(Pattern(regex)),
-        Err(_) => Err(Flaw {
+        Err(_) => Err(Flaw::new(
             at,
-            code: "where-syntax",
-            message: format!("not a regular expression: found={text}"),
-        }),
+            "where-syntax",
+            format!("not a regular expression: found={text}"),
+        )),
     }
 }

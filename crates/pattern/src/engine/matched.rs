@@ -88,7 +88,12 @@ pub(super) fn build(
 }
 
 impl Match {
-    /// The values by which events were joined.
+    /// The fields of `by` with the values by which events were joined, as they are: 1 and `"1"` differ.
+    pub fn joined(&self) -> impl Iterator<Item = (&str, &Attribute)> {
+        self.pattern.when.by.iter().map(String::as_str).zip(&self.by)
+    }
+
+    /// The values by which events were joined, as texts.
     #[must_use]
     pub fn by(&self) -> BTreeMap<String, String> {
         let names = self.pattern.when.by.iter().cloned();

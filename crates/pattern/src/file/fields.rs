@@ -1,5 +1,7 @@
 //! Reading a mapping key by key, so that every complaint names its place.
 
+use event::vocabulary;
+
 use super::given::plain;
 use crate::{
     finding::{Mark, Report, nearest},
@@ -42,10 +44,23 @@ impl<'a> Fields<'a> {
 
     pub fn required(&mut self, key: &'static str, report: &mut Report) -> Option<&'a Node> {
         let found = self.get(key);
-        if found.is_none() {
+        if found.is_some() {
+            return found;
+        }
+        if !self.is_misspelt(key, report) {
             report.error(self.at, "key-missing", format!("a key is missing: key={key}"));
         }
-        found
+        None
+    }
+
+    /// Whether a key that is not there stands there nearly; reports that one.
+    pub fn is_misspelt(&self, key: &'static str, report: &mut Report) -> bool {
+        let is_near = |name: &&Node| name.text().is_some_and(|name| nearest(name, [key]).is_some());
+        let found = self.entries.iter().map(|(name, _)| name).find(is_near);
+        if let Some(name) = found {
+            unknown_key(name, &[key], report);
+        }
+        found.is_some()
     }
 
     /// Entries whose key was not asked for.
@@ -58,21 +73,25 @@ impl<'a> Fields<'a> {
 
     pub fn finish(self, report: &mut Report) {
         for (key, _) in self.others() {
-            let found = key.text().unwrap_or("?");
-            match nearest(found, self.asked.iter().copied()) {
-                Some(near) => report.error(
-                    key.at,
-                    "unknown-key",
-                    format!("unknown key: found={found} nearest={near}"),
-                ),
-                None => report.error_with_help(
-                    key.at,
-                    "unknown-key",
-                    format!("unknown key: found={found}"),
-                    format!("known here: {}", self.asked.join(", ")),
-                ),
-            }
+            unknown_key(key, &self.asked, report);
         }
+    }
+}
+
+fn unknown_key(key: &Node, known: &[&'static str], report: &mut Report) {
+    let found = key.text().unwrap_or("?");
+    match nearest(found, known.iter().copied()) {
+        Some(near) => report.error(
+            key.at,
+            "unknown-key",
+            format!("unknown key: found={found} nearest={near}"),
+        ),
+        None => report.error_with_help(
+            key.at,
+            "unknown-key",
+            format!("unknown key: found={found}"),
+            format!("known here: {}", known.join(", ")),
+        ),
     }
 }
 
@@ -130,21 +149,17 @@ pub(super) fn name(node: &Node, what: &str, report: &mut Report) -> Option<Strin
 /// An event type: `object.verb` in lower snake case.
 pub(super) fn event_type(node: &Node, what: &str, report: &mut Report) -> Option<String> {
     let found = text(node, what, report)?;
-    let part = |part: &str| {
-        part.starts_with(|first: char| first.is_ascii_lowercase())
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-    };
-    if !found
-        .split_once('.')
-        .is_some_and(|(object, verb)| part(object) && part(verb))
-    {
+    check_event_type(&found, node.at, report).then_some(found)
+}
+
+/// Whether a word has the form of an event type; reports it if not.
+pub(super) fn check_event_type(found: &str, at: Mark, report: &mut Report) -> bool {
+    let is_type = vocabulary::is_type(found);
+    if !is_type {
         let message = format!("an event type is object.verb in lower case: found={found}");
-        report.error(node.at, "event-type", message);
-        return None;
+        report.error(at, "event-type", message);
     }
-    Some(found)
+    is_type
 }
 
 /// A whole number within bounds.
@@ -153,14 +168,27 @@ pub(super) fn whole(node: &Node, what: &str, low: i64, high: i64, report: &mut R
     match found {
         Some(value) if (low..=high).contains(&value) => Some(value),
         _ => {
-            let shown = node.text().unwrap_or(node.kind());
-            report.error(
-                node.at,
-                "range",
-                format!("{what} must be a whole number from {low} to {high}: found={shown}"),
+            let message = format!(
+                "{what} must be a whole number from {low} to {high}: found={}",
+                shown_as(node)
             );
+            refuse_number(node, message, report);
             None
         }
+    }
+}
+
+fn shown_as(node: &Node) -> &str {
+    node.text().unwrap_or(node.kind())
+}
+
+/// A number that does not fit, or is none because it stands in quotes.
+fn refuse_number(node: &Node, message: String, report: &mut Report) {
+    match (&node.value, node.text()) {
+        (Value::Scalar { plain: false, .. }, Some(text)) if text.parse::<f64>().is_ok() => {
+            report.error_with_help(node.at, "range", message, format!("without quotes it is one: {text}"));
+        }
+        _ => report.error(node.at, "range", message),
     }
 }
 
@@ -183,8 +211,8 @@ pub(super) fn number(
     match unquoted(node).and_then(|text| text.parse::<f64>().ok()) {
         Some(value) if value.is_finite() && fits(value) => Some(value),
         _ => {
-            let shown = node.text().unwrap_or(node.kind());
-            report.error(node.at, "range", format!("{what} must be {bounds}: found={shown}"));
+            let message = format!("{what} must be {bounds}: found={}", shown_as(node));
+            refuse_number(node, message, report);
             None
         }
     }
@@ -202,7 +230,7 @@ pub(super) fn duration(node: &Node, what: &str, report: &mut Report) -> Option<i
         report.error(
             node.at,
             "duration",
-            format!("{what} must be longer than nothing: found=0"),
+            format!("{what} must be longer than nothing: found={}", shown_as(node)),
         );
         return None;
     }
@@ -211,13 +239,20 @@ pub(super) fn duration(node: &Node, what: &str, report: &mut Report) -> Option<i
 
 fn read_millis(node: &Node, what: &str, found: Option<i64>, report: &mut Report) -> Option<i64> {
     if found.is_none() {
-        let shown = node.text().unwrap_or(node.kind());
-        report.error_with_help(
-            node.at,
-            "duration",
-            format!("{what} must be a duration: found={shown}"),
-            "a whole number and one of ms s m h d, for example 90s",
-        );
+        let shown = shown_as(node);
+        let digits = shown.bytes().take_while(u8::is_ascii_digit).count();
+        let (amount, unit) = shown.split_at(digits);
+        let help = match unit {
+            "ms" | "s" | "m" | "h" | "d" if digits > 9 => {
+                let message = format!("{what} is longer than any time that is counted: found={shown}");
+                report.error_with_help(node.at, "duration", message, "at most nine digits, for example 30d");
+                return None;
+            }
+            "" if digits > 0 => format!("a unit is missing: {amount}s, {amount}m, {amount}h or {amount}d"),
+            _ => "a whole number and one of ms s m h d, for example 90s".to_owned(),
+        };
+        let message = format!("{what} must be a duration: found={shown}");
+        report.error_with_help(node.at, "duration", message, help);
     }
     found
 }
@@ -323,11 +358,13 @@ pub(super) fn id(node: &Node, what: &str, report: &mut Report) -> Option<String>
         && (3..=63).contains(&found.len())
         && bytes.all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     if !good {
-        report.error(
-            node.at,
-            "id",
-            format!("{what} must be 3 to 63 of a-z, 0-9 and -, beginning with a letter: found={found}"),
-        );
+        let message = format!("{what} must be 3 to 63 of a-z, 0-9 and -, beginning with a letter: found={found}");
+        let joined = found.to_lowercase().replace(['_', ' '], "-");
+        if joined == found {
+            report.error(node.at, "id", message);
+        } else {
+            report.error_with_help(node.at, "id", message, format!("for example {joined}"));
+        }
         return None;
     }
     Some(found)

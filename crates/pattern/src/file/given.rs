@@ -1,13 +1,13 @@
 //! `tests`: what a pattern file promises about itself.
 
-use event::Attribute;
+use event::{Attribute, vocabulary};
 
 use super::{
     Paths,
     fields::{self, Fields},
 };
 use crate::{
-    finding::{Mark, Report},
+    finding::{Mark, Report, nearest},
     yaml::{Node, Value},
 };
 
@@ -76,8 +76,17 @@ fn read_case(node: &Node, report: &mut Report) -> Option<TestCase> {
                 );
             }
         }
-        // A date is given as time since the start of the test.
         for (path, value) in &mut paths {
+            // Money and moods are doubles there, however a test writes them.
+            let is_double = matches!(path.as_str(), "value.lifetime" | "value.cart" | "value.monthly")
+                || path.starts_with("sentiment.") && path != "sentiment.negative_run";
+            #[expect(clippy::cast_precision_loss, reason = "the double nearest to it")]
+            if let Attribute::Long(whole) = *value
+                && is_double
+            {
+                *value = Attribute::Double(whole as f64);
+            }
+            // A date is given as time since the start of the test.
             let offset = match value {
                 Attribute::Text(text) if path.ends_with("_date") || path.ends_with("_at") => fields::millis(text),
                 _ => None,
@@ -163,7 +172,13 @@ fn read_given(node: &Node, index: usize, report: &mut Report) -> Option<Given> {
             ("id", Some(Attribute::Text(id))) => event.id.clone_from(id),
             ("channel", Some(Attribute::Text(channel))) => match event::Channel::parse(channel) {
                 Some(channel) => event.channel = channel,
-                None => report.error(value.at, "value", format!("unknown channel: found={channel}")),
+                None => {
+                    let known: Vec<&str> = event::Channel::ALL.iter().map(|channel| channel.as_str()).collect();
+                    let near = nearest(channel, known.iter().copied());
+                    let near = near.map_or_else(String::new, |near| format!(" nearest={near}"));
+                    let message = format!("unknown channel: found={channel}{near}");
+                    report.error_with_help(value.at, "value", message, format!("known: {}", known.join(", ")));
+                }
             },
             ("medium", Some(Attribute::Text(text))) => event.medium = Some(text.clone()),
             ("session", Some(Attribute::Text(text))) => event.session = Some(text.clone()),
@@ -187,6 +202,7 @@ fn read_given(node: &Node, index: usize, report: &mut Report) -> Option<Given> {
             ),
         }
     }
+    vocabulary::conform(&event.kind, &mut event.attributes);
     Some(Given { at: at?, event })
 }
 

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use event::{OutChannel, vocabulary};
 
-use super::{Absent, Pattern, Status, Step};
+use super::{Absent, Pattern, Status, Step, When, reads};
 use crate::{
-    cel::{Expr, Node, Root},
+    cel::Root,
     diff::mark,
     finding::{Mark, Report, nearest},
     template::Place,
@@ -44,22 +44,26 @@ pub(super) fn file_name(file: &str, source: &str, report: &mut Report) {
     }
 }
 
+/// Warns of types that are not listed.
+pub(super) fn types(when: &When, report: &mut Report) {
+    for step in &when.steps {
+        for kind in step.types() {
+            listed(kind, step.at(), report);
+        }
+    }
+}
+
 /// Adds the warnings; places are those of `source`, the file.
 pub(super) fn warn(pattern: &Pattern, source: &str, report: &mut Report) {
+    types(&pattern.when, report);
     let mut awaited: Vec<&str> = Vec::new();
     for step in &pattern.when.steps {
-        let (types, at) = match step {
-            Step::See(see) => (&see.types, see.at),
-            Step::Guard(absent) | Step::Wait(absent, _) => {
-                awaited.extend(absent.types.iter().map(String::as_str));
-                absence(pattern, absent, report);
-                (&absent.types, absent.at)
-            }
-        };
-        for kind in types {
-            listed(kind, at, report);
+        if let Step::Guard(absent) | Step::Wait(absent, _) = step {
+            awaited.extend(absent.types.iter().map(String::as_str));
+            absence(pattern, absent, report);
         }
-        fields_listed(pattern, step, at, report);
+        fields_listed(pattern, step, step.at(), report);
+        reads::warn(pattern, step, report);
     }
     let waits = pattern
         .when
@@ -192,7 +196,7 @@ fn is_open(pattern: &Pattern) -> bool {
 }
 
 /// What is known to stand on some event.
-fn event_fields() -> Vec<&'static str> {
+pub(super) fn event_fields() -> Vec<&'static str> {
     let required = vocabulary::VOCABULARY.iter().flat_map(|(_, required)| *required);
     let all = required.copied().chain(OPTIONAL).chain(ENVELOPE);
     all.filter(|name| !name.starts_with('<')).collect()
@@ -233,27 +237,48 @@ fn sentences(pattern: &Pattern, at: Mark, report: &mut Report) {
             }
             Place::Journey(path) => of_journey(path, at, report),
             Place::Profile(path) => of_profile(path, at, report),
+            Place::First(_, field) | Place::Last(_, field) if !is_open(pattern) => {
+                unlisted("", field, &event_fields(), at, report);
+            }
             _ => {}
         }
     }
 }
 
 fn of_journey(path: &str, at: Mark, report: &mut Report) {
-    if !["sentiment.signals.", "promises."]
-        .iter()
-        .any(|family| path.starts_with(family))
-    {
+    if !family("journey.", path, at, report) {
         unlisted("journey.", path, &JOURNEY, at, report);
     }
 }
 
 fn of_profile(path: &str, at: Mark, report: &mut Report) {
-    if !["preferences.", "consent."]
-        .iter()
-        .any(|family| path.starts_with(family))
-    {
+    if !family("profile.", path, at, report) && !path.starts_with("preferences.") {
         unlisted("profile.", path, &PROFILE, at, report);
     }
+}
+
+/// Whether a path is of those that have members by name; warns of one that nobody writes.
+fn family(root: &str, path: &str, at: Mark, report: &mut Report) -> bool {
+    let Some(family) = reads::FAMILIES
+        .iter()
+        .find(|family| family.root == root && path.starts_with(family.prefix))
+    else {
+        return false;
+    };
+    let member = &path[family.prefix.len()..];
+    let near = nearest(member, family.known.iter().copied());
+    if family.known.contains(&member) || (family.is_open && near.is_none()) {
+        return true;
+    }
+    let near = near.map_or_else(String::new, |near| format!(" nearest={near}"));
+    let message = format!("not in the vocabulary: found={root}{path}{near}");
+    report.warning_with_help(
+        at,
+        "field-unlisted",
+        message,
+        &format!("known: {}", family.known.join(", ")),
+    );
+    true
 }
 
 /// Warns of fields that nothing is known to have. A type of one's own has fields of one's own.
@@ -313,38 +338,5 @@ fn absence(pattern: &Pattern, absent: &Absent, report: &mut Report) {
                 report.warning(absent.at, "by-blind", message);
             }
         }
-    }
-    let Some(condition) = &absent.condition else {
-        return;
-    };
-    let mut guarded = Vec::new();
-    has_paths(&condition.expr, &mut guarded);
-    condition.expr.paths(&mut |path, place| {
-        let sure = absent
-            .types
-            .iter()
-            .all(|kind| vocabulary::required(kind).is_some_and(|required| required.contains(&path.field.as_str())));
-        let envelope = matches!(path.field.as_str(), "type" | "channel");
-        if path.root == Root::Event && !sure && !envelope && !guarded.contains(&path.field) {
-            let message = format!("a missing field leaves the absence unbroken: field={}", path.field);
-            report.warning(condition.mark(place), "absent-missing", message);
-        }
-    });
-}
-
-fn has_paths(expr: &Expr, found: &mut Vec<String>) {
-    match &expr.node {
-        Node::Has(path) => found.push(path.field.clone()),
-        Node::Not(inner) => has_paths(inner, found),
-        Node::Binary(_, left, right) => {
-            has_paths(left, found);
-            has_paths(right, found);
-        }
-        Node::Choose(test, yes, no) => {
-            has_paths(test, found);
-            has_paths(yes, found);
-            has_paths(no, found);
-        }
-        _ => {}
     }
 }

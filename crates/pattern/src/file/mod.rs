@@ -6,6 +6,7 @@ mod lint;
 mod order;
 mod policy;
 mod published;
+mod reads;
 mod then;
 mod when;
 
@@ -109,13 +110,25 @@ pub fn parse(file: &str, text: &str) -> Result<Pattern, Vec<Finding>> {
 #[must_use]
 pub fn lint(file: &str, text: &str) -> Vec<Finding> {
     let mut report = Report::new(file);
-    if let Some(pattern) = read(text, &mut report)
-        && !report.has_errors()
-    {
-        lint::warn(&pattern, text, &mut report);
+    match read(text, &mut report) {
+        Some(pattern) if !report.has_errors() => lint::warn(&pattern, text, &mut report),
+        // Of a file that cannot be used yet, the types that it names are looked up all the same: one round less.
+        _ => {
+            if let Some(when) = when_alone(text) {
+                lint::types(&when, &mut report);
+            }
+        }
     }
     lint::file_name(file, text, &mut report);
     report.finish()
+}
+
+/// The `when` of a file, whatever else is wrong in it.
+fn when_alone(source: &str) -> Option<When> {
+    let mut unread = Report::default();
+    let root = yaml::read(source, &mut unread)?;
+    let mut top = fields::Fields::of(&root, "a pattern", &mut unread)?;
+    when::read(top.get("when")?, &mut unread)
 }
 
 fn read(source: &str, report: &mut Report) -> Option<Pattern> {

@@ -4,6 +4,7 @@ use super::{
     QuietHours,
     fields::{self, Fields},
     json,
+    then::read_quiet_hours,
 };
 use crate::{
     finding::{Finding, Mark, Report},
@@ -78,16 +79,7 @@ fn read(source: &str, report: &mut Report) -> Option<Policy> {
         cap.finish(report);
     }
     if let Some(node) = top.get("quiet_hours") {
-        let text = fields::text(node, "quiet_hours", report)?;
-        let Some(hours) = QuietHours::parse(&text) else {
-            report.error(
-                node.at,
-                "value",
-                format!("quiet_hours are written 22:00-07:00: found={text}"),
-            );
-            return None;
-        };
-        policy.quiet_hours = Some(hours);
+        policy.quiet_hours = Some(read_quiet_hours(node, report)?);
     }
     if let Some(node) = top.get("time_zone") {
         let zone = fields::text(node, "time_zone", report)?;
@@ -138,5 +130,6 @@ mod tests {
         };
         assert_eq!(place("policy: 1\ntime_zone: Mars/Olympus\n"), (2, "value"));
         assert_eq!(place("policy: 1\nquiet_hour: 1\n"), (2, "unknown-key"));
+        assert_eq!(place("policy: 1\nquiet_hours: 08:00-08:00\n"), (2, "value"));
     }
 }

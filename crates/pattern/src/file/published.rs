@@ -82,9 +82,8 @@ impl<T: Publishable> Published<T> {
         let text = |value: Option<Value>| value.and_then(|value| value.as_str().map(ToOwned::to_owned));
         let effective_from = match text(effective_from) {
             Some(text) => {
-                let read = text.parse::<jiff::Timestamp>();
-                let read = read.map_err(|_| refuse(format!("effective_from is not RFC 3339: found={text}")))?;
-                Some(Millis(read.as_millisecond()))
+                let read = Millis::parse(&text);
+                Some(read.ok_or_else(|| refuse(format!("effective_from is not RFC 3339: found={text}")))?)
             }
             None => None,
         };

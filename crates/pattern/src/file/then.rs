@@ -381,24 +381,26 @@ pub(super) fn read_guard(node: &Node, report: &mut Report) -> Option<Guard> {
     let cooldown = keys
         .required("cooldown", report)
         .and_then(|node| fields::duration(node, "cooldown", report));
-    let quiet_hours = keys.get("quiet_hours").and_then(|node| {
-        let found = node.text().and_then(QuietHours::parse);
-        if found.is_none() {
-            let shown = node.text().unwrap_or(node.kind());
-            report.error(
-                node.at,
-                "value",
-                format!("quiet_hours are written 22:00-07:00: found={shown}"),
-            );
-        }
-        found
-    });
+    let quiet_hours = keys.get("quiet_hours").and_then(|node| read_quiet_hours(node, report));
     keys.finish(report);
     Some(Guard {
         consent: consent?,
         cooldown: cooldown?,
         quiet_hours,
     })
+}
+
+/// A span of the day that is neither nothing nor everything.
+pub(super) fn read_quiet_hours(node: &Node, report: &mut Report) -> Option<QuietHours> {
+    let shown = node.text().unwrap_or(node.kind());
+    let found = node.text().and_then(QuietHours::parse);
+    let message = match found {
+        Some(hours) if hours.from_minute == hours.to_minute => "quiet_hours end when they begin",
+        None => "quiet_hours are written 22:00-07:00",
+        Some(_) => return found,
+    };
+    report.error(node.at, "value", format!("{message}: found={shown}"));
+    None
 }
 
 pub(super) fn read_rollout(node: &Node, report: &mut Report) -> Option<Rollout> {

@@ -9,7 +9,7 @@ use super::{
     order,
 };
 use crate::{
-    cel::{self, Expr, Root},
+    cel::{self, Expr, Root, Scope},
     finding::{Mark, Report},
     yaml::{Node, Value},
 };
@@ -113,6 +113,14 @@ impl Step {
         }
     }
 
+    /// Where in the file it stands.
+    pub fn at(&self) -> Mark {
+        match self {
+            Self::See(see) => see.at,
+            Self::Guard(absent) | Self::Wait(absent, _) => absent.at,
+        }
+    }
+
     pub fn condition(&self) -> Option<&Where> {
         match self {
             Self::See(see) => see.condition.as_ref(),
@@ -161,6 +169,7 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<When> {
             }
             found
         }
+        None if keys.is_misspelt("within", report) => None,
         None => {
             report.error(
                 node.at,
@@ -187,16 +196,24 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<When> {
     keys.finish(report);
     let any_order = all.is_some();
     let what = if any_order { "all" } else { "sequence" };
-    let (mut steps, mut names) = (Vec::new(), Vec::new());
+    let (mut steps, mut captured) = (Vec::new(), Vec::<Captured>::new());
     match all.or(sequence).map(|node| (&node.value, node.at)) {
         Some((Value::List(nodes), at)) => {
             if nodes.is_empty() || nodes.len() > 8 {
                 report.error(at, "range", format!("{what} takes 1 to 8 steps: found={}", nodes.len()));
             }
             for node in nodes {
-                let step = read_step(node, any_order, &names, report)?;
-                if let Step::See(See { name: Some(name), .. }) = &step {
-                    names.push(name.clone());
+                let step = read_step(node, any_order, &captured, report)?;
+                if let Step::See(See {
+                    name: Some(name),
+                    types,
+                    ..
+                }) = &step
+                {
+                    captured.push(Captured {
+                        name: name.clone(),
+                        types: types.clone(),
+                    });
                 }
                 steps.push(step);
             }
@@ -214,7 +231,7 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<When> {
         slots: Vec::new(),
     };
     order::check(&when, node, report);
-    assign_slots(&mut when, &names);
+    assign_slots(&mut when, &captured);
     Some(when)
 }
 
@@ -279,32 +296,30 @@ fn read_during(node: &Node, report: &mut Report) -> Option<During> {
 fn event_types(node: &Node, what: &str, report: &mut Report) -> Vec<String> {
     let words = fields::words(node, what, 16, report);
     for (word, at) in &words {
-        let part = |part: &str| {
-            part.starts_with(|first: char| first.is_ascii_lowercase())
-                && part
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-        };
-        if !word
-            .split_once('.')
-            .is_some_and(|(object, verb)| part(object) && part(verb))
-        {
-            report.error(
-                *at,
-                "event-type",
-                format!("an event type is object.verb in lower case: found={word}"),
-            );
-        }
+        fields::check_event_type(word, *at, report);
     }
     words.into_iter().map(|(word, _)| word).collect()
 }
 
-fn read_step(node: &Node, any_order: bool, names: &[String], report: &mut Report) -> Option<Step> {
+/// What an earlier step calls its event, and which types that may have.
+struct Captured {
+    name: String,
+    types: Vec<String>,
+}
+
+fn read_step(node: &Node, any_order: bool, captured: &[Captured], report: &mut Report) -> Option<Step> {
     let mut keys = Fields::of(node, "a step", report)?;
-    let known: Vec<&str> = names.iter().map(String::as_str).collect();
-    let condition = keys.get("where").and_then(|node| condition(node, &known, report));
-    if let Some(see) = keys.get("see") {
-        let types = event_types(see, "see", report);
+    let see = keys.get("see");
+    let absent = if see.is_none() { keys.get("absent") } else { None };
+    let types = match (see, absent) {
+        (Some(see), _) => event_types(see, "see", report),
+        (None, Some(absent)) => event_types(absent, "absent", report),
+        (None, None) => Vec::new(),
+    };
+    let condition = keys
+        .get("where")
+        .and_then(|node| condition(node, captured, &types, report));
+    if see.is_some() {
         let across = keys.get("across").map(|node| read_across(node, report));
         let times_node = keys.get("times");
         let times = times_node.map_or(Some(1), |node| fields::whole(node, "times", 1, 100, report));
@@ -319,7 +334,7 @@ fn read_step(node: &Node, any_order: bool, names: &[String], report: &mut Report
             let reserved = [
                 "event", "journey", "profile", "seen", "by", "in", "true", "false", "null",
             ];
-            if reserved.contains(&name.as_str()) || known.contains(&name.as_str()) {
+            if reserved.contains(&name.as_str()) || captured.iter().any(|known| known.name == *name) {
                 report.error(node.at, "name", format!("this name is taken: name={name}"));
             }
         }
@@ -350,16 +365,18 @@ fn read_step(node: &Node, any_order: bool, names: &[String], report: &mut Report
             at: node.at,
         }));
     }
-    let absent = keys.get("absent");
     let wait = keys.get("for").and_then(|node| fields::duration(node, "for", report));
     let has_wait = keys.get("for").is_some();
+    let misspelt = absent.is_none() && (keys.is_misspelt("see", report) || keys.is_misspelt("absent", report));
     keys.finish(report);
-    let Some(absent) = absent else {
-        report.error(node.at, "key-missing", "a step is a see or an absent");
+    if absent.is_none() {
+        if !misspelt {
+            report.error(node.at, "key-missing", "a step is a see or an absent");
+        }
         return None;
-    };
+    }
     let absent = Absent {
-        types: event_types(absent, "absent", report),
+        types,
         condition,
         at: node.at,
     };
@@ -385,13 +402,16 @@ fn read_across(node: &Node, report: &mut Report) -> Option<Across> {
     })
 }
 
-fn condition(node: &Node, names: &[&str], report: &mut Report) -> Option<Where> {
+fn condition(node: &Node, captured: &[Captured], own: &[String], report: &mut Report) -> Option<Where> {
     let source = fields::text(node, "where", report)?;
     if source.chars().count() > 1000 {
         report.error(node.at, "range", "where is longer than 1,000 characters");
         return None;
     }
-    match cel::parse(&source, names).and_then(|expr| cel::check(&expr).map(|()| expr)) {
+    let names: Vec<&str> = captured.iter().map(|known| known.name.as_str()).collect();
+    let types: Vec<&[String]> = captured.iter().map(|known| known.types.as_slice()).collect();
+    let scope = Scope { own, captured: &types };
+    match cel::parse(&source, &names).and_then(|expr| cel::check(&expr, scope).map(|()| expr)) {
         Ok(expr) => {
             let mut marks = Vec::new();
             expr.paths(&mut |_, at| marks.push((at, node.mark_within(at))));
@@ -403,7 +423,7 @@ fn condition(node: &Node, names: &[&str], report: &mut Report) -> Option<Where> 
         }
         Err(flaw) => {
             let at = node.mark_within(flaw.at);
-            match help(&flaw.message) {
+            match flaw.help.or_else(|| help(&flaw.message).map(str::to_owned)) {
                 Some(help) => report.error_with_help(at, flaw.code, flaw.message, help),
                 None => report.error(at, flaw.code, flaw.message),
             }
@@ -425,10 +445,10 @@ fn help(message: &str) -> Option<&'static str> {
 }
 
 /// Gives each captured field that is read a slot in the run.
-fn assign_slots(when: &mut When, names: &[String]) {
-    let see_of: Vec<usize> = names
+fn assign_slots(when: &mut When, captured: &[Captured]) {
+    let see_of: Vec<usize> = captured
         .iter()
-        .map(|name| when.sees().position(|see| see.name.as_ref() == Some(name)).unwrap_or(0))
+        .map(|Captured { name, .. }| when.sees().position(|see| see.name.as_ref() == Some(name)).unwrap_or(0))
         .collect();
     let mut slots: Vec<(usize, String)> = Vec::new();
     for step in &mut when.steps {

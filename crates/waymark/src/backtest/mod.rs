@@ -252,9 +252,6 @@ impl Found {
     /// The line that `pattern backtest` prints.
     #[must_use]
     pub fn json(&self) -> Value {
-        let time = |at: Millis| {
-            jiff::Timestamp::from_millisecond(at.0).map_or_else(|_| at.to_string(), |stamp| format!("{stamp:.3}"))
-        };
         let matched = &self.matched;
         let seen: Vec<Value> = matched
             .seen()
@@ -268,11 +265,15 @@ impl Found {
         let absent: Vec<Value> = matched
             .absent()
             .iter()
-            .map(|absent| json!({ "step": absent.step, "since": time(absent.since), "until": time(absent.until) }))
+            .map(|absent| json!({ "step": absent.step, "since": codec::time(absent.since), "until": codec::time(absent.until) }))
+            .collect();
+        let by: serde_json::Map<String, Value> = matched
+            .joined()
+            .map(|(name, value)| (name.to_owned(), codec::attribute_json(value)))
             .collect();
         json!({
-            "at": time(matched.matched_at), "customer": &*self.customer, "pattern": matched.pattern.id,
-            "version": matched.pattern.version, "by": matched.by(), "intervene": matched.pattern.then.intervene,
+            "at": codec::time(matched.matched_at), "customer": &*self.customer, "pattern": matched.pattern.id,
+            "version": matched.pattern.version, "by": by, "intervene": matched.pattern.then.intervene,
             "seen": seen, "absent": absent,
         })
     }

@@ -15,7 +15,7 @@ use super::{
     sort::{Sorted, Sorter},
 };
 use crate::replay::{
-    mapping::{Format, Mapping, is_type},
+    mapping::{Format, Mapping},
     rows::{self, Layout, Refused, Row, Unreadable},
 };
 
@@ -24,8 +24,6 @@ pub const MEMORY: usize = 256 << 20;
 
 /// The columns without which a row is no event.
 const NEEDED: [&str; 4] = ["id", "time", "customer", "type"];
-/// Bytes of the longest value of an identifier, as `intake` takes it.
-const LONGEST_CUSTOMER: usize = 320;
 
 /// Reads events in order of time through a mapping or, without one, canonical JSON lines, or columns `id`, `time`, `customer`,
 /// `type` and fields. At most about `memory` bytes of them are held in memory.
@@ -68,6 +66,7 @@ pub fn read(events: &Path, map: Option<&Path>, memory: usize) -> Result<Sorted, 
             }
             None => one(&row)?,
         };
+        vocabulary::conform(&event.kind, &mut event.attributes);
         texts.read(&mut event, &row)?;
         rows += 1;
         if rows.is_multiple_of(256) {
@@ -164,22 +163,20 @@ fn plain(row: &Row) -> Result<Event, Refused> {
         row.get(column)
             .ok_or_else(|| Refused::at(column, format!("a value is missing: column={column}")))
     };
-    let time = needed("time")?;
-    let millis = time
+    let written = needed("time")?;
+    let time = written
         .parse::<i64>()
         .ok()
-        .or_else(|| {
-            time.parse::<jiff::Timestamp>()
-                .ok()
-                .map(jiff::Timestamp::as_millisecond)
-        })
-        .ok_or_else(|| Refused::at("time", format!("time cannot be read: column=time found={time}")))?;
+        .map(Millis)
+        .or_else(|| Millis::parse(&written))
+        .ok_or_else(|| Refused::at("time", format!("time cannot be read: column=time found={written}")))?;
     let (name, kind) = (needed("customer")?, needed("type")?);
-    if name.len() > LONGEST_CUSTOMER {
-        let message = format!("longer than allowed: bytes={} limit={LONGEST_CUSTOMER}", name.len());
+    if name.len() > Identifier::MAX_BYTES {
+        let (bytes, limit) = (name.len(), Identifier::MAX_BYTES);
+        let message = format!("longer than allowed: bytes={bytes} limit={limit}");
         return Err(Refused::at("customer", message));
     }
-    if !is_type(&kind) {
+    if !vocabulary::is_type(&kind) {
         let message = format!("type_invalid: type must be object.verb in lower snake case: found={kind}");
         return Err(Refused::at("type", message));
     }
@@ -193,7 +190,7 @@ fn plain(row: &Row) -> Result<Event, Refused> {
         id: needed("id")?,
         source: "file".to_owned(),
         kind,
-        time: Millis(millis),
+        time,
         identifiers: vec![customer],
         ..Event::default()
     };
@@ -208,8 +205,11 @@ fn plain(row: &Row) -> Result<Event, Refused> {
             "conversation" => event.conversation = Some(cell.to_owned()),
             "medium" => event.medium = Some(cell.to_owned()),
             field => {
+                let is_json = row.raw().starts_with(b"{");
                 let value = if row.is_quoted(field) {
                     Attribute::Text(cell.to_owned())
+                } else if is_json && cell.starts_with('[') {
+                    list(field, cell)?
                 } else {
                     value(field, cell)
                 };
@@ -218,6 +218,13 @@ fn plain(row: &Row) -> Result<Event, Refused> {
         }
     }
     Ok(event)
+}
+
+/// A list of texts, as JSON writes it.
+fn list(field: &str, cell: &str) -> Result<Attribute, Refused> {
+    serde_json::from_str(cell)
+        .map(Attribute::List)
+        .map_err(|_| Refused::at(field, format!("a list holds texts: field={field}")))
 }
 
 /// A cell as the value that it looks like. What names a thing stays a text, and so does a number that would be written otherwise:
@@ -279,7 +286,7 @@ mod tests {
             assert_eq!(events[0].identifiers[0].value, "7", "{name}");
             assert_eq!(
                 events[0].attributes,
-                event::Attributes::from([("value".to_owned(), Attribute::Long(3))]),
+                event::Attributes::from([("value".to_owned(), Attribute::Double(3.0))]),
                 "{name}"
             );
         }
@@ -324,6 +331,14 @@ mod tests {
         assert_eq!(json("5"), Attribute::Long(5));
         assert_eq!(json("5.0"), Attribute::Double(5.0));
         assert_eq!(json("true"), Attribute::Bool(true));
+        let texts = ["a", "b"].map(str::to_owned).to_vec();
+        assert_eq!(json(r#"["a","b"]"#), Attribute::List(texts));
+        assert_eq!(json("[]"), Attribute::List(Vec::new()));
+        let numbers = r#"{"id":"1","customer":"7","type":"a.b","time":1795266000000,"x":[1]}"#;
+        assert_eq!(
+            read_text("a.jsonl", numbers).expect_err("refused"),
+            "/a.jsonl:1:60: a list holds texts: field=x"
+        );
         let csv = |x: &str| {
             of(
                 "a.csv",
@@ -358,6 +373,13 @@ mod tests {
         assert_eq!(named, Attribute::Long(123));
         let events = read_text("a.csv", "id,time,customer,type,product_id\n1,1795266000000,7,a.b,123\n").expect("read");
         assert_eq!(events[0].attributes["product_id"], text("123"));
+        let line =
+            r#"{"id":"1","customer":"7","type":"product.viewed","time":1795266000000,"product_id":123,"value":2}"#;
+        let of_json = read_text("a.jsonl", line).expect("read").remove(0).attributes;
+        assert_eq!(
+            (&of_json["product_id"], &of_json["value"]),
+            (&text("123"), &Attribute::Double(2.0))
+        );
     }
 
     #[test]
@@ -367,6 +389,14 @@ mod tests {
             refused("a.csv", "id,time,customer,type\n1,1795266000000,7,a.b\n1,noon,7,a.b\n"),
             "/a.csv:3:3: time cannot be read: column=time found=noon"
         );
+        for time in ["2026-01-01T00:00:00+25:00", "2026-01-01T00:00:60Z"] {
+            assert_eq!(
+                refused("a.csv", &format!("id,time,customer,type\n1,{time},7,a.b\n")),
+                format!("/a.csv:2:3: time cannot be read: column=time found={time}")
+            );
+        }
+        let last = read_text("a.csv", "id,time,customer,type\n1,9999-12-31T23:59:59Z,7,a.b\n").expect("read");
+        assert_eq!(codec::time(last[0].time), "9999-12-31T23:59:59.000Z");
         assert_eq!(
             refused("a.csv", "id,time,customer,type\n\"1,2\",5,,a.b\n"),
             "/a.csv:2:9: a value is missing: column=customer"

@@ -78,7 +78,7 @@ pub fn run(options: &Diff) -> Result<Report, Failure> {
             matches(&old, &events, options.drain, is_one)?,
             matches(&new, &events, options.drain, is_one)?,
         );
-        let kept = cancel_out(&mut before, &mut after);
+        let (kept, recounted) = cancel_out(&mut before, &mut after);
         let list = |matches: BTreeMap<Key, Vec<Value>>| -> Vec<Value> { matches.into_values().flatten().collect() };
         let (lost, gained) = (list(before), list(after));
         for (sign, matches) in [("-", &lost), ("+", &gained)] {
@@ -86,13 +86,21 @@ pub fn run(options: &Diff) -> Result<Report, Failure> {
                 text.push_str(&format!("{sign} {one}\n"));
             }
         }
+        for one in &recounted {
+            text.push_str(&format!("~ {} (count was {})\n", one["is"], one["was"]));
+        }
+        let with_another_count = match recounted.len() {
+            0 => String::new(),
+            some => format!(" ({some} with another count)"),
+        };
         text.push_str(&format!(
-            "matches: kept {kept}, gained {}, lost {}\n",
+            "matches: kept {kept}{with_another_count}, gained {}, lost {}\n",
             gained.len(),
             lost.len()
         ));
-        differs |= !gained.is_empty() || !lost.is_empty();
+        differs |= !gained.is_empty() || !lost.is_empty() || !recounted.is_empty();
         data["kept"] = kept.into();
+        data["recounted"] = recounted.into();
         data["gained"] = gained.into();
         data["lost"] = lost.into();
     }
@@ -155,7 +163,8 @@ fn pairs<'a>(old: &'a Loaded, new: &'a Loaded) -> Vec<Pair<'a>> {
         .collect()
 }
 
-/// What makes two matches one: everything but the version, and the name where two single patterns are compared.
+/// What makes two matches one: everything but the version, what is counted beside the evidence, and the name where two single patterns
+/// are compared.
 type Key = (String, String);
 
 fn matches(of: &Loaded, events: &Sorted, drain: bool, is_one: bool) -> Result<BTreeMap<Key, Vec<Value>>, String> {
@@ -167,6 +176,7 @@ fn matches(of: &Loaded, events: &Sorted, drain: bool, is_one: bool) -> Result<BT
         if let Some(members) = same.as_object_mut() {
             members.remove("version");
             members.remove("intervene");
+            members.insert("seen".to_owned(), without_counts(&line));
             if is_one {
                 members.remove("pattern");
             }
@@ -178,16 +188,38 @@ fn matches(of: &Loaded, events: &Sorted, drain: bool, is_one: bool) -> Result<BT
     Ok(found)
 }
 
-/// Takes what both have out of both; returns how many that were.
-fn cancel_out(old: &mut BTreeMap<Key, Vec<Value>>, new: &mut BTreeMap<Key, Vec<Value>>) -> usize {
-    let mut kept = 0;
+/// Steps and evidence.
+fn without_counts(line: &Value) -> Value {
+    let mut seen = line["seen"].clone();
+    for step in seen.as_array_mut().into_iter().flatten() {
+        if let Some(step) = step.as_object_mut() {
+            step.remove("count");
+        }
+    }
+    seen
+}
+
+/// Per step how many events matched.
+fn counts(line: &Value) -> Value {
+    let steps = line["seen"].as_array().into_iter().flatten();
+    steps.map(|step| step["count"].clone()).collect()
+}
+
+/// Takes what both have out of both; returns how many that were, and those of them that count otherwise: the line as it is and the counts
+/// as they were.
+fn cancel_out(old: &mut BTreeMap<Key, Vec<Value>>, new: &mut BTreeMap<Key, Vec<Value>>) -> (usize, Vec<Value>) {
+    let (mut kept, mut recounted) = (0, Vec::new());
     for (key, before) in old.iter_mut() {
         if let Some(after) = new.get_mut(key) {
             let both = before.len().min(after.len());
-            before.truncate(before.len() - both);
-            after.truncate(after.len() - both);
+            let (was, is) = (
+                before.split_off(before.len() - both),
+                after.split_off(after.len() - both),
+            );
             kept += both;
+            let other = was.iter().zip(is).filter(|(was, is)| counts(was) != counts(is));
+            recounted.extend(other.map(|(was, is)| json!({ "was": counts(was), "is": is })));
         }
     }
-    kept
+    (kept, recounted)
 }

@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use event::{Attribute, Attributes, Channel, Event, Identifier, IdentifierKind, Millis};
-use jiff::{Timestamp, civil, tz::TimeZone};
+use event::{Attribute, Attributes, Channel, Event, Identifier, IdentifierKind, Millis, vocabulary};
+use jiff::{civil, tz::TimeZone};
 use serde::Deserialize;
 
 use super::rows::{Layout, Refused, Row};
@@ -229,7 +229,7 @@ impl Mapping {
             }
         }
         for kind in mapping.kind.values.values().chain(&mapping.kind.default) {
-            if !is_type(kind) {
+            if !vocabulary::is_type(kind) {
                 return Err(format!(
                     "{file}: a type is object.verb in lower snake case: found={kind}"
                 ));
@@ -387,13 +387,13 @@ impl Time {
         match self.format.as_str() {
             "epoch_ms" => Ok(Millis(number()? as i64)),
             "epoch_s" => Ok(Millis((number()? * 1000.0).round() as i64)),
-            "rfc3339" => cell
-                .parse::<Timestamp>()
-                .map(|time| Millis(time.as_millisecond()))
-                .map_err(|error| wrong(&error)),
+            "rfc3339" => Millis::parse(&cell).ok_or_else(|| wrong(&format!("found={cell} expected=RFC 3339"))),
             format => {
                 let broken = jiff::fmt::strtime::parse(format, &cell).map_err(|error| wrong(&error))?;
-                if broken.offset().is_some() {
+                if let Some(offset) = broken.offset() {
+                    if offset.seconds().abs() >= 86_400 {
+                        return Err(wrong(&format!("found={cell} offset={offset}")));
+                    }
                     let time = broken.to_timestamp().map_err(|error| wrong(&error))?;
                     return Ok(Millis(time.as_millisecond()));
                 }
@@ -423,7 +423,7 @@ impl Kind {
         if let Some(known) = self.values.get(&cell).or(self.default.as_ref()) {
             return Ok(known.clone());
         }
-        if is_type(&cell) {
+        if vocabulary::is_type(&cell) {
             return Ok(cell);
         }
         Err(Refused::at(
@@ -433,18 +433,6 @@ impl Kind {
             ),
         ))
     }
-}
-
-/// Whether a text has the form of a type: `object.verb`, lower snake case.
-pub(crate) fn is_type(text: &str) -> bool {
-    let word = |part: &str| {
-        part.starts_with(|first: char| first.is_ascii_lowercase())
-            && part
-                .bytes()
-                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
-    };
-    text.split_once('.')
-        .is_some_and(|(object, verb)| word(object) && word(verb))
 }
 
 impl Place {

@@ -309,6 +309,34 @@ identifiers = [{ column = "actor.id", kind = "customer" }]
     }
 
     #[test]
+    fn times_that_there_are_not_are_refused() {
+        let with = |format: &str, time: &str| {
+            let mapping = MAPPING.replace("%Y-%m-%d %H:%M", format);
+            mapped(
+                "a.csv",
+                format!("at,what,who,price\n{time},buy,7,1\n").as_bytes(),
+                &mapping,
+            )
+        };
+        for (format, time, read) in [
+            ("rfc3339", "2024-07-01T12:00:00+02:00", true),
+            ("rfc3339", "2024-07-01T12:00:00+25:00", false),
+            ("rfc3339", "2024-07-01T12:00:60Z", false),
+            ("%Y-%m-%d %H:%M %z", "2024-07-01 12:00 +0200", true),
+            ("%Y-%m-%d %H:%M %z", "2024-07-01 12:00 +2500", false),
+        ] {
+            let found = with(format, time);
+            assert_eq!(found.is_ok(), read, "{time}: {found:?}");
+            if let Err(message) = found {
+                assert!(
+                    message.starts_with("/a.csv:2:1: time cannot be read: column=at "),
+                    "{message}"
+                );
+            }
+        }
+    }
+
+    #[test]
     fn a_column_that_is_not_there_is_refused_with_the_nearest() {
         let wrong = MAPPING.replace("column = \"who\"", "column = \"whom\"");
         let refused = mapped("a.csv", b"at,what,who,price\n2024-07-01 12:00,buy,7,1\n", &wrong).expect_err("refused");
