@@ -291,11 +291,7 @@ fn kept(index: u64, at: Millis, event: &EventRef, fields: &BTreeMap<String, Attr
     Kept::new(index, at, event, fields)
 }
 
-fn read_instance(
-    from: &mut Reader<'_>,
-    pattern: Arc<str>,
-    times: &Times,
-) -> Result<Instance, Refusal> {
+fn read_instance(from: &mut Reader<'_>, pattern: Arc<str>, times: &Times) -> Result<Instance, Refusal> {
     let mut instance = Instance {
         pattern,
         version: small(from)?,

@@ -253,7 +253,9 @@ impl Code {
                 }
             }
             Self::Calculated(inner, test) => test.holds(&inner.number(view, captured)?.value()),
-            Self::Binary(op, pair) if op.compares() => compared(*op, pair.0.value(view, captured)?, pair.1.value(view, captured)?),
+            Self::Binary(op, pair) if op.compares() => {
+                compared(*op, pair.0.value(view, captured)?, pair.1.value(view, captured)?)
+            }
             _ => match self.value(view, captured)? {
                 Value::Bool(value) => Ok(value),
                 _ => Err(Fault::Failed),
@@ -267,7 +269,9 @@ impl Code {
         match self {
             Self::Constant(value) => Number::of(&Value::from(value)),
             Self::Read(source) => Number::of(source.find(view, captured, &mut read)?),
-            Self::Binary(op, pair) if op.calculates() => arithmetic(*op, pair.0.number(view, captured)?, pair.1.number(view, captured)?),
+            Self::Binary(op, pair) if op.calculates() => {
+                arithmetic(*op, pair.0.number(view, captured)?, pair.1.number(view, captured)?)
+            }
             _ => Number::of(&self.value(view, captured)?),
         }
     }

@@ -133,7 +133,10 @@ fn first(name: &str) -> u64 {
     }
     // Two reads that overlap, instead of one of a length that is not known.
     if let (Some(front), Some(back)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        let (front, back) = (u64::from(u32::from_be_bytes(*front)), u64::from(u32::from_be_bytes(*back)));
+        let (front, back) = (
+            u64::from(u32::from_be_bytes(*front)),
+            u64::from(u32::from_be_bytes(*back)),
+        );
         return front << 32 | (back << (8 * (8 - bytes.len()))) & u64::from(u32::MAX);
     }
     let place = |at: usize| bytes.get(at).map_or(0, |byte| u64::from(*byte) << (56 - 8 * at));

@@ -143,9 +143,14 @@ impl Number {
 
 #[inline]
 fn stands<T: PartialOrd>(value: T, number: T) -> u8 {
-    let (less, equal, greater) = (value < number, value == number, value > number);
-    let known = u8::from(less) * stands::LESS | u8::from(equal) * stands::EQUAL | u8::from(greater) * stands::GREATER;
-    known | u8::from(!(less | equal | greater)) * stands::NOT_AT_ALL
+    let known = [
+        (value < number, stands::LESS),
+        (value == number, stands::EQUAL),
+        (value > number, stands::GREATER),
+    ];
+    let known = known.map(|(is_so, bit)| u8::from(is_so) * bit);
+    let known = known[0] | known[1] | known[2];
+    known | (u8::from(known == 0) * stands::NOT_AT_ALL)
 }
 
 /// The double of the same value.

@@ -227,7 +227,9 @@ impl Runs {
         for places in chains {
             let program = program(&places[0]);
             let first = self.slots.partition_point(|slot| *slot < program);
-            self.instances[next..first].iter().for_each(|other| teller.instance(other));
+            self.instances[next..first]
+                .iter()
+                .for_each(|other| teller.instance(other));
             next = first;
             if let Some((pattern, version)) = self.names.as_ref().and_then(|names| names.get(program as usize)) {
                 teller.chain(&ChainRuns {

@@ -317,7 +317,11 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             return Ok(false);
         }
         let found = self.fresh_offsets(&differing)?;
-        if differing.iter().zip(&found).all(|(partition, found)| self.stands(partition, found.as_ref())) {
+        if differing
+            .iter()
+            .zip(&found)
+            .all(|(partition, found)| self.stands(partition, found.as_ref()))
+        {
             return Ok(false);
         }
         if self
