@@ -48,16 +48,22 @@ pub struct Read {
     pub trust: f64,
     /// Whether it names third parties, as news does, and is addressed to nobody.
     pub named: bool,
+    /// Whether it points to a page, so that its words may be that page's.
+    pub linked: bool,
 }
 
-/// What a score is called. Where third parties are named, one weak word is no complaint.
+/// What a score is called. Where third parties are named or a page is shown, one weak word is no complaint.
 pub fn label(read: &Read, rules: &Rules) -> Label {
-    let negative = if read.named {
-        rules.cut.negative_named
-    } else {
-        rules.cut.negative
-    };
-    if read.score >= rules.cut.positive {
+    let cut = &rules.cut;
+    let (mut positive, mut negative) = (cut.positive, cut.negative);
+    if read.named {
+        negative = negative.max(cut.negative_named);
+    }
+    if read.linked {
+        negative = negative.max(cut.negative_linked);
+        positive = positive.max(cut.positive_linked);
+    }
+    if read.score >= positive {
         Label::Positive
     } else if read.score <= -negative {
         Label::Negative
@@ -236,6 +242,7 @@ pub fn read(
     let exclamations = if transcript { 0 } else { tokens.exclamations };
     Read {
         named: tokens.titles >= NAMES && !tokens.addressed && !transcript,
+        linked: tokens.links > 0 && !transcript,
         ..conclude(&sums, exclamations, rules, ironic, both, share(covered, counted))
     }
 }
@@ -335,6 +342,9 @@ fn share(covered: u32, counted: usize) -> f64 {
 
 fn conclude(sums: &Sums, exclamations: u32, rules: &Rules, ironic: bool, both: bool, coverage: f64) -> Read {
     let mut total = sums.total();
+    if sums.neg > 0.0 {
+        total = sums.pos * rules.emphasis.outweighed - sums.neg;
+    }
     if total != 0.0 {
         total += total.signum() * rules.emphasis.exclamation * f64::from(exclamations.min(4));
     }
@@ -349,6 +359,7 @@ fn conclude(sums: &Sums, exclamations: u32, rules: &Rules, ironic: bool, both: b
         coverage,
         trust: if ironic { 0.5 } else { 1.0 } * if mixed { 0.75 } else { 1.0 },
         named: false,
+        linked: false,
     }
 }
 

@@ -254,6 +254,17 @@ fn names_and_questions_weigh_less() {
         Label::Negative,
         "unless it is addressed"
     );
+    assert_eq!(
+        score("il treno non passa da Milano http://a.it/b", "it").label,
+        Label::Neutral,
+        "a weak one may be a headline of the page that is shown"
+    );
+    assert_eq!(score("il treno non passa da Milano", "it").label, Label::Negative);
+    assert_eq!(
+        score("servizio pessimo http://a.it/b", "it").label,
+        Label::Negative,
+        "a strong one is no headline"
+    );
     let (told, asked) = (score("it is damaged", "en"), score("is it damaged?", "en"));
     assert!(asked.score > told.score, "{asked:#?}");
 }
