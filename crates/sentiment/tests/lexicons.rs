@@ -53,6 +53,9 @@ fn an_elision_and_its_word_are_written_together() {
             term.replace("po' ", "").contains("' ")
         };
         let wrong: Vec<&str> = own.lines().filter(apart).collect();
-        assert!(wrong.is_empty(), "{lang}: no text is cut so, nothing would match: {wrong:?}");
+        assert!(
+            wrong.is_empty(),
+            "{lang}: no text is cut so, nothing would match: {wrong:?}"
+        );
     }
 }
