@@ -265,6 +265,18 @@ fn names_and_questions_weigh_less() {
         Label::Negative,
         "a strong one is no headline"
     );
+    for (class, lang) in [
+        ("a 4 star hotel", "en"),
+        ("5 stars", "en"),
+        ("un hotel a 4 stelle", "it"),
+    ] {
+        assert_eq!(
+            score(class, lang).label,
+            Label::Unscored,
+            "{class}: a class of hotel is no opinion"
+        );
+    }
+    assert_eq!(score("one star", "en").label, Label::Negative);
     let (told, asked) = (score("it is damaged", "en"), score("is it damaged?", "en"));
     assert!(asked.score > told.score, "{asked:#?}");
 }
