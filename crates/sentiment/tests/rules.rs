@@ -250,6 +250,11 @@ fn names_and_questions_weigh_less() {
         "one weak word about third parties is no complaint"
     );
     assert_eq!(
+        score("Saw that Brock Lesnar isn't in Monday's show!!!!", "en").label,
+        Label::Neutral,
+        "nor is it with marks behind it"
+    );
+    assert_eq!(
         score("@wings Brock from Chicago isn't here", "en").label,
         Label::Negative,
         "unless it is addressed"

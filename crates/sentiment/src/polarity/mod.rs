@@ -42,6 +42,8 @@ pub struct Read {
     pub scored: bool,
     /// −1 to 1.
     pub score: f64,
+    /// The same without what exclamation marks add.
+    pub unmarked: f64,
     /// The sum of what is bad, positive.
     pub neg: f64,
     /// The sum of what is good.
@@ -63,9 +65,10 @@ pub struct Read {
 /// What a score is called. Where third parties are named or a page is shown, one weak word is no complaint.
 pub fn label(read: &Read, rules: &Rules) -> Label {
     let cut = &rules.cut;
-    let (mut positive, mut negative) = (cut.positive, cut.negative);
+    let (mut positive, mut negative, mut against) = (cut.positive, cut.negative, read.score);
     if read.named {
-        negative = negative.max(cut.negative_named);
+        // Who shouts about others need not complain: marks alone do not make a weak word a strong one here.
+        (negative, against) = (negative.max(cut.negative_named), read.unmarked);
     }
     if read.linked {
         negative = negative.max(cut.negative_linked);
@@ -73,7 +76,7 @@ pub fn label(read: &Read, rules: &Rules) -> Label {
     }
     if read.score >= positive {
         Label::Positive
-    } else if read.score <= -negative {
+    } else if against <= -negative {
         Label::Negative
     } else {
         Label::Neutral
@@ -290,13 +293,16 @@ fn conclude(sums: &Sums, exclamations: u32, rules: &Rules, ironic: bool, both: b
     if sums.neg > 0.0 {
         total = sums.pos * rules.emphasis.outweighed - sums.neg;
     }
+    let squashed = |total: f64| rounded(total / (total * total + rules.cut.much).sqrt());
+    let unmarked = squashed(total);
     if total != 0.0 {
         total += total.signum() * rules.emphasis.exclamation * f64::from(exclamations.min(4));
     }
     let mixed = both || (sums.pos >= 1.0 && sums.neg >= 1.0);
     Read {
         scored: sums.hits > 0,
-        score: rounded(total / (total * total + rules.cut.much).sqrt()),
+        score: squashed(total),
+        unmarked,
         neg: rounded(sums.neg),
         pos: rounded(sums.pos),
         hits: sums.hits,
