@@ -30,6 +30,10 @@ pub struct Cut {
     pub negative: f64,
     /// The same for a text that names third parties.
     pub negative_named: f64,
+    /// The same for a text that points to a page.
+    pub negative_linked: f64,
+    /// From where on a text that points to a page is positive.
+    pub positive_linked: f64,
     /// Where a sum begins to be much, squared.
     pub much: f64,
 }
@@ -76,6 +80,8 @@ pub struct Emphasis {
     pub too_plain: f64,
     /// A bad thing that lasts.
     pub lasting: f64,
+    /// What is left of what is good beside anything bad: bad outweighs good.
+    pub outweighed: f64,
     /// What is left of a word in a question.
     pub asking: f64,
     /// What is left of a word that is part of a name, such as *Bad Blood*.

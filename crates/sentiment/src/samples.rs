@@ -41,8 +41,8 @@ pub const ENGLISH: [(usize, &str); 4] = [
     ),
 ];
 
-/// Dutch, German and Italian of about 72 bytes.
-pub const OTHERS: [(&str, &str); 3] = [
+/// The other languages, about 72 bytes each.
+pub const OTHERS: [(&str, &str); 5] = [
     (
         "nl",
         "Ik wacht al drie weken op antwoord en niemand reageert op mijn mails.",
@@ -54,5 +54,13 @@ pub const OTHERS: [(&str, &str); 3] = [
     (
         "de",
         "Ich warte seit drei Wochen auf eine Antwort und niemand meldet sich.",
+    ),
+    (
+        "fr",
+        "J'attends une réponse depuis trois semaines et personne ne me répond.",
+    ),
+    (
+        "es",
+        "Espero una respuesta desde hace tres semanas y nadie contesta mis mails.",
     ),
 ];

@@ -43,3 +43,19 @@ fn our_own_layer_is_whole_in_what_is_read() {
         assert!(missing.is_empty(), "{lang}: run `cargo xtask lexicons`: {missing:?}");
     }
 }
+
+#[test]
+fn an_elision_and_its_word_are_written_together() {
+    for lang in ["fr", "it"] {
+        let own = fs::read_to_string(here(&format!("own/{lang}.tsv"))).expect("our own rows");
+        let apart = |line: &&str| {
+            let term = line.split('\t').next().unwrap_or_default();
+            term.replace("po' ", "").contains("' ")
+        };
+        let wrong: Vec<&str> = own.lines().filter(apart).collect();
+        assert!(
+            wrong.is_empty(),
+            "{lang}: no text is cut so, nothing would match: {wrong:?}"
+        );
+    }
+}

@@ -250,10 +250,38 @@ fn names_and_questions_weigh_less() {
         "one weak word about third parties is no complaint"
     );
     assert_eq!(
+        score("Saw that Brock Lesnar isn't in Monday's show!!!!", "en").label,
+        Label::Neutral,
+        "nor is it with marks behind it"
+    );
+    assert_eq!(
         score("@wings Brock from Chicago isn't here", "en").label,
         Label::Negative,
         "unless it is addressed"
     );
+    assert_eq!(
+        score("il treno non passa da Milano http://a.it/b", "it").label,
+        Label::Neutral,
+        "a weak one may be a headline of the page that is shown"
+    );
+    assert_eq!(score("il treno non passa da Milano", "it").label, Label::Negative);
+    assert_eq!(
+        score("servizio pessimo http://a.it/b", "it").label,
+        Label::Negative,
+        "a strong one is no headline"
+    );
+    for (class, lang) in [
+        ("a 4 star hotel", "en"),
+        ("5 stars", "en"),
+        ("un hotel a 4 stelle", "it"),
+    ] {
+        assert_eq!(
+            score(class, lang).label,
+            Label::Unscored,
+            "{class}: a class of hotel is no opinion"
+        );
+    }
+    assert_eq!(score("one star", "en").label, Label::Negative);
     let (told, asked) = (score("it is damaged", "en"), score("is it damaged?", "en"));
     assert!(asked.score > told.score, "{asked:#?}");
 }

@@ -136,6 +136,7 @@ mod tests {
             format,
             weight: 1.0,
             scale: 2.0,
+            good: 1.0,
         }
     }
 

@@ -68,6 +68,13 @@ pub struct Lexicon {
     pub weight: f64,
     /// What brings its figures to −4..4.
     pub scale: f64,
+    /// What is left of its good words, 0 to 1: many of them are said by the way. 1 unless it is told.
+    #[serde(default = "whole")]
+    pub good: f64,
+}
+
+fn whole() -> f64 {
+    1.0
 }
 
 /// How a word list is written.
@@ -105,12 +112,13 @@ impl Manifest {
                     lexicon.artefact
                 ));
             }
-            if !(0.0..=1.0).contains(&lexicon.weight) {
-                return Err(format!(
-                    "{}: a weight lies between 0 and 1: found={}",
-                    path.display(),
-                    lexicon.weight
-                ));
+            for (name, part) in [("weight", lexicon.weight), ("good", lexicon.good)] {
+                if !(0.0..=1.0).contains(&part) {
+                    return Err(format!(
+                        "{}: a lexicon's part lies between 0 and 1: field={name} found={part}",
+                        path.display()
+                    ));
+                }
             }
         }
         Ok(manifest)

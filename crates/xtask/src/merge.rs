@@ -75,7 +75,8 @@ pub fn own(text: &str) -> Result<Vec<Own>, String> {
     Ok(rows)
 }
 
-/// Our rows as they are, then what the sources say of other terms: Σ weight·vote / max(1, Σ weight), over the sources that know it.
+/// Our rows as they are, then what the sources say of other terms: Σ weight·vote / max(1, Σ weight), over the sources that know it;
+/// of a good vote counts what its source's `good` leaves.
 pub fn merge(own: &[Own], sources: &[(&Lexicon, Votes)]) -> String {
     let mut rows: BTreeMap<(&str, &str), (String, String)> = BTreeMap::new();
     let mut settled = BTreeSet::new();
@@ -102,7 +103,8 @@ pub fn merge(own: &[Own], sources: &[(&Lexicon, Votes)]) -> String {
         let mut names: Vec<&str> = Vec::new();
         for (lexicon, votes) in sources {
             if let Some(vote) = votes.get(key) {
-                sum += lexicon.weight * vote;
+                let left = if *vote > 0.0 { lexicon.good } else { 1.0 };
+                sum += lexicon.weight * vote * left;
                 weight += lexicon.weight;
                 names.push(&lexicon.artefact);
             }
@@ -151,6 +153,7 @@ mod tests {
             format: Format::Json,
             weight,
             scale: 1.0,
+            good: 1.0,
         }
     }
 
@@ -178,6 +181,18 @@ mod tests {
         assert_eq!(
             merge(&own, &sources),
             "term\tweight\tkind\tsource\nma\t1\tcontrast\twaymark\nbasta\t0\tplain\twaymark\nacre\t-0.60\tword\tpoor\nbello\t2\tword\twaymark\nbuono\t1.00\tword\tgood+poor\n"
+        );
+    }
+
+    #[test]
+    fn good_words_may_count_less_than_bad_ones() {
+        let modest = Lexicon {
+            good: 0.5,
+            ..lexicon("modest", 1.0)
+        };
+        assert_eq!(
+            merge(&[], &[(&modest, votes(&[("bello", 3.0), ("brutto", -3.0)]))]),
+            "term\tweight\tkind\tsource\nbello\t1.50\tword\tmodest\nbrutto\t-3.00\tword\tmodest\n"
         );
     }
 

@@ -1,106 +1,15 @@
 //! Terms with weights: words by their form, stems, and phrases by an automaton over words.
 
-use std::fmt;
+mod entry;
+mod forms;
 
+use entry::rows;
+pub use entry::{Entry, Kind, Problem};
+pub use forms::{fold, strip_begin, strip_end};
+use forms::{forms, stem_of};
 use hashbrown::HashMap;
 
 use crate::{rules::Words, tokens::Tokens};
-
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $variant:ident = $text:literal),+ $(,)?) => {
-        /// What a term does.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub enum Kind { $($(#[$doc])* $variant),+ }
-
-        impl Kind {
-            fn parse(text: &str) -> Option<Self> {
-                match text { $($text => Some(Self::$variant),)+ _ => None }
-            }
-
-            /// As it is written in a lexicon.
-            pub const fn as_str(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-        }
-    };
-}
-
-kinds! {
-    /// Feels good or bad.
-    Word = "word",
-    /// What remains of words without their endings.
-    Stem = "stem",
-    /// Neither, whatever a source says; as a phrase it takes its words with it.
-    Plain = "plain",
-    /// The same, as a whole that means something else than its words; only a negator before it turns it round.
-    Idiom = "idiom",
-    /// Something that went wrong; good words beside it do not count.
-    Event = "event",
-    /// Counts only when it is denied.
-    Functional = "functional",
-    /// A span that makes a bad thing worse.
-    Duration = "duration",
-    /// Turns round what it governs.
-    Negator = "negator",
-    /// Turns round the word behind it.
-    Flipper = "flipper",
-    /// Strengthens or weakens.
-    Booster = "booster",
-    /// More than is good.
-    Too = "too",
-    /// What follows weighs more.
-    Contrast = "contrast",
-    /// Opens a letter.
-    Greeting = "greeting",
-    /// Ends a letter.
-    Closing = "closing",
-    /// At the end of a line: what follows was written by somebody else.
-    Quote = "quote",
-    /// Says nothing.
-    Filler = "filler",
-    /// May mean the opposite.
-    Irony = "irony",
-    /// A number.
-    Number = "number",
-    /// Good or bad in every language.
-    Emoji = "emoji",
-    /// The same in marks.
-    Emoticon = "emoticon",
-    /// A service signal.
-    Complaint = "complaint",
-    /// A service signal.
-    ChurnIntent = "churn_intent",
-    /// A service signal.
-    Escalation = "escalation",
-    /// A service signal.
-    LegalThreat = "legal_threat",
-    /// A service signal.
-    Urgency = "urgency",
-    /// A service signal.
-    Profanity = "profanity",
-    /// A service signal.
-    Resolved = "resolved",
-}
-
-impl Kind {
-    /// Whether it speaks of good or bad by itself.
-    pub fn is_polar(self) -> bool {
-        matches!(self, Self::Word | Self::Idiom | Self::Event | Self::Functional)
-    }
-}
-
-/// One term.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Entry {
-    /// As the lexicon writes it.
-    pub term: Box<str>,
-    /// −4 to 4 for what is good or bad; 0 to 1 for signals; what a booster adds.
-    pub weight: f64,
-    /// What it does.
-    pub kind: Kind,
-    /// Whether a negator is one of its words, so that it says already what it means.
-    pub denies: bool,
-}
 
 /// A term found in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,19 +20,6 @@ pub struct Found {
     pub last: u32,
     /// Its entry.
     pub entry: u16,
-}
-
-/// A problem of a lexicon, with its line.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Problem {
-    line: usize,
-    message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.message)
-    }
 }
 
 /// A form that a text may hold.
@@ -185,7 +81,6 @@ impl Heads {
     }
 }
 
-const HEADER: &str = "term\tweight\tkind\tsource";
 /// What may stand behind an emoticon.
 const ENDS: [char; 4] = ['.', ',', '!', '?'];
 
@@ -461,94 +356,6 @@ impl Lexicon {
         let behind = text[bytes.len()..].trim_start_matches(last).trim_start_matches(ENDS);
         (behind.is_empty() || behind.starts_with(char::is_whitespace)).then_some((entry, length))
     }
-}
-
-/// The rows of a lexicon.
-fn rows(text: &str) -> Result<Vec<Entry>, Problem> {
-    let problem = |line: usize, message: String| Problem {
-        line: line + 1,
-        message,
-    };
-    let mut lines = text.lines().enumerate();
-    if lines.next().map(|(_, line)| line) != Some(HEADER) {
-        return Err(problem(0, format!("header must be {HEADER:?}")));
-    }
-    let row = |(number, line): (usize, &str)| {
-        let cells: Vec<&str> = line.split('\t').collect();
-        let [term, weight, kind, _source] = cells[..] else {
-            return Err(problem(number, format!("four cells expected: found={}", cells.len())));
-        };
-        let weight: f64 = weight
-            .parse()
-            .map_err(|_| problem(number, format!("weight is no number: found={weight}")))?;
-        if !(-5.0..=5.0).contains(&weight) {
-            return Err(problem(number, format!("weight lies beyond −5..5: found={weight}")));
-        }
-        let kind = Kind::parse(kind).ok_or_else(|| problem(number, format!("unknown kind: found={kind}")))?;
-        Ok(Entry {
-            term: term.into(),
-            weight,
-            kind,
-            denies: false,
-        })
-    };
-    lines.map(row).collect()
-}
-
-/// A term's words as those of a text would be.
-fn forms(term: &str, elisions: bool, tokens: &mut Tokens) -> Vec<String> {
-    let mut forms: Vec<String> = Vec::new();
-    for part in term.split(' ') {
-        if part == "#" {
-            forms.push("#".to_owned());
-            continue;
-        }
-        tokens.read(part, elisions);
-        forms.extend(tokens.words.iter().map(|token| tokens.norm(token).to_owned()));
-    }
-    forms
-}
-
-/// What remains without the longest ending.
-fn stem_of<'a>(folded: &'a str, words: &Words) -> &'a str {
-    let longest = words.endings.iter().find_map(|ending| {
-        let stem = folded.strip_suffix(ending.as_str())?;
-        (stem.chars().count() >= words.stem_letters).then_some(stem)
-    });
-    longest.unwrap_or(folded)
-}
-
-/// What is left of a form without an ending; the last byte rules out most.
-pub fn strip_end<'a>(form: &'a str, ending: &str) -> Option<&'a str> {
-    if form.as_bytes().last() == ending.as_bytes().last() {
-        form.strip_suffix(ending)
-    } else {
-        None
-    }
-}
-
-/// What is left of a form without a beginning; the first byte rules out most.
-pub fn strip_begin<'a>(form: &'a str, beginning: &str) -> Option<&'a str> {
-    if form.as_bytes().first() == beginning.as_bytes().first() {
-        form.strip_prefix(beginning)
-    } else {
-        None
-    }
-}
-
-/// A form without accents: sources and customers leave them out.
-pub fn fold(form: &str, into: &mut String) {
-    into.clear();
-    into.extend(form.chars().map(|letter| match letter {
-        'à' | 'á' | 'â' | 'ä' | 'ã' => 'a',
-        'è' | 'é' | 'ê' | 'ë' => 'e',
-        'ì' | 'í' | 'î' | 'ï' => 'i',
-        'ò' | 'ó' | 'ô' | 'ö' | 'õ' => 'o',
-        'ù' | 'ú' | 'û' | 'ü' => 'u',
-        'ç' => 'c',
-        'ñ' => 'n',
-        other => other,
-    }));
 }
 
 #[cfg(test)]
