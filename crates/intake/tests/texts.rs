@@ -176,3 +176,35 @@ fn a_link_goes_to_each_weaker_journey_too() {
     let (straight, turned) = (targets(&format!("{one},{two}")), targets(&format!("{two},{one}")));
     assert!(straight.len() == 1 && straight == turned, "{straight:?} {turned:?}");
 }
+
+#[test]
+fn the_end_of_a_link_goes_to_the_weaker_journey_and_names_it_alone() {
+    let event = |topic: &str| {
+        let event = r#"{"id":"u-1","source":"crm","type":"identity.unlinked","time":"2026-11-21T13:10:00Z",
+        "identifiers":[{"kind":"device","value":"a1"},{"kind":"customer","value":"7"}],"attributes":{"method":"agent","link_from":"d.victim"}}"#;
+        outputs_of(topic, event)
+    };
+    let found: Vec<(String, event::Event)> = event("business")
+        .into_iter()
+        .map(|output| {
+            let event = codec::decode_event(output.value.as_deref().expect("a value")).expect("an event");
+            (String::from_utf8(output.key.expect("a key")).expect("text"), event)
+        })
+        .collect();
+    let [(strong, told), (weak, copy)] = &found[..] else {
+        panic!("one event and one copy: {found:?}");
+    };
+    assert!(strong.starts_with("c.") && weak.starts_with("d."));
+    assert_eq!(
+        (told.id.as_str(), told.identifiers.len(), told.attributes.len()),
+        ("u-1", 2, 1)
+    );
+    assert_eq!(copy.id, "u-1/unlink");
+    assert_eq!(copy.identifiers.len(), 1);
+    assert_eq!(copy.identifiers[0].value, "a1");
+    let to = event::Attribute::Text(strong.clone());
+    assert_eq!(
+        (copy.attributes.get("link_to"), copy.attributes.get("link_from")),
+        (Some(&to), None)
+    );
+}

@@ -6,7 +6,7 @@ use event::{
 };
 use pattern::{Catalogue, Match, Observer, Occurrence, Policy, Stepped, Unobserved};
 
-use crate::{Journey, Open, ReadAgain, channels, decide, effort, feedback, fold, languages, mood, phases};
+use crate::{Journey, Open, ReadAgain, channels, decide, effort, feedback, fold, languages, mood, phases, unlink};
 
 /// What a journey is processed under; the same for all customers.
 #[derive(Debug, Clone)]
@@ -248,6 +248,7 @@ pub fn hear_time<O: Observer>(
     counted: &mut Counted,
     ears: Ears<'_, O>,
 ) {
+    unlink::forget(journey, at.now);
     let mut changed = feedback::expire(journey, at.now);
     changed |= fold::overdue(journey, at.now);
     let mut runs = std::mem::take(&mut journey.runs);
@@ -279,10 +280,16 @@ pub fn deadline(journey: &Journey, rules: &Rules) -> Option<Millis> {
     let profile = (rules.publish_profiles && journey.core.changed)
         .then(|| journey.core.published_at.map(due))
         .flatten();
-    [journey.runs.deadline(), open, promised, profile]
-        .into_iter()
-        .flatten()
-        .min()
+    [
+        journey.runs.deadline(),
+        open,
+        promised,
+        profile,
+        unlink::deadline(journey),
+    ]
+    .into_iter()
+    .flatten()
+    .min()
 }
 
 /// A token bucket by arrival: one robot with a million events costs its own matches, nobody else's.
@@ -310,12 +317,14 @@ fn cancel(journey: &mut Journey, kind: &str, reference: &EventRef, now: Millis, 
     for open in gone {
         journey.profile.at_risk.retain(|risk| risk.pattern != open.pattern);
         changed = true;
-        out.push(Said::Intervention(Box::new(withdrawal(journey, &open, reference, now))));
+        let cause = ("cancel_on", reference);
+        out.push(Said::Intervention(Box::new(withdrawal(journey, &open, cause, now))));
     }
     changed || before != journey.profile.at_risk.len()
 }
 
-fn withdrawal(journey: &Journey, open: &Open, reference: &EventRef, now: Millis) -> Intervention {
+/// Takes an intervention back, for a published reason and by an event.
+pub(crate) fn withdrawal(journey: &Journey, open: &Open, (reason, by): (&str, &EventRef), now: Millis) -> Intervention {
     Intervention {
         id: open.intervention,
         action: Action::Cancel,
@@ -335,8 +344,8 @@ fn withdrawal(journey: &Journey, open: &Open, reference: &EventRef, now: Millis)
         expires_at: open.expires_at,
         cancel_on: open.cancel_on.clone(),
         cancel_cause: Some(CancelCause {
-            reason: "cancel_on".to_owned(),
-            event: Some(reference.clone()),
+            reason: reason.to_owned(),
+            event: Some(by.clone()),
         }),
         phase: journey.profile.phase,
         ..Intervention::default()
