@@ -3,7 +3,7 @@
 use crate::{Core, Journey, Moment, Rules, Said, phases, step::publish, unlink};
 use event::{
     Attribute, ConsentState, ConsentStatus, CustomerValue, Decimal, Event, IdentifierKind, LINK_FROM, LINK_TO, Millis,
-    Profile, TimelineEntry,
+    OutputId, Profile, TimelineEntry,
 };
 
 /// The type of a link.
@@ -185,12 +185,6 @@ pub fn take_over(
         .map(|instance| instance.runs.len())
         .sum::<usize>();
     if mark.is_some() {
-        let open = weaker.decisions.open.iter().map(|open| open.intervention);
-        let rests = open.map(|intervention| unlink::Rest {
-            intervention,
-            origin: origin.to_owned(),
-        });
-        journey.rests.extend(rests.chain(weaker.rests.iter().cloned()));
         unlink::remember(journey, unlink::origin(&weaker, origin, left, at.now));
     } else {
         for (_, origin) in std::mem::take(&mut weaker.origins) {
@@ -212,7 +206,12 @@ pub fn take_over(
     }
     decisions.shown.extend(weaker.decisions.shown);
     decisions.shown.sort_by_key(|shown| shown.at);
+    let opened: Vec<OutputId> = weaker.decisions.open.iter().map(|open| open.intervention).collect();
     decisions.open.extend(weaker.decisions.open);
+    journey.rests.extend(weaker.rests);
+    for intervention in opened {
+        unlink::rest(journey, intervention, mark.into_iter());
+    }
     profile(&mut journey.profile, weaker.profile, at.now);
     publish(journey, true, false, at, rules, out);
     u32::try_from(dropped).unwrap_or(u32::MAX)

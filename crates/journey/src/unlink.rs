@@ -188,7 +188,9 @@ pub fn part(
 /// Takes a journey out of those through which it came, which hold it too.
 fn leave_others(journey: &mut Journey, origin: &Origin, gone: &BTreeSet<&str>, now: Millis) {
     let mut through = origin.through.clone();
-    while let Some(key) = through.take() {
+    // Each came through a stronger one, so there are no more of them than journeys.
+    for _ in 0..ORIGINS {
+        let Some(key) = through.take() else { return };
         for other in journey.origins.values_mut().filter(|other| other.key == key) {
             take_out(&mut other.journey, &origin.journey, now);
             other.journey.runs.part(&|origin| gone.contains(origin));
