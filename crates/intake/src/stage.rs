@@ -12,7 +12,7 @@ use stream::{Corrupt, Cx, Output, Record, Reject, Routed, RowWriter, Rows, Stage
 
 use service::{refused, ticks::Progress};
 
-use crate::{Arrival, Clock, Keys, Prepared, Redactor, Registry, Rules, clamp, link::links, prepare, strongest};
+use crate::{Arrival, Clock, Keys, Prepared, Redactor, Registry, Rules, clamp, link::Links, prepare, strongest};
 
 /// The stage: reads every accepted format, validates, normalises, scores, and chooses the key. Has no state.
 pub struct Intake {
@@ -116,6 +116,7 @@ impl Stage for Intake {
             .strip_prefix(self.raw_prefix.as_str())
             .unwrap_or(&record.topic);
         let mut events = Vec::with_capacity(readings.len());
+        let mut links = Links::default();
         for (index, Reading { event, has_time }) in readings.into_iter().enumerate() {
             let arrival = Arrival {
                 topic,
@@ -127,13 +128,14 @@ impl Stage for Intake {
             };
             let time = has_time.then_some(event.time);
             let mut prepared = prepare(event, time, &arrival, &self.rules, &self.redactor)?;
-            let Some(identifier) = strongest(&prepared.event.identifiers) else {
+            let Some(identifier) = strongest(&prepared.event.identifiers).cloned() else {
                 return Err(reject("validate", "identifier_missing", "no identifier is left"));
             };
-            let key = self.keys.key(&prepared.event.tenant, identifier).into_bytes();
-            let links = links(&mut prepared.event, topic, &self.keys);
+            let key = self.keys.key(&prepared.event.tenant, &identifier);
+            let copies = links.of(&mut prepared.event, (&identifier, &key), topic, &self.keys);
+            let key = key.into_bytes();
             events.push(Keyed { key, prepared });
-            events.extend(links);
+            events.extend(copies);
         }
         match events.first() {
             Some(first) => Ok(Routed::Event {
