@@ -2,7 +2,7 @@
 
 use event::{
     Action, Attribute, CancelCause, Event, EventRef, EventSentiment, Intervention, InterventionState, LangSource,
-    Millis, Modality, Pending, Phase, Profile, Risk, Role, Sentiment, Signal,
+    Millis, Pending, Phase, Profile, Risk, Role, Sentiment, Signal,
 };
 use pattern::{Catalogue, Match, Observer, Occurrence, Policy, Stepped, Unobserved};
 
@@ -139,7 +139,7 @@ pub fn hear_event<O: Observer>(
     // An event takes three places: itself, what its text says, and the complaint in it.
     journey.core.next_index += 3;
     let ended = event.kind == "session.ended";
-    let reread = reread(journey, event, &reference, at, rules, out);
+    let reread = reread(journey, event, at, rules, out);
     languages::count(journey, event);
     let event = reread.as_ref().unwrap_or(event);
     let mut changed = fold::fold(journey, event, &reference, at.now, at.customer);
@@ -204,30 +204,13 @@ pub fn hear_event<O: Observer>(
 }
 
 /// The event with its text's score in the journey's language, if the language that intake found is doubted.
-fn reread(
-    journey: &Journey,
-    event: &Event,
-    reference: &EventRef,
-    at: &Moment<'_>,
-    rules: &Rules,
-    out: &mut Vec<Said>,
-) -> Option<Event> {
+fn reread(journey: &Journey, event: &Event, at: &Moment<'_>, rules: &Rules, out: &mut Vec<Said>) -> Option<Event> {
     let language = languages::doubted(journey, event)?;
     let mut score = rules.read_again.as_ref()?.read(event, language)?;
     score.lang_source = LangSource::Journey;
     let sentiment = EventSentiment::from(&score);
-    let text = event.text.as_ref();
-    out.push(Said::Sentiment(Box::new(Sentiment {
-        tenant: event.tenant.clone(),
-        customer: at.customer.to_owned(),
-        text_ref: reference.clone(),
-        channel: event.channel,
-        session: event.session.clone(),
-        conversation: event.conversation.clone(),
-        role: text.map_or(Role::Unknown, |text| text.role),
-        modality: text.map_or(Modality::Unknown, |text| text.modality),
-        score,
-    })));
+    let record = Sentiment::of(event, at.customer, at.position.to_owned(), score);
+    out.push(Said::Sentiment(Box::new(record)));
     Some(Event {
         sentiment: Some(sentiment),
         ..event.clone()

@@ -1,6 +1,6 @@
 //! All tiers together: what a text reads as, first by lexicon or linear model, then by a transformer where one is asked.
 
-use event::{Label, Modality, Role, Score, Tier};
+use event::{Event, Label, Modality, Role, Score, Tier};
 
 use crate::{
     Input, Scorer, Scratch,
@@ -18,6 +18,12 @@ pub struct Reader {
     pub transformer: Option<Transformer>,
 }
 
+/// What names an event within its deployment, and so decides whether its text is sampled: whoever reads a text again must give the same.
+#[must_use]
+pub fn id_of(event: &Event) -> String {
+    format!("{} {}", event.source, event.id)
+}
+
 impl From<Scorer> for Reader {
     fn from(scorer: Scorer) -> Self {
         Self {
@@ -29,7 +35,7 @@ impl From<Scorer> for Reader {
 
 impl Reader {
     /// Scores a customer's text as [`Scorer::score`] does, and again by the transformer if the text reaches it. `id` names the event within
-    /// its deployment: source and id.
+    /// its deployment, as [`id_of`] does.
     #[must_use]
     pub fn score(&self, input: &Input<'_>, id: &str, scratch: &mut Scratch) -> Option<Score> {
         let mut score = self.scorer.score(input, scratch)?;
