@@ -52,6 +52,21 @@ impl Reader {
         Some(score)
     }
 
+    /// What the transformer claims of a labelled text, as [`Transformer::claim`] does, if the text reaches it.
+    ///
+    /// # Errors
+    /// If the model fails on the text.
+    pub fn claim(&self, lang: &str, text: &Labelled, scratch: &mut Scratch) -> Result<Option<(Label, f64)>, String> {
+        let input = labelled(lang, text);
+        let (Some(transformer), Some(score)) = (&self.transformer, self.scorer.score(&input, scratch)) else {
+            return Ok(None);
+        };
+        if !transformer::reaches(transformer.settings(), &score, &text.text) {
+            return Ok(None);
+        }
+        transformer.claim(cut(input.body).0).map(Some)
+    }
+
     /// Kind and version of each model that may read a language.
     #[must_use]
     pub fn models_of(&self, lang: &str) -> Vec<(Tier, &str)> {
@@ -65,14 +80,7 @@ impl Reader {
     /// What is said of a labelled text, and by which kind of model. Such a text has no event; where ids are sampled, the text stands for its id.
     #[must_use]
     pub fn answer(&self, lang: &str, text: &Labelled, scratch: &mut Scratch) -> (Answer, Tier) {
-        let input = Input {
-            body: &text.text,
-            lang: Some(lang),
-            role: Role::Customer,
-            modality: Modality::Text,
-            asr_confidence: None,
-        };
-        let score = self.score(&input, &text.text, scratch);
+        let score = self.score(&labelled(lang, text), &text.text, scratch);
         let answer = Answer {
             truth: text.label,
             found: score.as_ref().map_or(Label::Unscored, |score| score.label),
@@ -80,5 +88,16 @@ impl Reader {
             confidence: score.as_ref().and_then(|score| score.confidence),
         };
         (answer, score.map_or(Tier::Unknown, |score| score.tier))
+    }
+}
+
+/// A labelled text as a customer's.
+fn labelled<'a>(lang: &'a str, text: &'a Labelled) -> Input<'a> {
+    Input {
+        body: &text.text,
+        lang: Some(lang),
+        role: Role::Customer,
+        modality: Modality::Text,
+        asr_confidence: None,
     }
 }
