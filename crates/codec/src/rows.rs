@@ -7,14 +7,17 @@
 //! | `tx` `ef` `de` | texts, efforts, decisions |
 //! | `la` | which languages texts were in |
 //! | `li` | which customers the identifier was linked with |
+//! | `re` | which open interventions rest on which journeys that were handed over |
+//! | `or` ‖ be64(index) | one journey that was handed over, as it was |
 //! | `ru` | open runs of patterns and the events that they name |
 //! | `tl` ‖ be64(index) | one line of the timeline |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use event::{Millis, Profile, TimelineEntry};
 use journey::{
-    Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Languages, Link, Open, Recent, Scored, Shown, Texts,
+    Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Languages, Link, Open, Origin, Recent, Rest, Scored,
+    Shown, Texts,
 };
 use serde_json::Value;
 
@@ -22,13 +25,14 @@ use crate::{
     Refusal,
     record::{Wire, record},
     runs,
-    wire::{Reader, put_long},
+    wire::{Reader, put_bytes, put_long},
 };
 
 const VERSION: u8 = 1;
 /// The version of the row of texts; the first had scores without their times.
 const TEXTS: u8 = 2;
 const TIMELINE: &[u8] = b"tl";
+const ORIGIN: &[u8] = b"or";
 
 record!(Recent { hash, at });
 record!(Core {
@@ -63,6 +67,7 @@ record!(Texts {
 record!(Scored { at, score });
 record!(Languages { votes, total });
 record!(Link { to, at });
+record!(Rest { intervention, origin });
 record!(EffortEntry { at, kind, ms, channel });
 record!(Decided { acted_at, arm });
 record!(Shown { intervention, at });
@@ -120,14 +125,16 @@ pub type PutRow<'a> = &'a mut dyn FnMut(&[u8], Option<Vec<u8>>);
 /// What a customer's rows were when they were last written, so that only changes are written again.
 #[derive(Debug, Clone, Default)]
 pub struct Saved {
-    rows: [Option<[u8; 16]>; 8],
+    rows: [Option<[u8; 16]>; 9],
     /// How long the row of runs was.
     runs: usize,
     /// By index: how many events each line stood for.
     timeline: BTreeMap<u64, i32>,
+    /// Journeys that were handed over, by index; what stands under one never changes.
+    origins: BTreeSet<u64>,
 }
 
-const NAMES: [&[u8; 2]; 8] = [b"hd", b"pf", b"tx", b"ef", b"de", b"ru", b"la", b"li"];
+const NAMES: [&[u8; 2]; 9] = [b"hd", b"pf", b"tx", b"ef", b"de", b"ru", b"la", b"li", b"re"];
 
 /// Gives every row that changed to `put`; `None` deletes. The head is always given, as the runtime writes it with each change.
 pub fn save_journey(journey: &Journey, saved: &mut Saved, put: PutRow<'_>) {
@@ -159,10 +166,23 @@ pub fn save_journey(journey: &Journey, saved: &mut Saved, put: PutRow<'_>) {
     }
     one(6, &journey.languages, saved, put);
     one(7, &journey.links, saved, put);
+    one(8, &journey.rests, saved, put);
+    for (index, origin) in &journey.origins {
+        if saved.origins.insert(*index) {
+            put(&indexed(ORIGIN, *index), Some(origin_bytes(origin)));
+        }
+    }
+    saved.origins.retain(|index| {
+        let stays = journey.origins.contains_key(index);
+        if !stays {
+            put(&indexed(ORIGIN, *index), None);
+        }
+        stays
+    });
     for (index, entry) in &journey.timeline {
         if saved.timeline.get(index) != Some(&entry.count) {
             saved.timeline.insert(*index, entry.count);
-            put(&line(*index), Some(bytes(entry)));
+            put(&indexed(TIMELINE, *index), Some(bytes(entry)));
         }
     }
     let gone = saved
@@ -172,7 +192,7 @@ pub fn save_journey(journey: &Journey, saved: &mut Saved, put: PutRow<'_>) {
     let gone: Vec<u64> = gone.copied().collect();
     for index in gone {
         saved.timeline.remove(&index);
-        put(&line(index), None);
+        put(&indexed(TIMELINE, index), None);
     }
 }
 
@@ -198,8 +218,8 @@ fn short(bytes: &[u8]) -> [u8; 16] {
     short
 }
 
-fn line(index: u64) -> Vec<u8> {
-    [TIMELINE, &index.to_be_bytes()].concat()
+fn indexed(row: &[u8], index: u64) -> Vec<u8> {
+    [row, &index.to_be_bytes()].concat()
 }
 
 fn bytes<T: Wire>(row: &T) -> Vec<u8> {
@@ -237,11 +257,22 @@ pub fn load_journey<'a>(rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) ->
             ));
         }
         let failed = |refusal: Refusal| format!("{}: row={}", refusal.message, told());
-        if let Some(index) = name.strip_prefix(TIMELINE) {
-            let index = index
-                .try_into()
-                .map_err(|_| format!("timeline row without index: row={}", told()))?;
-            let index = u64::from_be_bytes(index);
+        let index = |place: &[u8]| {
+            let bytes = place.try_into();
+            let bytes = bytes.map_err(|_| format!("row without index: row={}", told()))?;
+            Ok::<u64, String>(u64::from_be_bytes(bytes))
+        };
+        if let Some(place) = name.strip_prefix(ORIGIN) {
+            let index = index(place)?;
+            journey.origins.insert(
+                index,
+                read_origin(value).map_err(|problem| format!("{problem}: row={}", told()))?,
+            );
+            saved.origins.insert(index);
+            continue;
+        }
+        if let Some(place) = name.strip_prefix(TIMELINE) {
+            let index = index(place)?;
             let entry: TimelineEntry = read(value).map_err(failed)?;
             saved.timeline.insert(index, entry.count);
             journey.timeline.insert(index, entry);
@@ -264,6 +295,7 @@ pub fn load_journey<'a>(rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) ->
             }
             Some(6) => journey.languages = read(value).map_err(failed)?,
             Some(7) => journey.links = read(value).map_err(failed)?,
+            Some(8) => journey.rests = read(value).map_err(failed)?,
             _ => return Err(format!("unknown row: row={}", told())),
         }
         if let Some(which) = which.filter(|which| *which > 0) {
@@ -301,6 +333,29 @@ fn first_texts(value: &[u8]) -> Result<Texts, Refusal> {
     texts.first = timed(first, Millis(0));
     texts.last = timed(last, at);
     Ok(texts)
+}
+
+/// A journey that was handed over: whose it was, through whom and when it came, then the journey in one piece.
+fn origin_bytes(origin: &Origin) -> Vec<u8> {
+    let mut row = vec![VERSION];
+    origin.key.put(&mut row);
+    origin.through.put(&mut row);
+    origin.at.put(&mut row);
+    put_bytes(&mut row, &pack_journey(&origin.journey));
+    row
+}
+
+fn read_origin(value: &[u8]) -> Result<Origin, String> {
+    let told = |refusal: Refusal| refusal.message;
+    let mut from = Reader::new(value, 1);
+    let origin = Origin {
+        key: Wire::get(&mut from).map_err(told)?,
+        through: Wire::get(&mut from).map_err(told)?,
+        at: Wire::get(&mut from).map_err(told)?,
+        journey: Box::new(unpack_journey(from.bytes().map_err(told)?)?),
+    };
+    from.end().map_err(told)?;
+    Ok(origin)
 }
 
 /// The version of a journey in one piece.

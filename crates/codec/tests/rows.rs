@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use codec::{Saved, load_journey, pack_journey, save_journey, unpack_journey};
 use event::{Arm, Attribute, Channel, EventRef, Label, Millis, OutputId, Profile, TimelineEntry};
 use journey::{
-    Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Languages, Link, Open, Recent, Scored, Shown, Texts,
+    Core, Decided, Decisions, EffortEntry, EffortKind, Journey, Languages, Link, Open, Origin, Recent, Rest, Scored,
+    Shown, Texts,
 };
 use pattern::{Counted, Instance, Kept, Run, Runs, Sighting, Value};
 
@@ -219,6 +220,54 @@ fn a_packed_journey_reads_back_and_its_bytes_never_change() {
         unpack_journey(&newer).expect_err("newer"),
         "unknown journey version: found=2 known=1"
     );
+}
+
+/// The rows of journeys that were handed over, which a journey that never took one over lacks.
+#[test]
+fn the_bytes_of_origins_never_change() {
+    let came = |through: Option<&str>| Origin {
+        key: "d.x".to_owned(),
+        through: through.map(str::to_owned),
+        at: Millis(1000),
+        journey: Box::new(Journey {
+            core: Core {
+                next_index: 9,
+                ..Core::default()
+            },
+            ..Journey::default()
+        }),
+    };
+    let mut journey = Journey {
+        origins: BTreeMap::from([(3, came(None)), (7, came(Some("e.y")))]),
+        rests: vec![Rest {
+            intervention: OutputId::from_hash([1; 16]),
+            origin: "d.x".to_owned(),
+        }],
+        ..Journey::default()
+    };
+    let mut rows = Rows::new();
+    let written = write(&journey, &mut Saved::default(), &mut rows);
+    assert_eq!(written, ["hd", "re", "or", "or"]);
+    let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let shown: String = rows
+        .iter()
+        .filter(|(name, _)| name.as_slice() != b"hd")
+        .map(|(name, value)| format!("{} {}\n", hex(name), hex(value)))
+        .collect();
+    assert_eq!(shown, include_str!("../testdata/journey-origins-1.rows.hex"));
+    let (again, mut saved) = read(&rows).expect("readable");
+    assert_eq!(again, journey);
+    assert_eq!(write(&again, &mut saved, &mut rows), ["hd"]);
+    journey.origins.remove(&3);
+    journey.rests.clear();
+    assert_eq!(write(&journey, &mut saved, &mut rows), ["hd", "re", "or"]);
+    assert_eq!(read(&rows).expect("readable").0, journey);
+    let row = &rows[[b"or".as_slice(), &7u64.to_be_bytes()].concat().as_slice()];
+    for length in 0..row.len() {
+        let mut cut = rows.clone();
+        cut.insert([b"or".as_slice(), &7u64.to_be_bytes()].concat(), row[..length].to_vec());
+        assert!(read(&cut).is_err(), "cut at {length}");
+    }
 }
 
 /// Whether a piece ends behind one of its rows: it then is a journey with fewer rows.

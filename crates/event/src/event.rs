@@ -32,8 +32,12 @@ pub mod flag {
     pub const FORWARDED: &str = "forwarded";
 }
 
-/// On the copy of a link that intake writes under a weaker identifier's key: the stronger one's key.
+/// On the copy of a link, or of its end, that intake writes under a weaker identifier's key: the stronger one's key. Nobody outside may
+/// set it.
 pub const LINK_TO: &str = "link_to";
+
+/// On what a journey that has been handed over sends on: the key under which it first arrived. Nobody outside may set it.
+pub const LINK_FROM: &str = "link_from";
 
 /// One thing that happened to one customer.
 #[derive(Debug, Clone, PartialEq, Default)]

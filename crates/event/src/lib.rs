@@ -12,7 +12,9 @@ mod sentiment;
 mod value;
 pub mod vocabulary;
 
-pub use event::{Attribute, Attributes, Consent, Event, EventRef, Identifier, LINK_TO, Product, Text, Trace, flag};
+pub use event::{
+    Attribute, Attributes, Consent, Event, EventRef, Identifier, LINK_FROM, LINK_TO, Product, Text, Trace, flag,
+};
 pub use names::{
     Action, Arm, Band, Channel, ConsentStatus, Effect, IdentifierKind, InterventionState, Label, LangSource, Modality,
     Mode, OutChannel, Phase, PromiseStatus, Role, Tier, TrendLabel, WithheldReason,

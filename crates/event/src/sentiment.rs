@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{Channel, EventRef, Label, LangSource, Modality, Role, Tier};
+use crate::{Channel, Event, EventRef, Label, LangSource, Modality, Role, Tier};
 
 /// The part of a score that travels on the event.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -106,4 +106,29 @@ pub struct Sentiment {
     pub modality: Modality,
     /// What was read.
     pub score: Score,
+}
+
+impl Sentiment {
+    /// The record of an event's text. `position` is where the event was read, as `topic/partition/offset`.
+    #[must_use]
+    pub fn of(event: &Event, customer: &str, position: String, score: Score) -> Self {
+        let text = event.text.as_ref();
+        Self {
+            tenant: event.tenant.clone(),
+            customer: customer.to_owned(),
+            text_ref: EventRef {
+                id: event.id.clone(),
+                source: event.source.clone(),
+                kind: event.kind.clone(),
+                time: event.time,
+                position,
+            },
+            channel: event.channel,
+            session: event.session.clone(),
+            conversation: event.conversation.clone(),
+            role: text.map_or(Role::Unknown, |text| text.role),
+            modality: text.map_or(Modality::Unknown, |text| text.modality),
+            score,
+        }
+    }
 }

@@ -6,13 +6,13 @@ use std::{
 };
 
 use codec::{NoRegistry, Published as _, Raw, Reading, Schemas, Terms, read_raw};
-use event::{Event, EventRef, EventSentiment, Millis, Modality, Role, Score, Sentiment, Tier};
+use event::{Event, EventSentiment, Millis, Score, Sentiment, Tier};
 use sentiment::{Input, LANGUAGES, Reader, Scratch};
 use stream::{Corrupt, Cx, Output, Record, Reject, Routed, RowWriter, Rows, Stage};
 
 use service::{refused, ticks::Progress};
 
-use crate::{Arrival, Clock, Keys, Prepared, Redactor, Registry, Rules, clamp, link::links, prepare, strongest};
+use crate::{Arrival, Clock, Keys, Prepared, Redactor, Registry, Rules, clamp, link::Links, prepare, strongest};
 
 /// The stage: reads every accepted format, validates, normalises, scores, and chooses the key. Has no state.
 pub struct Intake {
@@ -116,6 +116,7 @@ impl Stage for Intake {
             .strip_prefix(self.raw_prefix.as_str())
             .unwrap_or(&record.topic);
         let mut events = Vec::with_capacity(readings.len());
+        let mut links = Links::default();
         for (index, Reading { event, has_time }) in readings.into_iter().enumerate() {
             let arrival = Arrival {
                 topic,
@@ -127,13 +128,14 @@ impl Stage for Intake {
             };
             let time = has_time.then_some(event.time);
             let mut prepared = prepare(event, time, &arrival, &self.rules, &self.redactor)?;
-            let Some(identifier) = strongest(&prepared.event.identifiers) else {
+            let Some(identifier) = strongest(&prepared.event.identifiers).cloned() else {
                 return Err(reject("validate", "identifier_missing", "no identifier is left"));
             };
-            let key = self.keys.key(&prepared.event.tenant, identifier).into_bytes();
-            let links = links(&mut prepared.event, topic, &self.keys);
+            let key = self.keys.key(&prepared.event.tenant, &identifier);
+            let copies = links.of(&mut prepared.event, (&identifier, &key), topic, &self.keys);
+            let key = key.into_bytes();
             events.push(Keyed { key, prepared });
-            events.extend(links);
+            events.extend(copies);
         }
         match events.first() {
             Some(first) => Ok(Routed::Event {
@@ -212,24 +214,8 @@ impl Intake {
     }
 
     fn publish_score(&self, score: Score, event: &Event, key: Vec<u8>, cx: &mut Cx<'_>) {
-        let text = event.text.as_ref();
-        let sentiment = Sentiment {
-            tenant: event.tenant.clone(),
-            customer: String::from_utf8_lossy(&key).into_owned(),
-            text_ref: EventRef {
-                id: event.id.clone(),
-                source: event.source.clone(),
-                kind: event.kind.clone(),
-                time: event.time,
-                position: format!("{}/{}/{}", cx.topic, cx.partition, cx.offset),
-            },
-            channel: event.channel,
-            session: event.session.clone(),
-            conversation: event.conversation.clone(),
-            role: text.map_or(Role::Unknown, |text| text.role),
-            modality: text.map_or(Modality::Unknown, |text| text.modality),
-            score,
-        };
+        let position = format!("{}/{}/{}", cx.topic, cx.partition, cx.offset);
+        let sentiment = Sentiment::of(event, &String::from_utf8_lossy(&key), position, score);
         cx.outputs.push(Output {
             topic: self.sentiment.clone(),
             partition: None,
@@ -260,17 +246,14 @@ impl Texts {
 
     /// Scores the text that the event arrived with, before anything was taken out of it.
     fn score(&self, prepared: &Prepared) -> Option<Score> {
-        let (text, body) = (prepared.event.text.as_ref()?, prepared.unredacted.as_deref()?);
+        let text = prepared.event.text.as_ref()?;
         let input = Input {
-            body,
-            lang: text.lang.as_deref(),
-            role: text.role,
-            modality: text.modality,
-            asr_confidence: text.asr_confidence,
+            body: prepared.unredacted.as_deref()?,
+            ..Input::of(text)
         };
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = format!("{} {}", prepared.event.source, prepared.event.id);
-        self.reader.score(&input, &id, &mut scratch)
+        self.reader
+            .score(&input, &sentiment::id_of(&prepared.event), &mut scratch)
     }
 }
 

@@ -7,7 +7,7 @@ use event::{
 use pattern::{Match, Pattern, Policy, QuietHours, Status, arm_bucket, cooled};
 use sha2::{Digest, Sha256};
 
-use crate::{Journey, Open, Shown, channels, effort, feedback, ids::output_id, mood};
+use crate::{Journey, Open, Shown, channels, effort, feedback, ids::output_id, mood, unlink};
 
 /// What follows from a match.
 #[derive(Debug, Clone, PartialEq)]
@@ -100,6 +100,7 @@ pub fn decide(journey: &mut Journey, found: &Match, policy: &Policy, now: Millis
                 signal: signal_id,
             },
         );
+        unlink::rest(journey, id, found.origins());
     }
     let reason = withheld.as_ref().map(|withheld| withheld.reason);
     let signal = signal(journey, found, signal_id, (id, reason));

@@ -1,9 +1,9 @@
 //! One person, two journeys: the weaker identifier's journey hands its state to the stronger one's and leaves a forwarding address.
 
-use crate::{Core, Journey, Moment, Rules, Said, phases, step::publish};
+use crate::{Core, Journey, Moment, Rules, Said, phases, step::publish, unlink};
 use event::{
-    Attribute, ConsentState, ConsentStatus, CustomerValue, Decimal, Event, IdentifierKind, LINK_TO, Millis, Profile,
-    TimelineEntry,
+    Attribute, ConsentState, ConsentStatus, CustomerValue, Decimal, Event, IdentifierKind, LINK_FROM, LINK_TO, Millis,
+    OutputId, Profile, TimelineEntry,
 };
 
 /// The type of a link.
@@ -36,55 +36,103 @@ pub struct Link {
 pub enum Belongs {
     /// To this journey.
     Here,
-    /// To none: a link that is known, or that goes through an identifier which too many share.
+    /// To none: a link that is known, that goes through an identifier which too many share, or the end of one that never was.
     Nowhere,
     /// To the journey with this key, which this one has been handed to.
     There(String),
     /// Here, and what is here belongs to the journey with this key from now on.
     HandsOver(String),
+    /// Here; what was handed over to the journey with this key is asked back.
+    AsksBack(String),
+    /// To this journey, which gives back what the one with this key had handed over.
+    GivesBack(String),
+}
+
+/// The letter of a key's kind.
+fn kind(key: &str) -> &str {
+    key.split('.').next().unwrap_or_default()
 }
 
 /// How many customers may share an identifier of this key before no link goes through it.
 fn shared_from(key: &str) -> usize {
-    match key.split('.').next() {
-        Some("p" | "e") => 5,
-        Some("c" | "k") => usize::MAX,
+    match kind(key) {
+        "p" | "e" => 5,
+        "c" | "k" => usize::MAX,
         _ => 3,
     }
 }
 
-/// Where an event belongs, by the links that this journey has seen; remembers a new link.
+fn key_in<'a>(event: &'a Event, name: &str) -> Option<&'a str> {
+    match event.attributes.get(name) {
+        Some(Attribute::Text(key)) => Some(key),
+        _ => None,
+    }
+}
+
+/// Where an event belongs, by the links that this journey has seen; remembers a new link, and forgets one that has ended.
 pub fn belongs(journey: &mut Journey, event: &Event, customer: &str, now: Millis) -> Belongs {
     let forward = journey.profile.forwarded_to.clone();
-    if event.kind == UNLINKED && forward.is_some() {
-        journey.profile.forwarded_to = None;
-        journey.core.changed = true;
-        return Belongs::Here;
+    let to = key_in(event, LINK_TO).filter(|to| *to != customer);
+    match (event.kind.as_str(), to) {
+        (LINKED, Some(to)) => linked(journey, to, customer, now),
+        (UNLINKED, _) => match (key_in(event, LINK_FROM), key_in(event, LINK_TO)) {
+            (Some(from), Some(_)) => forward.map_or_else(|| Belongs::GivesBack(from.to_owned()), Belongs::There),
+            (_, Some(to)) => unlinked(journey, to),
+            // It names nobody else: from whomever it is linked with now.
+            _ if event.identifiers.len() < 2 && forward.is_some() => unlinked(journey, &forward.unwrap_or_default()),
+            _ => forward.map_or(Belongs::Here, Belongs::There),
+        },
+        _ => forward.map_or(Belongs::Here, Belongs::There),
     }
-    let to = match (event.kind.as_str(), event.attributes.get(LINK_TO)) {
-        (LINKED, Some(Attribute::Text(to))) if to != customer => to,
-        _ => return forward.map_or(Belongs::Here, Belongs::There),
-    };
+}
+
+fn linked(journey: &mut Journey, to: &str, customer: &str, now: Millis) -> Belongs {
     let links = &mut journey.links;
     links.retain(|link| now.since(link.at) < LINKS_COUNT);
-    match links.iter_mut().find(|link| link.to == *to) {
-        Some(link) => link.at = link.at.max(now),
+    match links.iter_mut().find(|link| link.to == to) {
+        // Links are told again and again; to the day is near enough, and the row stays as it is.
+        Some(link) if now.since(link.at) < DAY => {}
+        Some(link) => link.at = now,
         None => links.push(Link {
-            to: to.clone(),
+            to: to.to_owned(),
             at: now,
         }),
     }
-    if links.len() >= shared_from(customer) {
+    // One customer has a phone, a mail address and a number, so only those of one kind are different customers.
+    let customers = links.iter().filter(|link| kind(&link.to) == kind(to)).count();
+    keep_last(links, FEW);
+    if customers >= shared_from(customer) {
         // Its own events stay with it from now on.
-        links.truncate(FEW);
         journey.core.changed |= journey.profile.forwarded_to.take().is_some();
         return Belongs::Nowhere;
     }
-    match forward {
-        Some(known) if known == *to => Belongs::Nowhere,
-        // Seen with another customer: it forwards to the newest, and takes nothing along.
-        _ => Belongs::HandsOver(to.clone()),
+    if journey.profile.forwarded_to.as_deref() == Some(to) {
+        return Belongs::Nowhere;
     }
+    // Seen with another customer: it forwards to the newest, and takes nothing along.
+    Belongs::HandsOver(to.to_owned())
+}
+
+/// Ends the link with a stronger journey. One that was never linked with any of that kind may have come there through the one that it
+/// forwards to, which it parts from then.
+fn unlinked(journey: &mut Journey, to: &str) -> Belongs {
+    let forward = journey.profile.forwarded_to.clone();
+    let is_known = forward.as_deref() == Some(to) || journey.links.iter().any(|link| link.to == to);
+    let through = || {
+        let of_kind = |key: &str| kind(key) == kind(to);
+        forward
+            .as_deref()
+            .filter(|forward| !of_kind(forward) && !journey.links.iter().any(|link| of_kind(&link.to)))
+    };
+    let Some(from) = (if is_known { Some(to) } else { through() }).map(str::to_owned) else {
+        return Belongs::Nowhere;
+    };
+    journey.links.retain(|link| link.to != from);
+    if forward.as_deref() == Some(&*from) {
+        journey.profile.forwarded_to = None;
+        journey.core.changed = true;
+    }
+    Belongs::AsksBack(from)
 }
 
 /// Parts with everything that is known, keeps a forwarding address, and publishes it. Returns what goes to `to`.
@@ -112,11 +160,12 @@ pub fn hand_over(journey: &mut Journey, to: &str, at: &Moment<'_>, rules: &Rules
     given
 }
 
-/// Folds a weaker journey in: runs continue, counters add, lines of the timeline keep their origin, the stricter consent holds. Returns
-/// the number of runs that were dropped, because both journeys had some of one pattern and the same `by`: the stronger's go on.
+/// Folds a weaker journey in: runs continue, counters add, lines of the timeline keep their origin, the stricter consent holds. It is
+/// remembered for thirty days, should the two part again; what comes back then, under this journey's own key, is not. Returns the number
+/// of runs that were left behind, because both journeys had some of one pattern and the same `by`: the stronger's go on.
 pub fn take_over(
     journey: &mut Journey,
-    weaker: Journey,
+    mut weaker: Journey,
     origin: &str,
     at: &Moment<'_>,
     rules: &Rules,
@@ -126,9 +175,23 @@ pub fn take_over(
         at.customer.clone_into(&mut journey.profile.customer);
         journey.profile.tenant.clone_from(&weaker.profile.tenant);
     }
+    let mark = Some(origin).filter(|origin| *origin != at.customer);
     let offset = journey.core.next_index;
     journey.core.next_index += weaker.core.next_index;
-    let dropped = journey.runs.join(&weaker.runs, offset);
+    let left = journey.runs.join(&weaker.runs, offset, mark);
+    let dropped = left
+        .instances()
+        .iter()
+        .map(|instance| instance.runs.len())
+        .sum::<usize>();
+    if mark.is_some() {
+        unlink::remember(journey, unlink::origin(&weaker, origin, left, at.now));
+    } else {
+        for (_, origin) in std::mem::take(&mut weaker.origins) {
+            journey.origins.insert(journey.core.next_index, origin);
+            journey.core.next_index += 1;
+        }
+    }
     timeline(journey, weaker.timeline.into_values(), origin, rules.timeline_events);
     core(&mut journey.core, weaker.core);
     journey.texts = std::mem::take(&mut journey.texts).merge(weaker.texts);
@@ -143,10 +206,15 @@ pub fn take_over(
     }
     decisions.shown.extend(weaker.decisions.shown);
     decisions.shown.sort_by_key(|shown| shown.at);
+    let opened: Vec<OutputId> = weaker.decisions.open.iter().map(|open| open.intervention).collect();
     decisions.open.extend(weaker.decisions.open);
+    journey.rests.extend(weaker.rests);
+    for intervention in opened {
+        unlink::rest(journey, intervention, mark.into_iter());
+    }
     profile(&mut journey.profile, weaker.profile, at.now);
     publish(journey, true, false, at, rules, out);
-    dropped
+    u32::try_from(dropped).unwrap_or(u32::MAX)
 }
 
 fn keep_last<T>(list: &mut Vec<T>, most: usize) {
@@ -169,9 +237,15 @@ fn core(core: &mut Core, weaker: Core) {
 /// Both pasts in order of time under new indexes, the oldest dropped beyond `most`.
 fn timeline(journey: &mut Journey, weaker: impl Iterator<Item = TimelineEntry>, origin: &str, most: usize) {
     let mut lines: Vec<TimelineEntry> = std::mem::take(&mut journey.timeline).into_values().collect();
-    lines.extend(weaker.map(|line| TimelineEntry {
-        origin: line.origin.or_else(|| Some(origin.to_owned())),
-        ..line
+    let own = journey.profile.customer.as_str();
+    lines.extend(weaker.map(|line| {
+        TimelineEntry {
+            origin: line
+                .origin
+                .or_else(|| Some(origin.to_owned()))
+                .filter(|origin| origin != own),
+            ..line
+        }
     }));
     lines.sort_by_key(|line| line.time);
     keep_last(&mut lines, most);

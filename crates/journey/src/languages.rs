@@ -50,6 +50,19 @@ impl Languages {
         self
     }
 
+    /// Takes another journey's votes out again, as far as they still count.
+    pub(crate) fn take_out(&mut self, other: &Self) {
+        for (language, votes) in &other.votes {
+            let Some(mine) = self.votes.get_mut(language) else {
+                continue;
+            };
+            let gone = (*votes).min(*mine);
+            *mine -= gone;
+            self.total -= gone;
+        }
+        self.votes.retain(|_, votes| *votes > 0);
+    }
+
     fn add(&mut self, language: &str, votes: i32) {
         self.total += votes;
         if let Some(known) = self.votes.get_mut(language) {

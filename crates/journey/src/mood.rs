@@ -7,6 +7,8 @@ use crate::{Scored, Texts};
 const DAY: f64 = 86_400_000.0;
 /// After this many days a text counts half.
 const HALF_LIFE_DAYS: f64 = 14.0;
+/// What is left of a decayed number once others were taken out of it may be no more than rounding.
+const NOTHING: f64 = 1e-9;
 /// First and last scores that are kept.
 const KEPT: usize = 3;
 
@@ -120,6 +122,57 @@ impl Texts {
     }
 }
 
+impl Texts {
+    /// Takes out what `other`, which was merged into these, had said, when two journeys part. Counts and sums are what they would be
+    /// without it. Of the first and last scores, the worst one and the run those remain that are known not to be `other`'s: the ones that
+    /// its scores displaced were not kept.
+    pub(crate) fn take_out(&mut self, other: &Self) {
+        let is_whole = self.n_texts <= other.n_texts;
+        if is_whole {
+            *self = Self::default();
+            return;
+        }
+        let ended_it = other.last.last().is_some_and(|last| self.last.last() == Some(last));
+        self.n_texts -= other.n_texts;
+        self.n_scored = (self.n_scored - other.n_scored).max(0);
+        self.sum -= other.sum;
+        let faded = match (other.decayed_at, self.decayed_at) {
+            (Some(from), Some(to)) => decay(to.since(from)),
+            _ => 1.0,
+        };
+        self.decayed_sum -= other.decayed_sum * faded;
+        self.decayed_n = (self.decayed_n - other.decayed_n * faded).max(0.0);
+        for (mine, theirs) in [(&mut self.first, &other.first), (&mut self.last, &other.last)] {
+            mine.retain(|scored| !theirs.contains(scored));
+        }
+        self.signals
+            .retain(|name, strength| other.signals.get(name) != Some(strength));
+        if self.n_scored == 0 {
+            (self.sum, self.decayed_sum, self.decayed_n, self.decayed_at) = (0.0, 0.0, 0.0, None);
+            (self.worst, self.label, self.negative_run, self.last_negative) = (None, Label::default(), 0, None);
+            return;
+        }
+        if self.worst == other.worst {
+            let known = self.first.iter().chain(&self.last).map(|scored| scored.score);
+            self.worst = known.reduce(f64::min);
+        }
+        if self.last_negative == other.last_negative {
+            self.last_negative = None;
+        }
+        if ended_it {
+            let negative = self.last.iter().rev().take_while(|scored| scored.score < 0.0).count();
+            self.negative_run = i32::try_from(negative).unwrap_or(i32::MAX);
+            self.label = match self.last.last().map(|scored| scored.score) {
+                None => Label::default(),
+                Some(score) if score < 0.0 => Label::Negative,
+                Some(score) if score > 0.0 => Label::Positive,
+                Some(_) => Label::Neutral,
+            };
+        }
+        self.negative_run = self.negative_run.min(self.n_scored);
+    }
+}
+
 fn decay(ms: i64) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a span of days")]
     let days = ms.max(0) as f64 / DAY;
@@ -134,7 +187,8 @@ fn mean(scores: &[Scored]) -> f64 {
 
 /// (mean of the last three − mean of the first three) / 2 from six scored texts on, and its label.
 fn trend(texts: &Texts) -> (Option<f64>, TrendLabel) {
-    if texts.n_scored < 6 {
+    // Two journeys that have parted may know fewer than three.
+    if texts.n_scored < 6 || texts.first.len() < KEPT || texts.last.len() < KEPT {
         return (None, TrendLabel::Unknown);
     }
     let trend = (mean(&texts.last) - mean(&texts.first)) / 2.0;
@@ -167,7 +221,7 @@ pub(crate) fn state(texts: &Texts) -> SentimentState {
     SentimentState {
         label: texts.label,
         mean: (texts.n_scored > 0).then(|| texts.sum / f64::from(texts.n_scored)),
-        ewma: (texts.n_scored > 0).then(|| texts.decayed_sum / texts.decayed_n),
+        ewma: (texts.n_scored > 0 && texts.decayed_n > NOTHING).then(|| texts.decayed_sum / texts.decayed_n),
         trend,
         trend_label,
         worst: texts.worst,
@@ -361,6 +415,53 @@ mod tests {
                 let run = last_side.map_or(0, |side| sides[side].negative_run);
                 assert_eq!(found.negative_run, run, "case {case}: that of the side scored last");
             }
+        }
+    }
+
+    #[test]
+    fn sums_are_taken_apart_again_wherever_the_journeys_had_got_to() {
+        let mut state = 11;
+        for case in 0..2000 {
+            let (mut own, mut other, mut at) = (Texts::default(), Texts::default(), 0);
+            let mut say = |texts: &mut [&mut Texts], state: &mut u64| {
+                at += 1 + i64::try_from(dice(state, 90_000_000)).expect("small");
+                #[expect(clippy::cast_precision_loss, reason = "small")]
+                let score = (dice(state, 5) > 0).then(|| (dice(state, 21) as f64 - 10.0) / 10.0);
+                for texts in texts {
+                    said(texts, score, at);
+                }
+            };
+            for _ in 0..dice(&mut state, 6) {
+                let side = if dice(&mut state, 2) == 0 { &mut own } else { &mut other };
+                say(&mut [side], &mut state);
+            }
+            let mut both = own.clone().merge(other.clone());
+            for _ in 0..dice(&mut state, 6) {
+                say(&mut [&mut own, &mut both], &mut state);
+            }
+            both.take_out(&other);
+            let (found, expected) = (super::state(&both), super::state(&own));
+            assert_eq!(
+                (found.n_texts, found.n_scored),
+                (expected.n_texts, expected.n_scored),
+                "case {case}"
+            );
+            for (one, two) in [(found.mean, expected.mean), (found.ewma, expected.ewma)] {
+                let is_near = match (one, two) {
+                    (Some(one), Some(two)) => (one - two).abs() < 1e-6,
+                    (one, two) => one == two,
+                };
+                assert!(is_near, "case {case}: {found:?} {expected:?}");
+            }
+            // The worst one known is one that was said, and no text of the other's is among the first and last.
+            assert!(
+                found
+                    .worst
+                    .is_none_or(|worst| expected.worst.is_some_and(|all| all <= worst)),
+                "case {case}"
+            );
+            let is_own = |scored: &Scored| !other.first.contains(scored) && !other.last.contains(scored);
+            assert!(both.first.iter().chain(&both.last).all(is_own), "case {case}");
         }
     }
 

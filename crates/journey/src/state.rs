@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use event::{Arm, Channel, InterventionState, Millis, OutChannel, OutputId, Profile, TimelineEntry};
 use pattern::Runs;
 
-use crate::{Languages, Link};
+use crate::{Languages, Link, Origin, Rest};
 
 /// Everything that is remembered of one customer.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -20,6 +20,11 @@ pub struct Journey {
     pub languages: Languages,
     /// Customers that this journey's identifier was linked with in the last thirty days.
     pub links: Vec<Link>,
+    /// Journeys that were handed over to this one in the last thirty days, by the index that was next when they came. What stands under
+    /// an index never changes.
+    pub origins: BTreeMap<u64, Origin>,
+    /// Open interventions that rest on events of such a journey.
+    pub rests: Vec<Rest>,
     /// What cost the customer trouble in the last seven days, oldest first.
     pub efforts: Vec<EffortEntry>,
     /// What was decided.

@@ -2,11 +2,11 @@
 
 use event::{
     Action, Attribute, CancelCause, Event, EventRef, EventSentiment, Intervention, InterventionState, LangSource,
-    Millis, Modality, Pending, Phase, Profile, Risk, Role, Sentiment, Signal,
+    Millis, Pending, Phase, Profile, Risk, Role, Sentiment, Signal,
 };
 use pattern::{Catalogue, Match, Observer, Occurrence, Policy, Stepped, Unobserved};
 
-use crate::{Journey, Open, ReadAgain, channels, decide, effort, feedback, fold, languages, mood, phases};
+use crate::{Journey, Open, ReadAgain, channels, decide, effort, feedback, fold, languages, mood, phases, unlink};
 
 /// What a journey is processed under; the same for all customers.
 #[derive(Debug, Clone)]
@@ -139,7 +139,7 @@ pub fn hear_event<O: Observer>(
     // An event takes three places: itself, what its text says, and the complaint in it.
     journey.core.next_index += 3;
     let ended = event.kind == "session.ended";
-    let reread = reread(journey, event, &reference, at, rules, out);
+    let reread = reread(journey, event, at, rules, out);
     languages::count(journey, event);
     let event = reread.as_ref().unwrap_or(event);
     let mut changed = fold::fold(journey, event, &reference, at.now, at.customer);
@@ -204,30 +204,13 @@ pub fn hear_event<O: Observer>(
 }
 
 /// The event with its text's score in the journey's language, if the language that intake found is doubted.
-fn reread(
-    journey: &Journey,
-    event: &Event,
-    reference: &EventRef,
-    at: &Moment<'_>,
-    rules: &Rules,
-    out: &mut Vec<Said>,
-) -> Option<Event> {
+fn reread(journey: &Journey, event: &Event, at: &Moment<'_>, rules: &Rules, out: &mut Vec<Said>) -> Option<Event> {
     let language = languages::doubted(journey, event)?;
     let mut score = rules.read_again.as_ref()?.read(event, language)?;
     score.lang_source = LangSource::Journey;
     let sentiment = EventSentiment::from(&score);
-    let text = event.text.as_ref();
-    out.push(Said::Sentiment(Box::new(Sentiment {
-        tenant: event.tenant.clone(),
-        customer: at.customer.to_owned(),
-        text_ref: reference.clone(),
-        channel: event.channel,
-        session: event.session.clone(),
-        conversation: event.conversation.clone(),
-        role: text.map_or(Role::Unknown, |text| text.role),
-        modality: text.map_or(Modality::Unknown, |text| text.modality),
-        score,
-    })));
+    let record = Sentiment::of(event, at.customer, at.position.to_owned(), score);
+    out.push(Said::Sentiment(Box::new(record)));
     Some(Event {
         sentiment: Some(sentiment),
         ..event.clone()
@@ -248,6 +231,7 @@ pub fn hear_time<O: Observer>(
     counted: &mut Counted,
     ears: Ears<'_, O>,
 ) {
+    unlink::forget(journey, at.now);
     let mut changed = feedback::expire(journey, at.now);
     changed |= fold::overdue(journey, at.now);
     let mut runs = std::mem::take(&mut journey.runs);
@@ -279,10 +263,16 @@ pub fn deadline(journey: &Journey, rules: &Rules) -> Option<Millis> {
     let profile = (rules.publish_profiles && journey.core.changed)
         .then(|| journey.core.published_at.map(due))
         .flatten();
-    [journey.runs.deadline(), open, promised, profile]
-        .into_iter()
-        .flatten()
-        .min()
+    [
+        journey.runs.deadline(),
+        open,
+        promised,
+        profile,
+        unlink::deadline(journey),
+    ]
+    .into_iter()
+    .flatten()
+    .min()
 }
 
 /// A token bucket by arrival: one robot with a million events costs its own matches, nobody else's.
@@ -310,12 +300,14 @@ fn cancel(journey: &mut Journey, kind: &str, reference: &EventRef, now: Millis, 
     for open in gone {
         journey.profile.at_risk.retain(|risk| risk.pattern != open.pattern);
         changed = true;
-        out.push(Said::Intervention(Box::new(withdrawal(journey, &open, reference, now))));
+        let cause = ("cancel_on", reference);
+        out.push(Said::Intervention(Box::new(withdrawal(journey, &open, cause, now))));
     }
     changed || before != journey.profile.at_risk.len()
 }
 
-fn withdrawal(journey: &Journey, open: &Open, reference: &EventRef, now: Millis) -> Intervention {
+/// Takes an intervention back, for a published reason and by an event.
+pub(crate) fn withdrawal(journey: &Journey, open: &Open, (reason, by): (&str, &EventRef), now: Millis) -> Intervention {
     Intervention {
         id: open.intervention,
         action: Action::Cancel,
@@ -335,8 +327,8 @@ fn withdrawal(journey: &Journey, open: &Open, reference: &EventRef, now: Millis)
         expires_at: open.expires_at,
         cancel_on: open.cancel_on.clone(),
         cancel_cause: Some(CancelCause {
-            reason: "cancel_on".to_owned(),
-            event: Some(reference.clone()),
+            reason: reason.to_owned(),
+            event: Some(by.clone()),
         }),
         phase: journey.profile.phase,
         ..Intervention::default()

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use event::{Attribute, Event, flag};
+use event::{Attribute, Event, LINK_FROM, flag};
 use journey::{HANDED_OVER, Journey, output_id};
 use stream::{Cx, Output};
 
@@ -12,11 +12,22 @@ const LARGEST: usize = 1_500_000;
 /// The attribute that names the journey that was handed over.
 const ORIGIN: &str = "origin";
 
-/// The event that carries a journey to the one with the key `to`, and how many of its runs had to stay behind. A state too large for one
-/// record leaves its past behind first, then its runs.
-pub(crate) fn parcel(mut given: Journey, link: &Event, to: &str, customer: &str, cx: &Cx<'_>) -> (Event, u32) {
+/// The event that carries a journey that had the key `origin` to the one with the key `to`, and how many of its runs had to stay behind;
+/// where the two are the same it comes back. A state too large for one record leaves behind what it had been given itself first, so that
+/// an unlink parts the future alone, then its past, then its runs. `number` tells apart what one event sends.
+pub(crate) fn parcel(
+    mut given: Journey,
+    link: &Event,
+    (origin, to): (&str, &str),
+    number: usize,
+    cx: &Cx<'_>,
+) -> (Event, u32) {
     let mut payload = codec::pack_journey(&given);
     let mut left = 0;
+    if payload.len() > LARGEST {
+        given.origins.clear();
+        payload = codec::pack_journey(&given);
+    }
     if payload.len() > LARGEST {
         given.timeline.clear();
         payload = codec::pack_journey(&given);
@@ -32,11 +43,14 @@ pub(crate) fn parcel(mut given: Journey, link: &Event, to: &str, customer: &str,
         given.runs = pattern::Runs::default();
         payload = codec::pack_journey(&given);
     }
-    let place = format!("{}/{}/{}", cx.topic, cx.partition, cx.offset);
+    let place = match number {
+        0 => format!("{}/{}/{}", cx.topic, cx.partition, cx.offset),
+        _ => format!("{}/{}/{}/{number}", cx.topic, cx.partition, cx.offset),
+    };
     let parts = [
         b"monitor".as_slice(),
         b"handed_over",
-        customer.as_bytes(),
+        origin.as_bytes(),
         to.as_bytes(),
         place.as_bytes(),
     ];
@@ -48,7 +62,7 @@ pub(crate) fn parcel(mut given: Journey, link: &Event, to: &str, customer: &str,
         tenant: link.tenant.clone(),
         identifiers: link.identifiers.clone(),
         causation: Some(link.id.clone()),
-        attributes: [(ORIGIN.to_owned(), Attribute::Text(customer.to_owned()))].into(),
+        attributes: [(ORIGIN.to_owned(), Attribute::Text(origin.to_owned()))].into(),
         payload: Some(payload),
         ..Event::default()
     };
@@ -71,6 +85,10 @@ pub(crate) fn unpack(event: &Event) -> Result<(Journey, &str), String> {
 pub(crate) fn send(timeline: &Arc<str>, mut event: Event, to: &str, cx: &mut Cx<'_>) {
     if event.kind != HANDED_OVER && !event.flags.iter().any(|known| known == flag::FORWARDED) {
         event.flags.push(flag::FORWARDED.to_owned());
+    }
+    if event.kind != HANDED_OVER {
+        let first = || Attribute::Text(String::from_utf8_lossy(cx.key).into_owned());
+        event.attributes.entry(LINK_FROM.to_owned()).or_insert_with(first);
     }
     let mut value = Vec::with_capacity(512);
     codec::encode_event(&event, &mut value);

@@ -6,7 +6,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use event::{Event, Millis};
+use event::{Attribute, Event, LINK_TO, Millis};
 use journey::{Belongs, Counted, HANDED_OVER, Journey, Moment, ReadAgain, Rules, Said};
 use pattern::{Limits, Policy};
 use sentiment::Reader;
@@ -155,7 +155,7 @@ impl Monitor {
         self.step(state, cx, |journey, at, rules, said, _| {
             given = journey::hand_over(journey, to, at, rules, said);
         });
-        let (parcel, left) = hand_over::parcel(given, link, to, customer, cx);
+        let (parcel, left) = hand_over::parcel(given, link, (customer, to), 0, cx);
         self.counters().count_left(left);
         hand_over::send(&self.topics.timeline, parcel, to, cx);
     }
@@ -173,6 +173,34 @@ impl Monitor {
         // Its runs may be of versions that are no longer in force here.
         state.checked = None;
         self.counters().count_left(left);
+    }
+
+    /// Gives back what a weaker journey had handed over, and parts with what rests on it.
+    fn give_back(&self, state: &mut State, unlink: &Event, to: &str, cx: &mut Cx<'_>) {
+        let mut back = Vec::new();
+        self.step(state, cx, |journey, at, rules, said, _| {
+            back = journey::part(journey, to, unlink, at, rules, said);
+        });
+        state.checked = None;
+        for (number, journey) in back.into_iter().enumerate() {
+            let (parcel, left) = hand_over::parcel(journey, unlink, (to, to), number, cx);
+            self.counters().count_left(left);
+            hand_over::send(&self.topics.timeline, parcel, to, cx);
+        }
+    }
+
+    /// Takes an event into the journey.
+    fn take(&self, state: &mut State, event: &Event, cx: &mut Cx<'_>) {
+        let counted = self.step(state, cx, |journey, at, rules, said, counted| {
+            journey::on_event(journey, event, at, rules, said, counted);
+        });
+        let mut counters = self.counters();
+        if counted.late > 0 {
+            *counters.late.entry(event.channel.as_str()).or_default() += u64::from(counted.late);
+        }
+        if self.settings.is_live {
+            counters.arrived.extend(event.received);
+        }
     }
 
     /// Takes one step of a customer's journey under the rules in force, and says and counts what came of it.
@@ -269,20 +297,20 @@ impl Stage for Monitor {
             Belongs::Nowhere => return,
             Belongs::There(to) => return hand_over::send(&self.topics.timeline, *event, &to, cx),
             Belongs::HandsOver(to) => return self.hand_over(state, &event, &to, &customer, cx),
+            Belongs::GivesBack(to) => return self.give_back(state, &event, &to, cx),
+            Belongs::AsksBack(from) => {
+                let mut event = event;
+                self.take(state, &event, cx);
+                event
+                    .attributes
+                    .insert(LINK_TO.to_owned(), Attribute::Text(from.clone()));
+                return hand_over::send(&self.topics.timeline, *event, &from, cx);
+            }
         }
         if event.kind == HANDED_OVER {
             return self.take_over(state, &event, cx);
         }
-        let counted = self.step(state, cx, |journey, at, rules, said, counted| {
-            journey::on_event(journey, &event, at, rules, said, counted);
-        });
-        let mut counters = self.counters();
-        if counted.late > 0 {
-            *counters.late.entry(event.channel.as_str()).or_default() += u64::from(counted.late);
-        }
-        if self.settings.is_live {
-            counters.arrived.extend(event.received);
-        }
+        self.take(state, &event, cx);
     }
 
     fn on_time(&self, state: &mut State, cx: &mut Cx<'_>) {

@@ -34,15 +34,10 @@ impl ReadAgain for Texts {
     fn read(&self, event: &Event, language: &str) -> Option<Score> {
         let text = event.text.as_ref()?;
         let input = Input {
-            body: &text.body,
             lang: Some(language),
-            role: text.role,
-            modality: text.modality,
-            asr_confidence: text.asr_confidence,
+            ..Input::of(text)
         };
-        // The id that intake's choice of model rested on, so that the text reaches the same one.
-        let id = format!("{} {}", event.source, event.id);
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        self.reader.score(&input, &id, &mut scratch)
+        self.reader.score(&input, &sentiment::id_of(event), &mut scratch)
     }
 }

@@ -22,7 +22,7 @@ pub mod train;
 pub mod transformer;
 
 pub use language::Code;
-pub use reader::Reader;
+pub use reader::{Reader, id_of};
 pub use scorer::{Extension, Input, LANGUAGES, LONGEST, MODEL, Reading, Scorer, Scratch};
 
 /// Four places: more would be noise, and every machine prints the same.

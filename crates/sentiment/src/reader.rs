@@ -1,6 +1,6 @@
 //! All tiers together: what a text reads as, first by lexicon or linear model, then by a transformer where one is asked.
 
-use event::{Label, Modality, Role, Score, Tier};
+use event::{Event, Label, Modality, Role, Score, Tier};
 
 use crate::{
     Input, Scorer, Scratch,
@@ -18,6 +18,12 @@ pub struct Reader {
     pub transformer: Option<Transformer>,
 }
 
+/// What names an event within its deployment, and so decides whether its text is sampled: whoever reads a text again must give the same.
+#[must_use]
+pub fn id_of(event: &Event) -> String {
+    format!("{} {}", event.source, event.id)
+}
+
 impl From<Scorer> for Reader {
     fn from(scorer: Scorer) -> Self {
         Self {
@@ -29,7 +35,7 @@ impl From<Scorer> for Reader {
 
 impl Reader {
     /// Scores a customer's text as [`Scorer::score`] does, and again by the transformer if the text reaches it. `id` names the event within
-    /// its deployment: source and id.
+    /// its deployment, as [`id_of`] does.
     #[must_use]
     pub fn score(&self, input: &Input<'_>, id: &str, scratch: &mut Scratch) -> Option<Score> {
         let mut score = self.scorer.score(input, scratch)?;
@@ -46,6 +52,21 @@ impl Reader {
         Some(score)
     }
 
+    /// What the transformer claims of a labelled text, as [`Transformer::claim`] does, if the text reaches it.
+    ///
+    /// # Errors
+    /// If the model fails on the text.
+    pub fn claim(&self, lang: &str, text: &Labelled, scratch: &mut Scratch) -> Result<Option<(Label, f64)>, String> {
+        let input = labelled(lang, text);
+        let (Some(transformer), Some(score)) = (&self.transformer, self.scorer.score(&input, scratch)) else {
+            return Ok(None);
+        };
+        if !transformer::reaches(transformer.settings(), &score, &text.text) {
+            return Ok(None);
+        }
+        transformer.claim(cut(input.body).0).map(Some)
+    }
+
     /// Kind and version of each model that may read a language.
     #[must_use]
     pub fn models_of(&self, lang: &str) -> Vec<(Tier, &str)> {
@@ -59,14 +80,7 @@ impl Reader {
     /// What is said of a labelled text, and by which kind of model. Such a text has no event; where ids are sampled, the text stands for its id.
     #[must_use]
     pub fn answer(&self, lang: &str, text: &Labelled, scratch: &mut Scratch) -> (Answer, Tier) {
-        let input = Input {
-            body: &text.text,
-            lang: Some(lang),
-            role: Role::Customer,
-            modality: Modality::Text,
-            asr_confidence: None,
-        };
-        let score = self.score(&input, &text.text, scratch);
+        let score = self.score(&labelled(lang, text), &text.text, scratch);
         let answer = Answer {
             truth: text.label,
             found: score.as_ref().map_or(Label::Unscored, |score| score.label),
@@ -74,5 +88,16 @@ impl Reader {
             confidence: score.as_ref().and_then(|score| score.confidence),
         };
         (answer, score.map_or(Tier::Unknown, |score| score.tier))
+    }
+}
+
+/// A labelled text as a customer's.
+fn labelled<'a>(lang: &'a str, text: &'a Labelled) -> Input<'a> {
+    Input {
+        body: &text.text,
+        lang: Some(lang),
+        role: Role::Customer,
+        modality: Modality::Text,
+        asr_confidence: None,
     }
 }

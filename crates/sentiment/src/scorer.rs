@@ -1,6 +1,6 @@
 //! One text in, one reading out.
 
-use event::{Evidence, Label, LangSource, Modality, Role, Score, Tier};
+use event::{Evidence, Label, LangSource, Modality, Role, Score, Text, Tier};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -73,6 +73,20 @@ pub struct Input<'a> {
     pub modality: Modality,
     /// The recogniser's confidence, 0 to 1.
     pub asr_confidence: Option<f64>,
+}
+
+impl<'a> Input<'a> {
+    /// An event's text as it stands there.
+    #[must_use]
+    pub fn of(text: &'a Text) -> Self {
+        Self {
+            body: &text.body,
+            lang: text.lang.as_deref(),
+            role: text.role,
+            modality: text.modality,
+            asr_confidence: text.asr_confidence,
+        }
+    }
 }
 
 /// Buffers that are used again from text to text. They decide nothing.

@@ -15,7 +15,7 @@ use event::{Label, LangSource, Modality, Role, Score, Tier};
 use made::{SMALL, STARS, files, graph, safetensors, weights};
 use sentiment::{
     Input, Reader, Scorer, Scratch,
-    transformer::{CALIBRATION, Files, Settings, Transformer},
+    transformer::{CALIBRATION, Calibration, Files, MEASURED, Settings, Transformer},
 };
 
 const TEXTS: [&str; 5] = [
@@ -102,6 +102,48 @@ fn the_record_says_which_model_read() {
     assert_eq!(score.signals, bare.signals, "signals are the cues' alone");
     assert!(score.signals.contains_key("churn_intent"));
     assert!(!score.evidence.is_empty() && score.evidence.iter().all(|hit| score.signals.contains_key(&hit.rule)));
+}
+
+#[test]
+fn a_measured_calibration_is_in_force_for_its_language_and_told() {
+    let bare = reader(bert(), all(Settings::default()));
+    let table = "# calibration of a transformer 1\nen\t0.0000\t0.2500\nen\t0.9990\t0.7500\n";
+    assert_eq!(
+        Calibration::read(table).map(|known| known.write()).as_deref(),
+        Ok(table)
+    );
+    let measured = Files {
+        calibration: Some(made::file("calibration.tsv", table.as_bytes().to_vec())),
+        ..bert()
+    };
+    let measured = reader(measured, all(Settings::default()));
+    for text in TEXTS {
+        let (before, after) = (read(&bare, text, "en"), read(&measured, text, "en"));
+        assert_eq!(
+            (before.label, before.score),
+            (after.label, after.score),
+            "the label stays"
+        );
+        assert_eq!(after.calibration.as_deref(), Some(MEASURED));
+        let expected = if before.confidence >= Some(0.999) { 0.75 } else { 0.25 };
+        assert_eq!(after.confidence, Some(expected), "{text}: {before:?}");
+        assert_ne!(before.model_version, after.model_version);
+        let other = read(&measured, text, "nl");
+        assert_eq!(
+            other.calibration.as_deref(),
+            Some(CALIBRATION),
+            "nobody has measured it"
+        );
+    }
+    // What it is measured by is what it then says of the same texts.
+    let labelled =
+        sentiment::measure::read("negative\tmy order is late, the service is not terrible\n").expect("a text");
+    let claim = bare
+        .claim("en", &labelled[0], &mut Scratch::default())
+        .expect("a number");
+    let said = read(&bare, &labelled[0].text, "en");
+    assert_eq!(claim.map(|(label, _)| label), Some(said.label));
+    assert!(claim.is_some_and(|(_, chance)| (chance - said.confidence.expect("scored")).abs() < 1e-4));
 }
 
 #[test]
@@ -225,6 +267,15 @@ fn what_does_not_fit_stops_the_start_by_name() {
         }
     };
     let default = Settings::default();
+    let table = |files: &mut Files| {
+        let bytes = b"# calibration of a transformer 1\nen\t2\t0.5\n".to_vec();
+        files.calibration = Some(made::file("calibration.tsv", bytes));
+    };
+    refused(
+        &table,
+        Settings::default(),
+        &["calibration.tsv: line 2", "column=from found=2"],
+    );
     let byte = |files: &mut Files| *files.weights.bytes.last_mut().expect("bytes") ^= 1;
     refused(&byte, default.clone(), &["model.", "expected sha256=", "found="]);
     let words = |files: &mut Files| files.tokenizer.bytes.push(b' ');

@@ -117,6 +117,11 @@ fn transformer(config: &Config, weights: &Path) -> Result<Transformer, String> {
         tokenizer: beside("tokenizer.json")?,
         config: beside("config.json")?,
         weights: file(weights)?,
+        // What has no hash is not in use, so that a table can be measured anew.
+        calibration: match hashes.contains_key("calibration.tsv") {
+            true => Some(beside("calibration.tsv")?),
+            false => None,
+        },
     };
     Transformer::load(files, settings)
 }

@@ -429,6 +429,22 @@ Models and lexicons of sentiment.models_dir are in use, as they are in intake."
         #[arg(long)]
         lang: Option<String>,
     },
+    /// Measure how right a transformer's chances are on labelled texts, so that its confidence is what it says
+    #[command(
+        after_help = "Only texts that reach sentiment.transformer count, and of a language at least 200 of them. Put the table beside the weights as
+calibration.tsv and name its SHA-256 in sentiment.transformer_sha256; one that is named there already is left aside here."
+    )]
+    Calibrate {
+        /// Labelled texts
+        #[arg(required = true, value_name = "FILE.tsv")]
+        files: Vec<PathBuf>,
+        /// The texts' language [default: the one that most texts of a file are in]
+        #[arg(long)]
+        lang: Option<String>,
+        /// Where the table goes [default: it is printed]
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
     /// Train a linear model on labelled texts and compare it with the lexicons on texts that it has not seen
     #[command(
         after_help = "Refuses fewer than 200 distinct texts. The model is written only if the whole 95 % interval of the gain lies above zero;

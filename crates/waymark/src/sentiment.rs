@@ -11,6 +11,7 @@ use ::sentiment::{
     linear::LABELS,
     measure::{self, Answer, Figures, Labelled},
     train,
+    transformer::Calibration,
 };
 use event::{Modality, Role, Tier};
 use serde_json::{Value, json};
@@ -22,7 +23,7 @@ use crate::{
     report::{Exit, Failure, Report},
 };
 
-/// `waymark sentiment eval|train`.
+/// `waymark sentiment eval|calibrate|train`.
 ///
 /// # Errors
 /// [`Failure`] if a file cannot be read or understood, or labels are too few.
@@ -30,6 +31,9 @@ pub fn run(global: &Global, command: &SentimentCommand) -> Result<Report, Failur
     let config = context::config(global)?;
     match command {
         SentimentCommand::Eval { files, lang } => eval(&texts::reader(&config)?, files, lang.as_deref()),
+        SentimentCommand::Calibrate { files, lang, out } => {
+            calibrate(&texts::reader(&config)?, files, lang.as_deref(), out.as_deref())
+        }
         SentimentCommand::Train {
             labels,
             lang,
@@ -169,6 +173,51 @@ fn eval(reader: &Reader, files: &[PathBuf], named: Option<&str>) -> Result<Repor
         exit: Exit::Done,
         findings: Vec::new(),
         data: json!({ "sets": rows }),
+        text,
+    })
+}
+
+/// Isotonic steps of the transformer's chances, per language over all files.
+fn calibrate(reader: &Reader, files: &[PathBuf], named: Option<&str>, out: Option<&Path>) -> Result<Report, Failure> {
+    if reader.transformer.is_none() {
+        return Err(Failure::invalid(
+            "no transformer is configured: option=sentiment.transformer".to_owned(),
+        ));
+    }
+    let (mut seen, mut scratch) = (BTreeSet::new(), Scratch::default());
+    let mut claims: BTreeMap<&'static str, Vec<(f64, bool)>> = BTreeMap::new();
+    for path in files {
+        let all = read(path)?;
+        let lang = language(named, path, &all, &reader.scorer)?;
+        for text in all.iter().filter(|text| seen.insert(measure::normal(&text.text))) {
+            let claim = reader.claim(lang, text, &mut scratch);
+            let claim = claim.map_err(|problem| Failure::invalid(format!("{}: {problem}", path.display())))?;
+            if let Some((label, chance)) = claim {
+                claims.entry(lang).or_default().push((chance, label == text.label));
+            }
+        }
+    }
+    let mut table = Calibration::default();
+    if claims.is_empty() {
+        return Err(Failure::invalid("no text reaches the transformer".to_owned()));
+    }
+    for (lang, claims) in &claims {
+        table.measure(lang, claims).map_err(|message| Failure {
+            exit: Exit::Unsafe,
+            message,
+        })?;
+    }
+    let mut text = table.write();
+    if let Some(path) = out {
+        std::fs::write(path, &text).map_err(|error| Failure::invalid(format!("{}: {error}", path.display())))?;
+        text = format!("wrote {} ({} bytes)\n", path.display(), text.len());
+    }
+    let texts: BTreeMap<&str, usize> = claims.iter().map(|(lang, claims)| (*lang, claims.len())).collect();
+    Ok(Report {
+        command: "sentiment calibrate",
+        exit: Exit::Done,
+        findings: Vec::new(),
+        data: json!({ "texts": texts, "table": table.write() }),
         text,
     })
 }

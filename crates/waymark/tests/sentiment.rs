@@ -55,6 +55,18 @@ fn labelled_texts_are_measured() {
 }
 
 #[test]
+fn without_a_transformer_there_is_nothing_to_calibrate() {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("set.tsv"), labels(300)).expect("written");
+    let (exit, table, problem) = run(folder.path(), &["sentiment", "calibrate", "set.tsv"]);
+    assert_ne!(exit, 0);
+    assert!(
+        table.is_empty() && problem.contains("option=sentiment.transformer"),
+        "{table} {problem}"
+    );
+}
+
+#[test]
 fn a_text_counts_once_over_all_files() {
     let folder = tempfile::tempdir().expect("a folder");
     let at = |name: &str| folder.path().join(name);

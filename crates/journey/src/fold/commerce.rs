@@ -93,7 +93,7 @@ pub(super) fn products(event: &Event) -> Vec<Product> {
     vec![counted(item)]
 }
 
-pub(super) fn value_of_cart(journey: &mut Journey) {
+pub(crate) fn value_of_cart(journey: &mut Journey) {
     let priced = journey
         .profile
         .cart

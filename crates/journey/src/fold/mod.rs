@@ -5,10 +5,12 @@ mod read;
 mod service;
 
 use event::{
-    Channel, ChannelUse, ConsentState, ConsentStatus, Event, EventRef, KnownIdentifier, Millis, Role, TimelineEntry,
+    Channel, ChannelUse, ConsentState, ConsentStatus, Event, EventRef, KnownIdentifier, LINK_FROM, Millis, Role,
+    TimelineEntry,
 };
 
-use crate::{Journey, Recent, effort, ids, mood, phases};
+use crate::{Journey, Recent, UNLINKED, effort, ids, mood, phases};
+pub(crate) use commerce::value_of_cart;
 use commerce::{contracts, orders};
 use read::{string, title};
 pub(crate) use service::overdue;
@@ -49,7 +51,10 @@ pub(crate) fn fold(journey: &mut Journey, event: &Event, reference: &EventRef, n
         profile.tenant.clone_from(&event.tenant);
         changed = true;
     }
-    changed |= identifiers(journey, event, now);
+    // The end of a link names whom this is no longer.
+    if event.kind != UNLINKED {
+        changed |= identifiers(journey, event, now);
+    }
     changed |= language(journey, event);
     changed |= consent(journey, event, now);
     changed |= orders(journey, event, now);
@@ -94,11 +99,13 @@ pub(crate) fn fold(journey: &mut Journey, event: &Event, reference: &EventRef, n
 pub(crate) fn remember(journey: &mut Journey, event: &Event, index: u64, limit: usize) -> u32 {
     let title = title(event);
     let score = event.sentiment.as_ref().and_then(|sentiment| sentiment.score);
+    let origin = string(event, LINK_FROM);
     if let Some((_, last)) = journey.timeline.iter_mut().next_back() {
         let alike = last.kind == event.kind
             && last.title == title
             && last.channel == event.channel
             && last.conversation == event.conversation
+            && last.origin.as_deref() == origin
             && event.time.since(last.time).abs() <= COALESCE
             && score.is_none()
             && last.score.is_none();
@@ -115,7 +122,7 @@ pub(crate) fn remember(journey: &mut Journey, event: &Event, index: u64, limit: 
         count: 1,
         conversation: event.conversation.clone(),
         score,
-        origin: None,
+        origin: origin.map(str::to_owned),
         event: Some(event.id.clone()),
     };
     journey.timeline.insert(index, entry);

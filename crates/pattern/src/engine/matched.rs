@@ -125,6 +125,11 @@ impl Match {
         })
     }
 
+    /// Keys of the journeys from which events used were handed over or sent on; one may be told twice.
+    pub fn origins(&self) -> impl Iterator<Item = &str> {
+        self.evidence.named().filter_map(|kept| kept.origin())
+    }
+
     /// Per `see` step what was seen.
     #[must_use]
     pub fn seen(&self) -> Vec<Seen> {

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use event::Millis;
+use event::{LINK_FROM, Millis};
 
 use super::{Facts, Occurrence, Scratch, Stepped, sequence, subject};
 use crate::{
@@ -125,6 +125,9 @@ impl Catalogue {
         let texts = [&of.event.id, &of.event.source, of.kind, of.position];
         let fields = self.kept_fields.iter();
         let fields = fields.filter_map(|field| Some((field.name(), field.read(of)?)));
+        // What was sent on by another journey is told apart when the two part.
+        let origin = of.event.attributes.get(LINK_FROM);
+        let fields = fields.chain(origin.map(|key| (LINK_FROM, Value::from(key))));
         events.push(of.index, of.at, of.event.time, texts, fields);
     }
 

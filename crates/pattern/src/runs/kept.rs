@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use event::{Attribute, EventRef, Millis};
+use event::{Attribute, EventRef, LINK_FROM, Millis};
 
 use crate::Value;
 
@@ -107,6 +107,41 @@ impl<'a> KeptRef<'a> {
     #[must_use]
     pub fn id(&self) -> &'a str {
         text(&mut { self.packed })
+    }
+
+    /// The key of the journey that it came from, if that was another one.
+    #[must_use]
+    pub fn origin(&self) -> Option<&'a str> {
+        let mut from = self.packed;
+        for _ in 0..4 {
+            take(&mut from);
+        }
+        while !from.is_empty() {
+            let name = text(&mut from);
+            let (tag, rest) = from.split_first()?;
+            from = rest;
+            match tag {
+                1 => from = from.get(1..)?,
+                2 | 3 => from = from.get(8..)?,
+                4 if name == LINK_FROM => return Some(text(&mut from)),
+                4 => _ = take(&mut from),
+                5 => (0..length(&mut from)).for_each(|_| _ = take(&mut from)),
+                _ => {}
+            }
+        }
+        None
+    }
+
+    /// The same event under a later index, marked as `origin`'s unless it came from another journey before.
+    pub(crate) fn moved(self, offset: u64, origin: Option<&str>) -> Kept {
+        let mut kept = Kept::from(self);
+        kept.place.index += offset;
+        if let (Some(key), None) = (origin, self.origin()) {
+            put(&mut kept.packed, LINK_FROM);
+            kept.packed.push(4);
+            put(&mut kept.packed, key);
+        }
+        kept
     }
 
     /// The fields that a sentence may read.

@@ -5,6 +5,7 @@
 
 #[cfg(feature = "safetensors")]
 mod bert;
+mod calibration;
 #[cfg(any(feature = "onnx", feature = "safetensors"))]
 mod encode;
 #[cfg(feature = "onnx")]
@@ -16,9 +17,12 @@ use event::{Label, Score, Tier};
 use sha2::{Digest, Sha256};
 
 use crate::{LANGUAGES, signals::SIGNALS};
+pub use calibration::{Calibration, FEWEST};
 
-/// The name of the calibration: the model's own chances, which nobody has measured here.
+/// The name of the calibration where nobody has measured one: the model's own chances.
 pub const CALIBRATION: &str = "softmax-1";
+/// The name of one that was measured on an operator's labels.
+pub const MEASURED: &str = "isotonic-1";
 /// The version of how answers are read.
 const VERSION: u8 = 1;
 /// Shares of a sample are counted in these.
@@ -96,7 +100,7 @@ impl File {
     }
 }
 
-/// The three files of a model.
+/// The files of a model.
 #[derive(Debug, Clone, Default)]
 pub struct Files {
     /// `model.onnx` or `model.safetensors`.
@@ -105,6 +109,8 @@ pub struct Files {
     pub tokenizer: File,
     /// `config.json`.
     pub config: File,
+    /// How right its chances are, as `waymark sentiment calibrate` has measured it.
+    pub calibration: Option<File>,
 }
 
 /// What an operator chooses.
@@ -227,6 +233,7 @@ pub struct Transformer {
     name: String,
     version: String,
     worths: Vec<f64>,
+    calibration: Calibration,
     #[cfg(any(feature = "onnx", feature = "safetensors"))]
     encoder: encode::Encoder,
     #[cfg(any(feature = "onnx", feature = "safetensors"))]
@@ -252,12 +259,20 @@ impl Transformer {
         }
         let weights = files.weights.verify()?;
         let (tokenizer, config) = (files.tokenizer.verify()?, files.config.verify()?);
-        let mut rest = Sha256::new();
-        for part in [
+        let mut calibration = Calibration::default();
+        let mut parts = vec![
             tokenizer,
             config,
             format!("{} {:?}", settings.max_tokens, settings.labels),
-        ] {
+        ];
+        if let Some(file) = &files.calibration {
+            parts.push(file.verify()?);
+            let table = std::str::from_utf8(&file.bytes).map_err(|error| error.to_string());
+            let table = table.and_then(Calibration::read);
+            calibration = table.map_err(|problem| format!("{}: {problem}", file.name))?;
+        }
+        let mut rest = Sha256::new();
+        for part in parts {
             rest.update(part);
             rest.update([0]);
         }
@@ -267,7 +282,9 @@ impl Transformer {
             .take(6)
             .map(|byte| format!("{byte:02x}"))
             .collect();
-        Self::build(files, settings, format!("{VERSION}+{}.{rest}", &weights[..12]), format)
+        let version = format!("{VERSION}+{}.{rest}", &weights[..12]);
+        let bare = Self::build(files, settings, version, format)?;
+        Ok(Self { calibration, ..bare })
     }
 
     #[cfg(not(any(feature = "onnx", feature = "safetensors")))]
@@ -279,6 +296,7 @@ impl Transformer {
             name,
             version,
             worths,
+            calibration: Calibration::default(),
         })
     }
 
@@ -288,6 +306,7 @@ impl Transformer {
             weights,
             tokenizer,
             config,
+            ..
         } = files;
         let told = encode::Told::read(&config.bytes).map_err(|problem| format!("{}: {problem}", config.name))?;
         let worths = told
@@ -321,6 +340,7 @@ impl Transformer {
             name: told.name,
             version,
             worths,
+            calibration: Calibration::default(),
             encoder,
             engine,
         };
@@ -370,19 +390,32 @@ impl Transformer {
         Err(format!("{}: no cargo feature that reads it", self.name))
     }
 
+    /// The label that the model gives a text, and the chance that it gives the label, which nothing has calibrated.
+    ///
+    /// # Errors
+    /// If no number comes out.
+    pub fn claim(&self, body: &str) -> Result<(Label, f64), String> {
+        let (chances, _) = self.chances(body)?;
+        let (label, _, chance) = conclude(&chances, &self.worths);
+        Ok((label, chance))
+    }
+
     /// Puts the model's answer in the place of the first reading's polarity. Signals and their evidence stay; `heard` is the recogniser's
     /// confidence, 1 for what was written. Where the model fails on a text, the first reading stands and says so.
     pub(crate) fn refine(&self, body: &str, heard: f64, score: &mut Score) {
         match self.chances(body) {
             Ok((chances, truncated)) => {
                 let (label, mean, chance) = conclude(&chances, &self.worths);
+                let lang = score.lang.as_deref().unwrap_or_default();
+                let measured = self.calibration.confidence(lang, chance);
+                let name = if measured.is_some() { MEASURED } else { CALIBRATION };
                 score.label = label;
                 score.score = Some(crate::rounded(mean));
-                score.confidence = Some(crate::rounded(chance * heard));
+                score.confidence = Some(crate::rounded(measured.unwrap_or(chance) * heard));
                 score.tier = Tier::Transformer;
                 score.model.clone_from(&self.name);
                 score.model_version.clone_from(&self.version);
-                score.calibration = Some(CALIBRATION.to_owned());
+                score.calibration = Some(name.to_owned());
                 score.abstain_reason = None;
                 score.truncated |= truncated;
                 // Words of the lexicon have decided nothing.

@@ -203,5 +203,6 @@ pub fn files(name: &str, weights: Vec<u8>, shape: &Shape, classes: &[&str]) -> F
         weights: file(name, weights),
         tokenizer: file("tokenizer.json", tokenizer()),
         config: file("config.json", config(shape, classes)),
+        calibration: None,
     }
 }

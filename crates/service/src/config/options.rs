@@ -197,7 +197,7 @@ pub const OPTIONS: &[Opt] = &[
         "sentiment.transformer_sha256",
         "",
         Pairs,
-        "the SHA-256 of each of its three files, as `model.onnx=…,tokenizer.json=…,config.json=…`; another file stops the start",
+        "the SHA-256 of each of its three files, as `model.onnx=…,tokenizer.json=…,config.json=…`, and of `calibration.tsv` if it is in use; another file stops the start",
     ),
     output(
         "sentiment.transformer_labels",

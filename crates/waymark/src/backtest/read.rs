@@ -99,15 +99,8 @@ impl Texts {
             return Ok(());
         }
         let Some(text) = &event.text else { return Ok(()) };
-        let input = Input {
-            body: &text.body,
-            lang: text.lang.as_deref(),
-            role: text.role,
-            modality: text.modality,
-            asr_confidence: text.asr_confidence,
-        };
         let scorer = self.scorer.get_or_insert_with(Scorer::default);
-        let score = scorer.score(&input, &mut self.scratch);
+        let score = scorer.score(&Input::of(text), &mut self.scratch);
         event.sentiment = score.as_ref().map(EventSentiment::from);
         Ok(())
     }
