@@ -14,7 +14,7 @@ use stream::{
 use crate::{
     changelog::Changelog,
     leftovers,
-    native::{Consumer, Ends, OFFSET_INVALID, OFFSET_LATEST, Partitions, Polled},
+    native::{Consumer, Ends, GroupMetadata, OFFSET_INVALID, OFFSET_LATEST, Partitions, Polled},
     producer::{NAMING, Producer},
 };
 
@@ -226,6 +226,33 @@ impl KafkaLog {
         self.producer
             .as_mut()
             .ok_or_else(|| LogError::Unknown("there is no producer".to_owned()))
+    }
+
+    /// Drops what earlier transactions of this name left; whether the group's coordinator took the offsets of the one that does it.
+    fn drop_leftovers(&mut self, group: GroupMetadata) -> Result<bool, LogError> {
+        // Also where nothing is seen: a late copy of earlier offsets would be published by the next commit, were its name's producer not a
+        // newer one by then.
+        let stuck = leftovers::stuck(&self.config, &self.uncommitted)?;
+        // Which offset does not matter: it is never committed.
+        let any = self.config.inputs.first().map(|topic| TopicPartition {
+            topic: Arc::from(topic.as_str()),
+            partition: 0,
+        });
+        let offsets = Partitions::of(&any, 0);
+        let producer = self
+            .producer
+            .as_mut()
+            .ok_or_else(|| LogError::Unknown("there is no producer".to_owned()))?;
+        let are_taken = leftovers::drop_in(
+            &self.config,
+            &self.uncommitted,
+            producer,
+            &stuck,
+            Some((offsets, group)),
+        )?;
+        // A copy of these offsets that is still on its way must not meet the next transaction.
+        self.recycle()?;
+        Ok(are_taken)
     }
 
     fn list(partition: &TopicPartition, offset: i64) -> Partitions {
@@ -561,32 +588,21 @@ impl Log for KafkaLog {
     }
 
     fn discard(&mut self) -> Result<(), LogError> {
-        // Also where nothing is seen: a late copy of earlier offsets would be published by the next commit, were its name's producer not a
-        // newer one by then.
-        let stuck = leftovers::stuck(&self.config, &self.uncommitted)?;
         let group = match self.consumer.generation() {
             Ok(generation) if generation >= 0 => self.consumer.metadata()?,
             _ => Consumer::outsider(&self.config.group),
         };
-        // Which offset does not matter: it is never committed.
-        let any = self.config.inputs.first().map(|topic| TopicPartition {
-            topic: Arc::from(topic.as_str()),
-            partition: 0,
-        });
-        let offsets = Partitions::of(&any, 0);
-        let producer = self
-            .producer
-            .as_mut()
-            .ok_or_else(|| LogError::Unknown("there is no producer".to_owned()))?;
-        leftovers::drop_in(
-            &self.config,
-            &self.uncommitted,
-            producer,
-            &stuck,
-            Some((offsets, group)),
-        )?;
-        // A copy of these offsets that is still on its way must not meet the next transaction.
-        self.recycle()
+        self.drop_leftovers(group).map(|_| ())
+    }
+
+    fn fence(&mut self) -> Result<(), LogError> {
+        // As one without a generation, which is never refused: that a coordinator refuses something proves nothing.
+        if self.drop_leftovers(Consumer::outsider(&self.config.group))? {
+            return Ok(());
+        }
+        Err(LogError::Retriable(
+            "coordinator of the group took no offsets".to_owned(),
+        ))
     }
 
     fn changelog(&mut self) -> Result<Option<Box<dyn ChangelogReader>>, LogError> {

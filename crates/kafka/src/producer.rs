@@ -295,12 +295,12 @@ impl Producer {
     }
 
     /// Aborts a transaction that touches these partitions and the group's offsets, and whose records nobody will ever see: its
-    /// markers end what an earlier transaction of this name left open there.
+    /// markers end what an earlier transaction of this name left open there. Whether the group's coordinator took the offsets.
     pub(crate) fn abort_in<'a>(
         &mut self,
         partitions: impl Iterator<Item = &'a TopicPartition>,
         offsets: Option<(Partitions, GroupMetadata)>,
-    ) -> Result<(), LogError> {
+    ) -> Result<bool, LogError> {
         self.begin()?;
         for of in partitions {
             self.send(
@@ -319,13 +319,16 @@ impl Producer {
         if let Err(LogError::Unknown(text)) = self.drain() {
             return Err(LogError::Unknown(text));
         }
+        let mut are_taken = false;
         if let Some((offsets, group)) = offsets {
             match self.send_offsets(offsets, group) {
-                Ok(()) | Err(LogError::Abort(_)) => {}
+                Ok(()) => are_taken = true,
+                Err(LogError::Abort(text)) => tracing::debug!(why = text, "offsets were not taken"),
                 Err(error) => return Err(error),
             }
         }
-        self.abort()
+        self.abort()?;
+        Ok(are_taken)
     }
 
     /// Ends this incarnation without waiting for it.

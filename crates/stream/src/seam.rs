@@ -247,6 +247,15 @@ pub trait Log {
         Ok(())
     }
 
+    /// The same, and it fails if the group's coordinator did not take what it wrote. One that was just started answers with committed
+    /// offsets of the past while it still reads its log, and takes nothing meanwhile: what it tells after this is what was committed.
+    ///
+    /// # Errors
+    /// As [`Log::discard`]; [`LogError::Retriable`] if the coordinator took nothing.
+    fn fence(&mut self) -> Result<(), LogError> {
+        self.discard()
+    }
+
     /// A reader of the service's changelog, of no partition yet. `None` if this log keeps none, because it is its own database.
     ///
     /// # Errors

@@ -1,6 +1,10 @@
 //! `waymark topics`, `config show`, `check`: what an operator does before anything runs.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use kafka::Admin;
 use serde_json::{Value, json};
@@ -91,8 +95,26 @@ pub fn topics(global: &Global, command: &TopicsCommand) -> Result<Report, Failur
             Need::Refused(_) | Need::Nothing => {}
         }
     }
+    wait_until_known(&admin, specs.iter().map(|spec| spec.name.as_str()).collect())?;
     report.text = format!("changed {todo} topics");
     Ok(report)
+}
+
+/// How long a broker may take to know topics that its controller has made.
+const SPREADING: Duration = Duration::from_secs(30);
+
+/// Waits until topics are known: who starts a service next should find them.
+fn wait_until_known(admin: &Admin, mut names: BTreeSet<&str>) -> Result<(), Failure> {
+    let begun = Instant::now();
+    loop {
+        let known = admin.topics()?;
+        names.retain(|name| !known.iter().any(|state| state.name == *name));
+        let Some(missing) = names.first() else { return Ok(()) };
+        if begun.elapsed() > SPREADING {
+            return Err(format!("topics were made, and the broker does not know them yet: topic={missing}").into());
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
 }
 
 fn plan(admin: &Admin, specs: &[TopicSpec]) -> Result<Vec<Need>, Failure> {

@@ -102,22 +102,36 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     pub(super) fn discard(&mut self) -> Result<(), Stop> {
         let begun = self.now();
         while self.leftovers {
-            match self.log.discard() {
-                Ok(()) => self.leftovers = false,
-                Err(LogError::Fenced(message)) => {
-                    self.was_fenced(message)?;
-                    self.recycle("fenced")?;
-                }
-                Err(error @ (LogError::Retriable(_) | LogError::Fatal(_))) => {
-                    self.wait_out("what a transaction left", begun, error)?;
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "what a transaction left could not be dropped, replacing the producer");
-                    self.recycle("abort")?;
-                }
-            }
+            self.leftovers = !self.drops(begun, L::discard)?;
         }
         Ok(())
+    }
+
+    /// Has the group's coordinator take something, which one that is only starting does not.
+    fn fence(&mut self) -> Result<(), Stop> {
+        let begun = self.now();
+        while !self.drops(begun, L::fence)? {}
+        self.leftovers = false;
+        Ok(())
+    }
+
+    /// Whether a transaction that is given up went through; if not, a moment was waited, or the producer replaced.
+    fn drops(&mut self, begun: Duration, call: impl Fn(&mut L) -> Result<(), LogError>) -> Result<bool, Stop> {
+        match call(&mut self.log) {
+            Ok(()) => return Ok(true),
+            Err(LogError::Fenced(message)) => {
+                self.was_fenced(message)?;
+                self.recycle("fenced")?;
+            }
+            Err(error @ (LogError::Retriable(_) | LogError::Fatal(_))) => {
+                self.wait_out("what a transaction left", begun, error)?;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "what a transaction left could not be dropped, replacing the producer");
+                self.recycle("abort")?;
+            }
+        }
+        Ok(false)
     }
 
     fn rewind(&mut self) -> Result<(), Stop> {
@@ -232,8 +246,9 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         let mut before = None;
         loop {
             let begun = self.now();
-            self.leftovers |= !mutant::is_on(Mutant::OffsetsBelieved);
-            self.discard()?;
+            if !mutant::is_on(Mutant::OffsetsBelieved) {
+                self.fence()?;
+            }
             let found = self.patiently("committed offsets", |log| log.committed(asked))?;
             tracing::debug!(?found, took = ?self.now().saturating_sub(begun), "committed offsets told");
             // After so short a time it is the same coordinator. Else the one after must say the same: two that are started in between are
