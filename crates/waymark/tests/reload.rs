@@ -72,12 +72,15 @@ fn junk(key: &str, value: Option<&str>, topic: &str) -> Output {
 }
 
 /// Versions under which customers were signalled, in order.
+/// The pattern versions of all signals, sorted: the topic's partitions have no order among each other.
 fn versions(set: &[String]) -> Vec<i64> {
     let signals = tap(set, "journey.signals");
-    signals
+    let versions = signals
         .iter()
-        .filter_map(|signal| signal["value"]["pattern_version"].as_i64())
-        .collect()
+        .filter_map(|signal| signal["value"]["pattern_version"].as_i64());
+    let mut versions: Vec<i64> = versions.collect();
+    versions.sort_unstable();
+    versions
 }
 
 fn metric(admin: &str, series: &str) -> Option<f64> {
