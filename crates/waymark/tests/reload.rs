@@ -71,7 +71,6 @@ fn junk(key: &str, value: Option<&str>, topic: &str) -> Output {
     }
 }
 
-/// Versions under which customers were signalled, in order.
 /// The pattern versions of all signals, sorted: the topic's partitions have no order among each other.
 fn versions(set: &[String]) -> Vec<i64> {
     let signals = tap(set, "journey.signals");
