@@ -73,7 +73,7 @@ oracle: ## The pattern engine against its definition on random patterns and hist
 
 .PHONY: sim-mutants
 sim-mutants: ## Breaks the code on purpose, in 22 ways, and shows that the simulation notices each
-	WAYMARK_SIM_SEEDS=$(or $(SEEDS),60) cargo test -p waymark --features mutants --test simulation -- --nocapture every_mutant
+	WAYMARK_SIM_SEEDS=$(or $(SEEDS),80) cargo test -p waymark --features mutants --test simulation -- --nocapture every_mutant
 
 .PHONY: chaos
 chaos: kafka-jars ## Faults on real brokers while data flows: EVENTS= FAULTS= SEED= BROKERS=1|3 RATE=, see docs/CHAOS.md

@@ -151,7 +151,7 @@ fn whatever_goes_wrong_they_say_what_they_say_when_nothing_does() {
 #[test]
 fn every_mutant_is_caught() {
     use stream::mutant::{Mutant, switch_on};
-    let seeds = number("WAYMARK_SIM_SEEDS", 60);
+    let seeds = number("WAYMARK_SIM_SEEDS", 80);
     let mut missed = Vec::new();
     let only = std::env::var("WAYMARK_SIM_ONLY").unwrap_or_default();
     for mutant in Mutant::ALL
