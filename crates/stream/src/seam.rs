@@ -248,7 +248,8 @@ pub trait Log {
     }
 
     /// The same, and it fails if the group's coordinator did not take what it wrote. One that was just started answers with committed
-    /// offsets of the past while it still reads its log, and takes nothing meanwhile: what it tells after this is what was committed.
+    /// offsets of the past while it still reads its log. One that has read it in part, and has stopped there, takes this all the same
+    /// (`docs/GUARANTEES.md`): nothing tells that one from another.
     ///
     /// # Errors
     /// As [`Log::discard`]; [`LogError::Retriable`] if the coordinator took nothing.

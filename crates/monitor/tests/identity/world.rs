@@ -24,6 +24,24 @@ const PATTERN: &str = "pattern: two-steps\nversion: 1\ntitle: Two steps\nowner: 
     guard: { consent: service, cooldown: 1h }\nrollout: { percent: 100, holdout: 0, seed: seed-1 }\n\
     tests: [ { name: one, given: [], expect: [] }, { name: two, given: [], expect: [] } ]\n";
 
+const TIMELINE: &str = "journey.timeline";
+
+/// A customer's moment, on a clock that agrees with everybody's.
+fn moment<'a>(key: &'a str, topic: &'a Arc<str>, offset: i64, now: Millis, outputs: &'a mut Vec<Output>) -> Cx<'a> {
+    Cx {
+        now,
+        clock: now,
+        key: key.as_bytes(),
+        topic,
+        partition: 0,
+        offset,
+        timestamp: now,
+        revision: 1,
+        late: false,
+        outputs,
+    }
+}
+
 /// A timeline and the journeys on it.
 pub struct World {
     pub monitor: Monitor,
@@ -64,7 +82,7 @@ impl World {
 
     /// Sends an event under a key, and whatever comes back from it.
     pub fn sends(&mut self, key: &str, event: Event) {
-        let topic: Arc<str> = Arc::from("journey.timeline");
+        let topic: Arc<str> = Arc::from(TIMELINE);
         let now = event.time;
         let mut queue = VecDeque::from([(key.to_owned(), event)]);
         let mut hops = 0;
@@ -72,24 +90,13 @@ impl World {
             hops += 1;
             assert!(hops < 20, "events go round in circles");
             let mut outputs = Vec::new();
-            let mut cx = Cx {
-                now,
-                clock: now,
-                key: key.as_bytes(),
-                topic: &topic,
-                partition: 0,
-                offset: self.offset,
-                timestamp: now,
-                revision: 1,
-                late: false,
-                outputs: &mut outputs,
-            };
+            let mut cx = moment(&key, &topic, self.offset, now, &mut outputs);
             self.offset += 1;
             let mut state = self.state(&key);
             self.monitor.on_event(&mut state, Box::new(event), &mut cx);
             self.save(&key, &mut state);
             for output in outputs {
-                if &*output.topic != "journey.timeline" {
+                if &*output.topic != TIMELINE {
                     self.outputs.push(output);
                     continue;
                 }
@@ -126,20 +133,9 @@ impl World {
 
     /// Wakes a journey.
     pub fn wakes(&mut self, key: &str, now: Millis) {
-        let topic: Arc<str> = Arc::from("journey.timeline");
+        let topic: Arc<str> = Arc::from(TIMELINE);
         let mut state = self.state(key);
-        let mut cx = Cx {
-            now,
-            clock: now,
-            key: key.as_bytes(),
-            topic: &topic,
-            partition: 0,
-            offset: self.offset,
-            timestamp: now,
-            revision: 1,
-            late: false,
-            outputs: &mut self.outputs,
-        };
+        let mut cx = moment(key, &topic, self.offset, now, &mut self.outputs);
         self.monitor.on_time(&mut state, &mut cx);
         self.save(key, &mut state);
     }

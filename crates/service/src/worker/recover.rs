@@ -236,9 +236,9 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
     }
 
-    /// Where the group stands, told by a coordinator that has read its log to the end. One that was just started answers with offsets of
-    /// the past while it reads (seen with Kafka 4.3.1), but takes nothing meanwhile: so something is written to it first, offsets in a
-    /// transaction that is given up. An open transaction is ended before.
+    /// Where the group stands, told by a coordinator that is not just starting: one that still reads its log answers with offsets of the
+    /// past (seen with Kafka 4.3.1). So something is written to it first, offsets in a transaction that is given up. An open transaction
+    /// is ended before. What this does not help against is in `docs/GUARANTEES.md`.
     pub(super) fn fresh_offsets(&mut self, asked: &[TopicPartition]) -> Result<Vec<Option<Committed>>, Stop> {
         if self.begun.is_some() {
             self.commit()?;
