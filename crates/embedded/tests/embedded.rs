@@ -68,6 +68,7 @@ fn an_epoch_is_whole_or_not_there() {
             input: input.clone(),
             offset: 10,
             metadata: "m".to_owned(),
+            slot: 0,
             changelog: Vec::new(),
             rows: vec![(b"st1".to_vec(), Some(b"v".to_vec()))],
         };

@@ -6,6 +6,7 @@ use codec::Terms;
 use sentiment::LANGUAGES;
 use service::{
     backend::{Backend, Member},
+    changelog_fits,
     config::Config,
     dead_letters, in_hand, run_workers,
     telemetry::Telemetry,
@@ -104,19 +105,21 @@ pub fn run<B: Backend>(
         }
         let count = |topic: &str| until_answered(topic, &probe, stop, || backend.partitions(topic));
         let timeline = count(&names.timeline())?;
-        let mut inputs = 0;
+        let (mut inputs, mut largest) = (0, 0);
         for topic in &raw {
-            inputs += count(topic)?;
+            let partitions = count(topic)?;
+            inputs += partitions;
+            largest = largest.max(partitions);
         }
         let member = Member {
             service: SERVICE,
             index,
             members,
             inputs: raw.clone(),
-            keyed: false,
         };
+        changelog_fits(backend, &member, largest, &probe, stop)?;
         let log = until_answered("joining the group", &probe, stop, || backend.join(&member))?;
-        let settings = worker_config(config, backend, SERVICE, Statefulness::None, dead_letters(SERVICE));
+        let settings = worker_config(config, backend, &member, Statefulness::None, dead_letters(SERVICE));
         let hand = in_hand(config, SERVICE, index);
         match stage.clock {
             Clock::Wall => {

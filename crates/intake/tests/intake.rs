@@ -66,7 +66,7 @@ fn config() -> WorkerConfig {
         window: 0,
         state: Statefulness::None,
         cached_keys: 20,
-        changelog_topic: None,
+        changelog: None,
         snapshots: SnapshotRule {
             after: 1 << 25,
             chunk: 1 << 20,

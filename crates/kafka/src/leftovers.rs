@@ -109,16 +109,15 @@ fn partitions_of(names: &[String], client: &Consumer) -> Result<Vec<TopicPartiti
     Ok(all.collect())
 }
 
-/// Drops what this producer's name left open in partitions, and its pending offsets. No transaction may be open. Whether the group's
-/// coordinator took the offsets that were given.
+/// Drops what this producer's name left open in partitions, and its pending offsets. No transaction may be open.
 pub(crate) fn drop_in(
     config: &KafkaConfig,
     reader: &Consumer,
     producer: &mut Producer,
     stuck: &Stuck,
     offsets: Option<(Partitions, GroupMetadata)>,
-) -> Result<bool, LogError> {
-    let are_taken = producer.abort_in(stuck.keys(), offsets)?;
+) -> Result<(), LogError> {
+    producer.abort_in(stuck.keys(), offsets)?;
     let begun = Instant::now();
     // The coordinator answers before the markers are written, and could lose them again.
     while !stuck.is_empty() {
@@ -141,5 +140,5 @@ pub(crate) fn drop_in(
         }
         std::thread::sleep(AGAIN);
     }
-    Ok(are_taken)
+    Ok(())
 }

@@ -14,7 +14,7 @@ use stream::{
 use crate::{
     changelog::Changelog,
     leftovers,
-    native::{Consumer, Ends, GroupMetadata, OFFSET_INVALID, OFFSET_LATEST, Partitions, Polled},
+    native::{Consumer, Ends, OFFSET_INVALID, OFFSET_LATEST, Partitions, Polled},
     producer::{NAMING, Producer},
 };
 
@@ -40,7 +40,7 @@ pub struct KafkaConfig {
     pub inputs: Vec<String>,
     /// The topics that it may write to.
     pub outputs: Vec<String>,
-    /// The changelog topic of a service with state.
+    /// The changelog topic of a service.
     pub changelog: Option<String>,
     /// After this long without a heartbeat the group takes partitions away.
     pub session_timeout: Duration,
@@ -226,33 +226,6 @@ impl KafkaLog {
         self.producer
             .as_mut()
             .ok_or_else(|| LogError::Unknown("there is no producer".to_owned()))
-    }
-
-    /// Drops what earlier transactions of this name left; whether the group's coordinator took the offsets of the one that does it.
-    fn drop_leftovers(&mut self, group: GroupMetadata) -> Result<bool, LogError> {
-        // Also where nothing is seen: a late copy of earlier offsets would be published by the next commit, were its name's producer not a
-        // newer one by then.
-        let stuck = leftovers::stuck(&self.config, &self.uncommitted)?;
-        // Which offset does not matter: it is never committed.
-        let any = self.config.inputs.first().map(|topic| TopicPartition {
-            topic: Arc::from(topic.as_str()),
-            partition: 0,
-        });
-        let offsets = Partitions::of(&any, 0);
-        let producer = self
-            .producer
-            .as_mut()
-            .ok_or_else(|| LogError::Unknown("there is no producer".to_owned()))?;
-        let are_taken = leftovers::drop_in(
-            &self.config,
-            &self.uncommitted,
-            producer,
-            &stuck,
-            Some((offsets, group)),
-        )?;
-        // A copy of these offsets that is still on its way must not meet the next transaction.
-        self.recycle()?;
-        Ok(are_taken)
     }
 
     fn list(partition: &TopicPartition, offset: i64) -> Partitions {
@@ -517,7 +490,7 @@ impl Log for KafkaLog {
                 let topic = topic.ok_or_else(|| LogError::Fatal("service has no changelog topic".to_owned()))?;
                 let output = Output {
                     topic: Arc::from(topic),
-                    partition: Some(part.input.partition),
+                    partition: Some(part.slot),
                     timestamp: None,
                     key: None,
                     value: Some(value.clone()),
@@ -536,7 +509,7 @@ impl Log for KafkaLog {
             *next = Some(next.unwrap_or(0).max(offset + 1));
         }
         for (part, next) in epoch.partitions.iter().zip(&report.changelog_next) {
-            let last = self.changelog_last.get(&part.input.partition).copied().unwrap_or(0);
+            let last = self.changelog_last.get(&part.slot).copied().unwrap_or(0);
             if !part.changelog.is_empty() && next.is_none_or(|next| next <= last) {
                 return Err(LogError::Abort(
                     "changelog part was delivered at an impossible offset".to_owned(),
@@ -568,7 +541,7 @@ impl Log for KafkaLog {
         report.is_disturbed = self.producer()?.is_disturbed();
         for (part, next) in epoch.partitions.iter().zip(&report.changelog_next) {
             if let Some(next) = next {
-                self.changelog_last.insert(part.input.partition, *next);
+                self.changelog_last.insert(part.slot, *next);
             }
         }
         tracing::trace!(elapsed = ?begun.elapsed(), "epoch committed");
@@ -592,17 +565,23 @@ impl Log for KafkaLog {
             Ok(generation) if generation >= 0 => self.consumer.metadata()?,
             _ => Consumer::outsider(&self.config.group),
         };
-        self.drop_leftovers(group).map(|_| ())
-    }
-
-    fn fence(&mut self) -> Result<(), LogError> {
-        // As one without a generation, which is never refused: that a coordinator refuses something proves nothing.
-        if self.drop_leftovers(Consumer::outsider(&self.config.group))? {
-            return Ok(());
-        }
-        Err(LogError::Retriable(
-            "coordinator of the group took no offsets".to_owned(),
-        ))
+        // Also where nothing is seen: a late copy of earlier offsets would be published by the next commit, were its name's producer not a
+        // newer one by then.
+        let stuck = leftovers::stuck(&self.config, &self.uncommitted)?;
+        // Which offset does not matter: it is never committed.
+        let any = self.config.inputs.first().map(|topic| TopicPartition {
+            topic: Arc::from(topic.as_str()),
+            partition: 0,
+        });
+        let offsets = Partitions::of(&any, 0);
+        let producer = self
+            .producer
+            .as_mut()
+            .ok_or_else(|| LogError::Unknown("there is no producer".to_owned()))?;
+        let offsets = Some((offsets, group));
+        leftovers::drop_in(&self.config, &self.uncommitted, producer, &stuck, offsets)?;
+        // A copy of these offsets that is still on its way must not meet the next transaction.
+        self.recycle()
     }
 
     fn changelog(&mut self) -> Result<Option<Box<dyn ChangelogReader>>, LogError> {

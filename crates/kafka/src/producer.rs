@@ -300,7 +300,7 @@ impl Producer {
         &mut self,
         partitions: impl Iterator<Item = &'a TopicPartition>,
         offsets: Option<(Partitions, GroupMetadata)>,
-    ) -> Result<bool, LogError> {
+    ) -> Result<(), LogError> {
         self.begin()?;
         for of in partitions {
             self.send(
@@ -319,16 +319,14 @@ impl Producer {
         if let Err(LogError::Unknown(text)) = self.drain() {
             return Err(LogError::Unknown(text));
         }
-        let mut are_taken = false;
         if let Some((offsets, group)) = offsets {
             match self.send_offsets(offsets, group) {
-                Ok(()) => are_taken = true,
+                Ok(()) => {}
                 Err(LogError::Abort(text)) => tracing::debug!(why = text, "offsets were not taken"),
                 Err(error) => return Err(error),
             }
         }
-        self.abort()?;
-        Ok(are_taken)
+        self.abort()
     }
 
     /// Ends this incarnation without waiting for it.

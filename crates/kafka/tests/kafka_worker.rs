@@ -11,6 +11,7 @@ use std::{
 use kafka::{Admin, From, KafkaConfig, KafkaLog, Publisher, Tail};
 use service::{
     Machine,
+    topics::Changelog,
     worker::{Hand, Start, Worker, WorkerConfig},
 };
 use stream::{ChangelogBatch, Log, LogError, Millis, Output, Record, SnapshotRule, Statefulness, TopicPartition};
@@ -33,7 +34,7 @@ fn worker_config(disk: Disk, start: Start) -> WorkerConfig {
         window: 0,
         state: Statefulness::Keyed,
         cached_keys: 20,
-        changelog_topic: Some(Arc::from("log")),
+        changelog: Some(Changelog::new("log", vec!["in".to_owned()])),
         snapshots: SnapshotRule {
             after: 3000,
             chunk: 400,
@@ -341,6 +342,7 @@ fn an_aborted_transaction_shows_nothing_and_a_successor_fences_its_predecessor()
             },
             offset: 1,
             metadata: String::new(),
+            slot: 0,
             changelog: Vec::new(),
             rows: Vec::new(),
         }],

@@ -60,7 +60,6 @@ pub fn run<B: Backend>(
             index,
             members,
             inputs: vec![names.timeline()],
-            keyed: true,
         };
         let patterns = names.patterns();
         let reader = until_answered("reading patterns", &probe, stop, || backend.reader(&[&patterns], true))?;
@@ -79,7 +78,7 @@ pub fn run<B: Backend>(
             log = until_answered("joining the group", hooks.probe(), stop, || backend.join(&member))?;
         }
         let state = Statefulness::Keyed;
-        let worker = worker_config(config, backend, SERVICE, state, dead_letters(SERVICE));
+        let worker = worker_config(config, backend, &member, state, dead_letters(SERVICE));
         let hand = in_hand(config, SERVICE, index);
         Worker::new(log, stage, hooks, worker).with_hand(hand).run(stop)
     })

@@ -10,7 +10,11 @@ use kafka::{Admin, KafkaConfig, KafkaLog, Publisher, Tail};
 use store::{Identity, Store};
 use stream::{Log, LogError, Output, TopicPartition, TopicReader};
 
-use crate::{config::Config, topics::Names, worker::OpenDb};
+use crate::{
+    config::Config,
+    topics::{Changelog, Names},
+    worker::OpenDb,
+};
 
 /// A worker among its like.
 #[derive(Debug, Clone)]
@@ -21,10 +25,8 @@ pub struct Member {
     pub index: usize,
     /// How many this process has.
     pub members: usize,
-    /// The topics it reads.
+    /// The topics it reads, in an order that never changes.
     pub inputs: Vec<String>,
-    /// Whether it keeps state.
-    pub keyed: bool,
 }
 
 /// Where records live.
@@ -42,7 +44,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
     fn open_db(&self, service: &'static str) -> OpenDb;
 
     /// The changelog of a service; `None` where the log is its own database.
-    fn changelog(&self, service: &str) -> Option<Arc<str>>;
+    fn changelog(&self, member: &Member) -> Option<Changelog>;
 
     /// A reader of whole topics, from their start or from now on.
     ///
@@ -134,7 +136,7 @@ impl Backend for KafkaBackend {
         );
         config.inputs.clone_from(&member.inputs);
         config.outputs = shared.names.outputs(member.service);
-        config.changelog = member.keyed.then(|| shared.names.changelog(member.service));
+        config.changelog = Some(shared.names.changelog(member.service));
         KafkaLog::open(config)
     }
 
@@ -165,8 +167,9 @@ impl Backend for KafkaBackend {
         })
     }
 
-    fn changelog(&self, service: &str) -> Option<Arc<str>> {
-        Some(Arc::from(self.shared.names.changelog(service)))
+    fn changelog(&self, member: &Member) -> Option<Changelog> {
+        let topic = self.shared.names.changelog(member.service);
+        Some(Changelog::new(&topic, member.inputs.clone()))
     }
 
     fn reader(&self, topics: &[&str], from_start: bool) -> Result<Box<dyn TopicReader>, LogError> {
@@ -256,7 +259,7 @@ impl Backend for EmbeddedBackend {
         Box::new(move |of: &TopicPartition| Ok(Box::new(log.db(service, of.partition))))
     }
 
-    fn changelog(&self, _: &str) -> Option<Arc<str>> {
+    fn changelog(&self, _: &Member) -> Option<Changelog> {
         None
     }
 

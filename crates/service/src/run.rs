@@ -10,7 +10,7 @@ use std::{
 use stream::{DeadLetters, LogError, Millis, SnapshotRule, Statefulness};
 
 use crate::{
-    backend::Backend,
+    backend::{Backend, Member},
     config::Config,
     telemetry::{Probe, Telemetry},
     worker::{Clock, Hand, Start, Stop, WorkerConfig},
@@ -57,15 +57,19 @@ pub fn order_window(config: &Config) -> i64 {
     }
 }
 
+/// A changelog of markers alone is trimmed when they take so many bytes.
+const MARKERS: u64 = 128 * 1024;
+
 /// What the configuration says to a worker.
 #[must_use]
 pub fn worker_config<B: Backend>(
     config: &Config,
     backend: &B,
-    service: &'static str,
+    member: &Member,
     state: Statefulness,
     dead_letters: DeadLetters,
 ) -> WorkerConfig {
+    let service = member.service;
     let span = |key: &str| Duration::from_millis(config.number(key).unsigned_abs());
     let size = |key: &str| usize::try_from(config.number(key)).unwrap_or(usize::MAX);
     WorkerConfig {
@@ -77,11 +81,13 @@ pub fn worker_config<B: Backend>(
         window: order_window(config),
         state,
         cached_keys: size("state.cached_keys"),
-        changelog_topic: (state == Statefulness::Keyed)
-            .then(|| backend.changelog(service))
-            .flatten(),
+        changelog: backend.changelog(member),
         snapshots: SnapshotRule {
-            after: config.number("state.snapshot_bytes").unsigned_abs(),
+            after: match state {
+                Statefulness::Keyed => config.number("state.snapshot_bytes").unsigned_abs(),
+                // Nothing but markers, all of them to be read by whoever takes a partition over.
+                Statefulness::None => MARKERS,
+            },
             chunk: 1 << 20,
         },
         start: match (state, config.text("intake.start")) {
@@ -127,6 +133,31 @@ pub fn until_answered<T>(
         }
     }
     Err(Stop::Asked)
+}
+
+/// Refuses a changelog with fewer partitions than the inputs need, of which the largest has `largest`.
+///
+/// # Errors
+/// [`Stop`] if it has, or the log refuses.
+pub fn changelog_fits<B: Backend>(
+    backend: &B,
+    member: &Member,
+    largest: i32,
+    probe: &Probe,
+    stop: &AtomicBool,
+) -> Result<(), Stop> {
+    let Some(changelog) = backend.changelog(member) else {
+        return Ok(());
+    };
+    let found = until_answered(&changelog.topic, probe, stop, || backend.partitions(&changelog.topic))?;
+    let needed = changelog.slots(largest);
+    if found < needed {
+        return Err(Stop::Failed(format!(
+            "changelog has too few partitions: topic={} partitions={found} needed={needed}",
+            changelog.topic
+        )));
+    }
+    Ok(())
 }
 
 /// Runs `count` workers, each on its own thread, until `stop` is set or one ends by itself; then the others are stopped too.

@@ -1,6 +1,8 @@
 //! Every topic that Waymark reads or writes: its name, partitions and settings. Pure.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
+
+use stream::TopicPartition;
 
 /// The suffixes of the raw topics `journey.events.*`.
 pub const RAW: [&str; 8] = [
@@ -98,7 +100,11 @@ impl Names {
         let mut topics = Vec::new();
         if service == "intake" {
             topics.extend(self.all_raw().iter().map(|raw| Self::dead_letters(raw)));
-            topics.extend([self.timeline(), self.topic("journey.sentiment")]);
+            topics.extend([
+                self.timeline(),
+                self.topic("journey.sentiment"),
+                self.changelog(service),
+            ]);
         } else {
             topics.extend(self.all_interventions());
             topics.extend(
@@ -123,6 +129,39 @@ impl Names {
     #[must_use]
     pub fn group(&self, service: &str) -> String {
         format!("{}waymark-{service}", self.prefix)
+    }
+}
+
+/// The changelog of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changelog {
+    /// Its topic.
+    pub topic: Arc<str>,
+    /// The topics that the service reads, in an order that never changes.
+    inputs: Vec<String>,
+}
+
+impl Changelog {
+    /// Of a service that reads these topics.
+    #[must_use]
+    pub fn new(topic: &str, inputs: Vec<String>) -> Self {
+        let topic = Arc::from(topic);
+        Self { topic, inputs }
+    }
+
+    /// The partition of the changelog that belongs to an input partition, alone: those of number 0 of all inputs come first, then those
+    /// of number 1, so that an input that grows moves nothing.
+    #[must_use]
+    pub fn slot(&self, input: &TopicPartition) -> i32 {
+        let index = self.inputs.iter().position(|topic| **topic == *input.topic);
+        let few = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+        input.partition * few(self.inputs.len().max(1)) + few(index.unwrap_or_default())
+    }
+
+    /// How many partitions it must have for inputs of which the largest has so many.
+    #[must_use]
+    pub fn slots(&self, largest: i32) -> i32 {
+        largest * i32::try_from(self.inputs.len()).unwrap_or(i32::MAX)
     }
 }
 
@@ -216,16 +255,26 @@ pub fn topics(names: &Names, counts: Counts) -> Vec<TopicSpec> {
     }
     add(names.topic("journey.profiles"), counts.timeline, &compact());
     add(names.patterns(), 1, &compact());
-    let changelog = [
-        ("cleanup.policy", "delete".to_owned()),
-        ("retention.ms", "-1".to_owned()),
-        ("retention.bytes", "-1".to_owned()),
-        ("compression.type", "lz4".to_owned()),
-        ("segment.bytes", (32 * 1024 * 1024).to_string()),
-        ("segment.ms", DAY.to_string()),
-        ("max.message.bytes", BIG_BYTES.to_string()),
-    ];
-    add(names.changelog("monitor"), counts.timeline, &changelog);
+    let changelog = |segment: u32| {
+        [
+            ("cleanup.policy", "delete".to_owned()),
+            ("retention.ms", "-1".to_owned()),
+            ("retention.bytes", "-1".to_owned()),
+            ("compression.type", "lz4".to_owned()),
+            ("segment.bytes", segment.to_string()),
+            ("segment.ms", DAY.to_string()),
+            ("max.message.bytes", BIG_BYTES.to_string()),
+        ]
+    };
+    const MIB: u32 = 1024 * 1024;
+    add(names.changelog("monitor"), counts.timeline, &changelog(32 * MIB));
+    // Markers alone, and many partitions.
+    let of_intake = Changelog::new("", names.all_raw());
+    add(
+        names.changelog("intake"),
+        of_intake.slots(counts.raw),
+        &changelog(4 * MIB),
+    );
     specs.sort_by(|one, other| one.name.cmp(&other.name));
     specs
 }
@@ -251,9 +300,28 @@ mod tests {
     }
 
     #[test]
+    fn every_raw_partition_has_a_slot_of_its_own_and_keeps_it() {
+        let raw = Names::new("").all_raw();
+        let changelog = Changelog::new("journey.changelog.intake", raw.clone());
+        let slots = |partitions: i32| -> Vec<i32> {
+            let all = (0..partitions).flat_map(|partition| raw.iter().map(move |topic| (topic, partition)));
+            all.map(|(topic, partition)| {
+                let topic = Arc::from(topic.as_str());
+                changelog.slot(&TopicPartition { topic, partition })
+            })
+            .collect()
+        };
+        assert_eq!(slots(3), (0..changelog.slots(3)).collect::<Vec<_>>());
+        assert_eq!(slots(3)[..16], slots(2)[..], "a larger topic moves nothing");
+        let one = Changelog::new("journey.changelog.monitor", vec!["journey.timeline".to_owned()]);
+        let topic = Arc::from("journey.timeline");
+        assert_eq!(one.slot(&TopicPartition { topic, partition: 5 }), 5);
+    }
+
+    #[test]
     fn every_topic_is_bounded_compacted_or_trimmed() {
         let specs = topics(&Names::new(""), COUNTS);
-        assert_eq!(specs.len(), 8 * 2 + 2 + 4 + 8 + 2 + 1);
+        assert_eq!(specs.len(), 8 * 2 + 2 + 4 + 8 + 2 + 2);
         for spec in specs {
             let policy = spec.configs.get("cleanup.policy").map(String::as_str);
             let retention = spec.configs.get("retention.ms").map(String::as_str);

@@ -9,7 +9,10 @@ use std::{
 };
 
 use proptest::prelude::*;
-use service::worker::{Clock, Start, Stop, Worker, WorkerConfig};
+use service::{
+    topics::Changelog,
+    worker::{Clock, Start, Stop, Worker, WorkerConfig},
+};
 use stream::{Log as _, Millis, Output, SnapshotRule, Statefulness, TopicPartition};
 use testkit::{
     memory::{Broker, Disk, Fuse, MemoryLog},
@@ -38,7 +41,7 @@ fn timed_worker(broker: &Broker, fuse: &Fuse, disk: &Disk, window: i64, clock: B
         window,
         state: Statefulness::Keyed,
         cached_keys: 2,
-        changelog_topic: Some(Arc::from("log")),
+        changelog: Some(Changelog::new("log", vec!["in".to_owned()])),
         snapshots: SnapshotRule { after: 150, chunk: 40 },
         start: Start::Earliest,
         dead_letters: Arc::new(dead_letter),

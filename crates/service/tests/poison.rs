@@ -15,6 +15,7 @@ use embedded::{Embedded, Kept};
 use proptest::prelude::*;
 use service::{
     Machine,
+    topics::Changelog,
     worker::{Clock, Hand, Hooks, Observation, OpenDb, Start, Worker, WorkerConfig},
 };
 use stream::{Cause, Millis, Output, Record, SnapshotRule, Statefulness, TopicPartition, TopicReader as _};
@@ -33,7 +34,7 @@ fn config(open_db: OpenDb, changelog: Option<&str>, window: i64, clock: Box<dyn 
         window,
         state: Statefulness::Keyed,
         cached_keys: 2,
-        changelog_topic: changelog.map(Arc::from),
+        changelog: changelog.map(|topic| Changelog::new(topic, vec!["in".to_owned()])),
         snapshots: SnapshotRule { after: 150, chunk: 40 },
         start: Start::Earliest,
         dead_letters: Arc::new(dead_letter),

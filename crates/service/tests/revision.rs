@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use service::worker::{Clock, Hooks, Start, Worker, WorkerConfig};
+use service::{
+    topics::Changelog,
+    worker::{Clock, Hooks, Start, Worker, WorkerConfig},
+};
 use stream::{Millis, Output, SnapshotRule, Statefulness, TopicPartition};
 use testkit::{
     memory::{Broker, Disk, Fuse, MemoryLog},
@@ -54,7 +57,7 @@ fn worker(clock: &Set, broker: &Broker, disk: &Disk, revision: &Arc<AtomicI64>) 
         window: 0,
         state: Statefulness::Keyed,
         cached_keys: 2,
-        changelog_topic: Some(Arc::from("log")),
+        changelog: Some(Changelog::new("log", vec!["in".to_owned()])),
         snapshots: SnapshotRule {
             after: 1 << 20,
             chunk: 40,

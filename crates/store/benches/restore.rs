@@ -143,6 +143,7 @@ fn open(dir: &Path, store: &Store) -> Task<Idle> {
             topic: Arc::from("in"),
             partition: 0,
         },
+        slot: 0,
         window: 0,
         state: Statefulness::Keyed,
         cached_keys: 1,

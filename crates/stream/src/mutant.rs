@@ -46,7 +46,7 @@ pub enum Mutant {
     SkipsAhead,
     /// Records of a transaction that was given up, and that the broker left open, are left open.
     LeftoversKept,
-    /// Committed offsets are believed though their coordinator may still be reading them.
+    /// Committed offsets are believed, whatever the changelog says.
     OffsetsBelieved,
 }
 

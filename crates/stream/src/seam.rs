@@ -84,7 +84,9 @@ pub struct PartitionEpoch {
     pub offset: i64,
     /// What stands beside the offset in the group: epoch number and snapshot begin.
     pub metadata: String,
-    /// The packed epoch, in parts, for the changelog; empty for a stage without state.
+    /// The partition of the changelog that these parts go to.
+    pub slot: i32,
+    /// The packed epoch, in parts, for the changelog; empty where the log is its own database.
     pub changelog: Vec<Vec<u8>>,
     /// The same rows as they stand in a database: state rows, timers and marker, sorted by key, each key once. A log that is its
     /// own database writes these instead of the changelog.
@@ -152,7 +154,8 @@ pub trait Log {
     /// [`LogError::Retriable`] while the log cannot be reached; [`LogError::Fatal`] if it never will be.
     fn poll(&mut self, wait: Duration, max: usize, batch: &mut Batch) -> Result<(), LogError>;
 
-    /// The group's stable committed positions, in the order asked.
+    /// The group's stable committed positions, in the order asked. A coordinator that has just begun may tell those of the past, and one
+    /// that has read its log in part may go on to (Kafka 4.3.1 does, `docs/GUARANTEES.md`): what the changelog says counts for more.
     ///
     /// # Errors
     /// As [`Log::poll`].
@@ -245,16 +248,6 @@ pub trait Log {
     /// As [`Log::begin`], and [`LogError::Retriable`].
     fn discard(&mut self) -> Result<(), LogError> {
         Ok(())
-    }
-
-    /// The same, and it fails if the group's coordinator did not take what it wrote. One that was just started answers with committed
-    /// offsets of the past while it still reads its log. One that has read it in part, and has stopped there, takes this all the same
-    /// (`docs/GUARANTEES.md`): nothing tells that one from another.
-    ///
-    /// # Errors
-    /// As [`Log::discard`]; [`LogError::Retriable`] if the coordinator took nothing.
-    fn fence(&mut self) -> Result<(), LogError> {
-        self.discard()
     }
 
     /// A reader of the service's changelog, of no partition yet. `None` if this log keeps none, because it is its own database.

@@ -123,6 +123,7 @@ fn open(stored: &Stored, window: i64, cached_keys: usize) -> Task<Burning> {
             topic: Arc::from("in"),
             partition: 0,
         },
+        slot: 0,
         window,
         state: Statefulness::Keyed,
         cached_keys,

@@ -47,6 +47,7 @@ fn open(stored: &Stored) -> Task<Idle> {
             topic: Arc::from("in"),
             partition: 0,
         },
+        slot: 0,
         window: 0,
         state: Statefulness::Keyed,
         cached_keys: 1,

@@ -422,7 +422,7 @@ impl Log for MemoryLog {
                     let Some(topic) = &self.changelog else { continue };
                     let output = Output {
                         topic: Arc::clone(topic),
-                        partition: Some(part.input.partition),
+                        partition: Some(part.slot),
                         timestamp: None,
                         key: None,
                         value: Some(value.clone()),

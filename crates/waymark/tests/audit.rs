@@ -356,6 +356,7 @@ fn forget(config: &KafkaConfig, of: &TopicPartition) {
         input: of.clone(),
         offset: 1,
         metadata: String::new(),
+        slot: 0,
         changelog: Vec::new(),
         rows: Vec::new(),
     };

@@ -13,7 +13,7 @@ use monitor::{Monitor, Settings};
 use serde_json::{Value, json};
 use service::{
     config::{Config, Sources},
-    topics::Names,
+    topics::{Changelog, Names},
     worker::{Clock, OpenDb, Start, Worker, WorkerConfig},
 };
 use stream::{Millis, Output, Record, SnapshotRule, Stage, Statefulness, TopicPartition};
@@ -170,7 +170,8 @@ fn config(state: Statefulness, fuse: &Fuse, disk: &Disk) -> WorkerConfig {
         window: 0,
         state,
         cached_keys: 1,
-        changelog_topic: matches!(state, Statefulness::Keyed).then(|| Arc::from(CHANGELOG)),
+        changelog: matches!(state, Statefulness::Keyed)
+            .then(|| Changelog::new(CHANGELOG, vec![Names::TIMELINE.to_owned()])),
         snapshots: SnapshotRule {
             after: 1500,
             chunk: 400,

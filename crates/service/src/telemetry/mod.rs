@@ -370,6 +370,7 @@ impl Probe {
                     self.set("waymark_changelog_bytes", &[&partition.to_string()], bytes);
                 }
             }
+            Observation::ToldPast => self.count("waymark_group_behind_total", &[], 1),
             Observation::Quarantined(cause) => self.count("waymark_quarantined_total", &[cause.code()], 1),
             Observation::Trimmed(done) => {
                 let result = if *done { "done" } else { "refused" };

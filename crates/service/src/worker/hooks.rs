@@ -88,12 +88,12 @@ pub enum Observation<'a> {
     Assigned(usize),
     /// State is being restored from the changelog.
     Restoring {
-        /// The input partition.
+        /// The partition of the changelog.
         partition: i32,
         /// Records of the changelog still to be read.
         remaining: u64,
     },
-    /// A partition was given back.
+    /// A partition was given back: its number in the changelog.
     Given(i32),
     /// The state of one partition after an epoch.
     Partition {
@@ -108,6 +108,8 @@ pub enum Observation<'a> {
         /// Bytes of the changelog since its last whole snapshot began.
         changelog_bytes: u64,
     },
+    /// The group told of a partition where it stood earlier; the changelog knew better.
+    ToldPast,
     /// A key was quarantined.
     Quarantined(Cause),
     /// A changelog was trimmed, or that was refused.

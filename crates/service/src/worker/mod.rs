@@ -5,6 +5,7 @@
 
 mod hooks;
 mod in_hand;
+mod newest;
 mod opening;
 mod outcome;
 mod poison;
@@ -13,7 +14,7 @@ mod stretch;
 
 pub use hooks::{Hooks, Observation};
 pub use in_hand::Hand;
-pub use outcome::{Outcome, outcome};
+pub use outcome::{GoesOn, Outcome, Position, goes_on, outcome};
 
 use std::{
     collections::BTreeMap,
@@ -32,7 +33,7 @@ use stream::{
 };
 
 use self::{recover::AGAIN, stretch::Stretch};
-use crate::letters;
+use crate::{letters, topics::Changelog};
 
 /// A worker's clocks, and its way to wait. The machine's are [`crate::Machine`]; a simulation has others.
 pub trait Clock: Send {
@@ -67,8 +68,8 @@ pub struct WorkerConfig {
     pub state: Statefulness,
     /// Decoded keys kept in memory, shared by the partitions.
     pub cached_keys: usize,
-    /// The changelog topic of a stage with state.
-    pub changelog_topic: Option<Arc<str>>,
+    /// The changelog; `None` where the log is its own database.
+    pub changelog: Option<Changelog>,
     /// When that changelog gets snapshots.
     pub snapshots: SnapshotRule,
     /// Where a group without committed offsets begins.
@@ -155,7 +156,11 @@ pub struct Worker<L: Log, S: Stage, H: Hooks<S>> {
     fenced: Vec<Duration>,
     /// When committed offsets were last compared with what they should be.
     compared: Duration,
-    /// When they last differed.
+    /// Where the group told that a partition stands, and where it stood when that was looked at: nothing is done about it again.
+    settled: BTreeMap<TopicPartition, (Position, Position)>,
+    /// Partitions that were opened anew because an epoch that was reported as committed, this one, was not seen.
+    doubted: BTreeMap<TopicPartition, u64>,
+    /// When such an epoch was last found not to have happened.
     differed: Option<Duration>,
     written: BTreeMap<Arc<str>, u64>,
     dead: BTreeMap<(String, String), u64>,
@@ -168,8 +173,8 @@ pub struct Worker<L: Log, S: Stage, H: Hooks<S>> {
     lags: bool,
     /// How much longer epochs are while it lags.
     stretch: Stretch,
-    /// The generation that the service was told of.
-    generation: Option<i32>,
+    /// The place in the group that the service was told of.
+    membership: Option<Membership>,
     /// Partitions were sent back to what is committed: what was read of them before is void.
     rewound: bool,
     hand: Option<Hand>,
@@ -196,6 +201,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             leftovers: false,
             fenced: Vec::new(),
             compared: now,
+            settled: BTreeMap::new(),
+            doubted: BTreeMap::new(),
             differed: None,
             written: BTreeMap::new(),
             dead: BTreeMap::new(),
@@ -205,7 +212,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             outputs: Vec::new(),
             lags: false,
             stretch: Stretch::default(),
-            generation: None,
+            membership: None,
             rewound: false,
             hand: None,
             stop: Arc::default(),
@@ -484,11 +491,11 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             epoch.partitions.push(stream::PartitionEpoch {
                 input: partition.clone(),
                 offset: task.marker().offset,
-                metadata: if self.config.state == Statefulness::Keyed {
-                    task.marker().metadata()
-                } else {
-                    String::new()
+                metadata: match (self.config.state, &self.config.changelog) {
+                    (Statefulness::None, None) => String::new(),
+                    _ => task.marker().metadata(),
                 },
+                slot: self.slot(partition),
                 changelog: Vec::new(),
                 rows: Vec::new(),
             });
@@ -591,7 +598,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             self.suspect = Some("slow");
         }
         for (index, part) in epoch.partitions.into_iter().enumerate() {
-            let carries_ticks_only = self.config.state == Statefulness::Keyed && part.rows.is_empty();
+            let counts = self.config.state == Statefulness::Keyed || self.config.changelog.is_some();
+            let carries_ticks_only = counts && part.rows.is_empty();
             if carries_ticks_only {
                 continue;
             }
@@ -644,11 +652,12 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     fn task_config(&self, partition: &TopicPartition) -> TaskConfig {
         TaskConfig {
             input: partition.clone(),
+            slot: self.slot(partition),
             window: self.config.window,
             state: self.config.state,
             cached_keys: self.config.cached_keys,
             dead_letters: Arc::clone(&self.config.dead_letters),
-            snapshots: self.config.changelog_topic.is_some().then_some(self.config.snapshots),
+            snapshots: self.config.changelog.is_some().then_some(self.config.snapshots),
         }
     }
 
@@ -703,7 +712,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
 
     fn owns(&mut self, membership: Membership) {
         let owned: Vec<TopicPartition> = self.tasks.keys().cloned().collect();
-        self.generation = Some(membership.generation);
+        self.membership = Some(membership);
         tracing::debug!(?membership, partitions = owned.len(), "place in the group");
         self.hooks.owns(&owned, membership);
     }
@@ -716,7 +725,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             Err(LogError::Retriable(_)) => return Ok(()),
             Err(error) => return Err(Stop::Failed(error.to_string())),
         };
-        if known < 0 || self.generation == Some(known) {
+        if known < 0 || self.membership.is_some_and(|told| told.generation == known) {
             return Ok(());
         }
         match self.log.membership() {
@@ -742,8 +751,10 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
 
     fn close(&mut self, partitions: &[TopicPartition]) -> Result<(), Stop> {
         for partition in partitions {
+            self.settled.remove(partition);
+            self.doubted.remove(partition);
             self.hooks.dropped(partition);
-            self.hooks.observe(&Observation::Given(partition.partition));
+            self.hooks.observe(&Observation::Given(self.slot(partition)));
             self.forget_opening(partition)?;
             if let Some(mut task) = self.tasks.remove(partition) {
                 task.aborted();

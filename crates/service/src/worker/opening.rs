@@ -5,11 +5,16 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use stream::{
     ChangelogBatch, Committed, Db, Log, LogError, Marker, RowRef, Stage, Statefulness, StoredRow, Task, TopicPartition,
     mutant::{self, Mutant},
+    rows::{MARKER, POSITION},
 };
 
-use super::{Hooks, Observation, Start, Stop, Worker, outcome::stands_at, recover::PATIENCE};
+use super::{
+    Hooks, Observation, Start, Stop, Worker,
+    outcome::{GoesOn, Position, goes_on},
+    recover::PATIENCE,
+};
 
-/// The database of a stage without state: nothing is on a disk, and nothing is written.
+/// The database of a stage without state: nothing is on a disk, and the marker need not be, since the changelog has it.
 struct NoDb;
 
 impl Db for NoDb {
@@ -22,7 +27,9 @@ impl Db for NoDb {
     }
 
     fn ingest(&mut self, rows: &mut dyn Iterator<Item = RowRef<'_>>) -> Result<(), String> {
-        debug_assert!(rows.next().is_none(), "a stage without state wrote rows");
+        for (key, _) in rows {
+            debug_assert!(key == MARKER || key == POSITION, "a stage without state wrote rows");
+        }
         Ok(())
     }
 
@@ -33,7 +40,7 @@ impl Db for NoDb {
 
 /// Partitions that are given and do not run yet.
 pub(super) struct Opening<S: Stage> {
-    /// Those whose changelog is being read, by partition: all are of one topic.
+    /// Those whose changelog is being read, by its partition.
     restoring: BTreeMap<i32, Restoring<S>>,
     /// Those whose positions contradicted each other while this worker was no member, and those that need a newer catalogue than was
     /// read: when they are looked at again.
@@ -77,6 +84,8 @@ struct Restoring<S: Stage> {
 struct Span {
     from: i64,
     position: i64,
+    /// Nothing of the partition was known before.
+    is_whole: bool,
     /// The first record that was there, and the end, when the partition was given.
     start: i64,
     end: i64,
@@ -104,7 +113,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     /// Opens partitions: the database, then the changelog behind it. What is to be read of that is read in slices between the
     /// turns of the partitions that run; meanwhile only the input of these is paused.
     pub(super) fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), Stop> {
-        let found = self.fresh_offsets(partitions)?;
+        let found = self.patiently("committed offsets", |log| log.committed(partitions))?;
+        tracing::debug!(?found, "committed offsets told");
         for (partition, committed) in partitions.iter().zip(found) {
             self.open(partition, committed)?;
         }
@@ -118,20 +128,17 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         };
         let mut task = Task::open(Arc::clone(&self.stage), self.task_config(partition), db)?;
         self.watched(partition, &mut task);
-        let mut to_read = ToRead::Nothing;
-        if self.config.state == Statefulness::Keyed {
-            let ahead = committed
-                .as_ref()
-                .is_some_and(|committed| task.marker().offset > committed.offset);
-            if ahead {
-                tracing::warn!(
-                    partition = partition.partition,
-                    "database is ahead of the log, starting from the changelog"
-                );
-                task.reset()?;
-            }
-            to_read = self.look_at_changelog(partition, &mut task, committed.as_ref())?;
+        let told = committed.as_ref().map(Position::from);
+        if told.is_some_and(|told| told.is_before(task.marker().into())) {
+            // The group tells the past, or what was written here was never committed: the changelog knows.
+            tracing::warn!(
+                partition = partition.partition,
+                "database is ahead of the group, starting from the changelog"
+            );
+            task.reset()?;
         }
+        let slot = self.slot(partition);
+        let to_read = self.look_at_changelog(partition, &mut task, committed.as_ref())?;
         let opened = Opened {
             input: partition.clone(),
             task,
@@ -146,12 +153,10 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                     self.changelogs = self.patiently("changelog", L::changelog)?;
                 }
                 if let Some(reader) = &mut self.changelogs {
-                    let added = reader.add(partition.partition, span.from);
+                    let added = reader.add(slot, span.from);
                     added.map_err(|error| Stop::Failed(format!("changelog: {error}")))?;
                 }
-                self.opening
-                    .restoring
-                    .insert(partition.partition, Restoring { opened, span });
+                self.opening.restoring.insert(slot, Restoring { opened, span });
                 Ok(())
             }
         }
@@ -164,24 +169,9 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         task: &mut Task<S>,
         committed: Option<&Committed>,
     ) -> Result<ToRead, Stop> {
-        let Some(topic) = self.config.changelog_topic.clone() else {
+        let Some(bounds) = self.changelog_bounds(self.slot(partition))? else {
             return Ok(ToRead::Nothing);
         };
-        let changelog = TopicPartition {
-            topic,
-            partition: partition.partition,
-        };
-        let bounds = self.patiently("offsets of the changelog", |log| log.bounds(&changelog))?;
-        let (begin, first) = match committed {
-            Some(committed) => Marker::begin_of(&committed.metadata),
-            None => (task.marker().snapshots.begin, task.marker().snapshots.first),
-        };
-        if bounds.start > begin {
-            return Ok(ToRead::Contradiction(format!(
-                "somebody deleted the beginning of the changelog: partition={} start={} begin={begin}",
-                partition.partition, bounds.start
-            )));
-        }
         if task.changelog_next() > bounds.end {
             return Ok(ToRead::Contradiction(format!(
                 "database is behind a changelog that ends earlier: partition={} position={} end={}",
@@ -199,13 +189,27 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             );
             task.reset()?;
         }
-        if task.marker().epoch == 0 {
-            task.restore_from(begin, first);
+        let is_whole = task.marker().epoch == 0;
+        if is_whole {
+            // Of a group that tells the past it is the begin of an earlier snapshot, which serves as well, if it is still there.
+            let (begin, first) = committed.map_or((0, 1), |told| Marker::begin_of(&told.metadata));
+            if begin > bounds.end {
+                return Ok(ToRead::Contradiction(format!(
+                    "changelog ends before the snapshot that its group names: partition={} begin={begin} end={}",
+                    partition.partition, bounds.end
+                )));
+            }
+            if begin >= bounds.start {
+                task.restore_from(begin, Some(first));
+            } else {
+                task.restore_from(bounds.start, None);
+            }
         }
         let (from, now) = (task.changelog_next(), self.now());
         Ok(ToRead::Span(Span {
             from,
             position: from,
+            is_whole,
             start: bounds.start,
             end: bounds.end,
             begun: now,
@@ -242,8 +246,9 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     /// A partition that was being opened is gone.
     pub(super) fn forget_opening(&mut self, partition: &TopicPartition) -> Result<(), Stop> {
         self.opening.again.remove(partition);
-        if self.config.state == Statefulness::Keyed && self.opening.restoring.remove(&partition.partition).is_some() {
-            self.read_no_longer(partition.partition)?;
+        let slot = self.slot(partition);
+        if self.opening.restoring.remove(&slot).is_some() {
+            self.read_no_longer(slot)?;
         }
         Ok(())
     }
@@ -299,6 +304,10 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 });
                 self.run_partition(one.opened, Some(&one.span))?;
                 self.tell_assigned();
+                if let Some(membership) = self.membership {
+                    // There is one partition more than it was told of.
+                    self.owns(membership);
+                }
             }
             if self.now().saturating_sub(begun) >= SLICE {
                 break;
@@ -382,10 +391,42 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             committed,
         } = opened;
         task.restored();
-        if self.config.state == Statefulness::Keyed
-            && let Err(message) = agrees(&partition, task.marker(), committed.as_ref())
+        if let Some(span) = restored.filter(|span| span.is_whole)
+            && let Err(message) = is_complete(&partition, task.marker(), span.from)
         {
             return self.contradicted(&partition, message);
+        }
+        let next = match goes_on(task.marker(), committed.as_ref(), self.config.state) {
+            GoesOn::At(next) => next,
+            GoesOn::Past(next) => {
+                if let Some(told) = &committed {
+                    self.told_past(&partition, told.into(), task.marker().into());
+                }
+                next
+            }
+            GoesOn::Anew => {
+                let bounds = self.patiently("offsets of the input", |log| log.bounds(&partition))?;
+                match self.config.start {
+                    Start::Earliest => bounds.start,
+                    Start::Latest => bounds.end,
+                }
+            }
+            GoesOn::Contradiction => {
+                let message = format!(
+                    "marker and committed offset differ: partition={} marker={} committed={}",
+                    partition.partition,
+                    Position::from(task.marker()),
+                    committed
+                        .as_ref()
+                        .map_or_else(String::new, |told| Position::from(told).to_string())
+                );
+                return self.contradicted(&partition, message);
+            }
+        };
+        if let Some(epoch) = self.doubted.remove(&partition)
+            && task.marker().epoch < epoch
+        {
+            self.did_not_happen(&partition)?;
         }
         if let Some(span) = restored {
             if span.position > span.from {
@@ -404,22 +445,15 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             let begin = task.marker().snapshots.begin;
             if span.start < begin {
                 task.flush()?;
-                self.trim_to(partition.partition, begin);
+                self.trim_to(self.slot(&partition), begin);
             }
         }
-        let next = match (&committed, task.marker().epoch) {
-            (Some(committed), _) => committed.offset,
-            (None, epoch) if epoch > 0 => task.marker().offset,
-            (None, _) => {
-                let bounds = self.patiently("offsets of the input", |log| log.bounds(&partition))?;
-                match self.config.start {
-                    Start::Earliest => bounds.start,
-                    Start::Latest => bounds.end,
-                }
-            }
-        };
-        if task.marker().epoch == 0 {
+        if next != task.marker().offset {
             task.begin_at(next);
+        }
+        if let Some(told) = &committed {
+            let settled = (told.into(), task.marker().into());
+            self.settled.insert(partition.clone(), settled);
         }
         if let Some(revision) = self.hooks.between_epochs(&self.stage) {
             if self.waits_for_catalogue(&partition, &mut task, revision)? {
@@ -465,11 +499,11 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 if !mutant::is_on(Mutant::TrimBeforeFlush) {
                     task.flush()?;
                 }
-                due.push((partition.partition, begin));
+                due.push((partition.clone(), begin));
             }
         }
         for (partition, begin) in due {
-            self.trim_to(partition, begin);
+            self.trim_to(self.slot(&partition), begin);
         }
         Ok(())
     }
@@ -485,21 +519,14 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     }
 }
 
-/// The marker and the committed offset must say the same, epoch number included.
-fn agrees(partition: &TopicPartition, marker: &Marker, committed: Option<&Committed>) -> Result<(), String> {
-    let Some(committed) = committed else { return Ok(()) };
-    if mutant::is_on(Mutant::RestoreNotCompared) {
-        return Ok(());
-    }
-    if marker.epoch > 0 && stands_at(marker.offset, marker.epoch, committed) {
+/// A partition of which nothing was known is whole only if it was read from where its newest snapshot begins, or from before.
+fn is_complete(partition: &TopicPartition, marker: &Marker, from: i64) -> Result<(), String> {
+    let begin = marker.snapshots.begin;
+    if mutant::is_on(Mutant::RestoreNotCompared) || (from <= begin && (marker.epoch > 0 || from == 0)) {
         return Ok(());
     }
     Err(format!(
-        "marker and committed offset differ: partition={} marker={}#{} committed={}#{}",
-        partition.partition,
-        marker.offset,
-        marker.epoch,
-        committed.offset,
-        Marker::epoch_of(&committed.metadata).unwrap_or_default()
+        "somebody deleted the beginning of the changelog: partition={} start={from} begin={begin} epoch={}",
+        partition.partition, marker.epoch
     ))
 }

@@ -3,20 +3,16 @@
 use std::{sync::atomic::Ordering, time::Duration};
 
 use stream::{
-    Commit, CommitReport, Committed, Log, LogError, PartitionEpoch, Stage, Task, TopicPartition,
+    Commit, CommitReport, Log, LogError, PartitionEpoch, Stage, Task, TopicPartition,
     mutant::{self, Mutant},
 };
 
 use super::{
     Hooks, Observation, Stop, Worker,
-    outcome::{Outcome, outcome, stands_at},
+    newest::{Found, Seen},
+    outcome::{Outcome, Position, outcome},
 };
 
-/// Committed offsets that are told so soon after something was written are told by the coordinator that took it: to begin, and to be
-/// found, another takes longer.
-const PROMPT: Duration = Duration::from_millis(100);
-/// How long offsets of a transaction that has ended may stay pending.
-const PENDING: Duration = Duration::from_secs(10);
 /// How long a passing error may last before the worker gives up.
 pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 /// The same once the worker was told to stop: what is not committed by then is dropped, and its input read again by the next.
@@ -102,36 +98,22 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     pub(super) fn discard(&mut self) -> Result<(), Stop> {
         let begun = self.now();
         while self.leftovers {
-            self.leftovers = !self.drops(begun, L::discard)?;
-        }
-        Ok(())
-    }
-
-    /// Has the group's coordinator take something, which one that is only starting does not.
-    fn fence(&mut self) -> Result<(), Stop> {
-        let begun = self.now();
-        while !self.drops(begun, L::fence)? {}
-        self.leftovers = false;
-        Ok(())
-    }
-
-    /// Whether a transaction that is given up went through; if not, a moment was waited, or the producer replaced.
-    fn drops(&mut self, begun: Duration, call: impl Fn(&mut L) -> Result<(), LogError>) -> Result<bool, Stop> {
-        match call(&mut self.log) {
-            Ok(()) => return Ok(true),
-            Err(LogError::Fenced(message)) => {
-                self.was_fenced(message)?;
-                self.recycle("fenced")?;
-            }
-            Err(error @ (LogError::Retriable(_) | LogError::Fatal(_))) => {
-                self.wait_out("what a transaction left", begun, error)?;
-            }
-            Err(error) => {
-                tracing::warn!(%error, "what a transaction left could not be dropped, replacing the producer");
-                self.recycle("abort")?;
+            match self.log.discard() {
+                Ok(()) => self.leftovers = false,
+                Err(LogError::Fenced(message)) => {
+                    self.was_fenced(message)?;
+                    self.recycle("fenced")?;
+                }
+                Err(error @ (LogError::Retriable(_) | LogError::Fatal(_))) => {
+                    self.wait_out("what a transaction left", begun, error)?;
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "what a transaction left could not be dropped, replacing the producer");
+                    self.recycle("abort")?;
+                }
             }
         }
-        Ok(false)
+        Ok(())
     }
 
     fn rewind(&mut self) -> Result<(), Stop> {
@@ -185,7 +167,9 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             return self.rewind();
         }
         if mutant::is_on(Mutant::UnknownIsCommitted) {
-            return self.came_through(epoch.partitions.clone());
+            let report = self.ends_of_changelogs(&epoch.partitions)?;
+            let partitions = epoch.partitions.clone();
+            return self.apply(Commit { partitions }, &report, Duration::ZERO, Duration::ZERO);
         }
         let begun = self.now();
         loop {
@@ -197,19 +181,14 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 .filter(|part| !self.is_lost(&part.input))
                 .collect();
             let asked: Vec<TopicPartition> = kept.iter().map(|part| part.input.clone()).collect();
-            let found = if asked.is_empty() {
-                Vec::new()
-            } else {
-                self.stable_offsets(&asked)?;
-                self.fresh_offsets(&asked)?
-            };
+            let found = self.found(&kept)?;
             let outcomes: Vec<Outcome> = kept
                 .iter()
                 .zip(&found)
-                .map(|(part, found)| outcome(part, found.as_ref(), self.tasks.get(&part.input).map(Task::marker)))
+                .map(|(part, found)| outcome(part, found.position, self.tasks.get(&part.input).map(Task::marker)))
                 .collect();
             if outcomes.contains(&Outcome::Neither) {
-                let contradiction = "committed offset is neither the epoch's nor the one before";
+                let contradiction = "what is committed is neither the epoch nor the one before";
                 let membership = self.log.membership();
                 self.listen()?;
                 let all_stand = asked.iter().all(|partition| !self.is_lost(partition));
@@ -231,78 +210,59 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 self.leftovers = true;
                 return self.rewind();
             }
-            let kept = kept.into_iter().cloned().collect();
-            return self.came_through(kept);
-        }
-    }
-
-    /// Where the group stands, told by a coordinator that is not just starting: one that still reads its log answers with offsets of the
-    /// past (seen with Kafka 4.3.1). So something is written to it first, offsets in a transaction that is given up. An open transaction
-    /// is ended before. What this does not help against is in `docs/GUARANTEES.md`.
-    pub(super) fn fresh_offsets(&mut self, asked: &[TopicPartition]) -> Result<Vec<Option<Committed>>, Stop> {
-        if self.begun.is_some() {
-            self.commit()?;
-        }
-        let mut before = None;
-        loop {
-            let begun = self.now();
-            if mutant::is_on(Mutant::OffsetsBelieved) {
-                return self.patiently("committed offsets", |log| log.committed(asked));
-            }
-            self.fence()?;
-            let found = self.patiently("committed offsets", |log| log.committed(asked))?;
-            tracing::debug!(?found, took = ?self.now().saturating_sub(begun), "committed offsets told");
-            // After so short a time it is the same coordinator. Else the one after must say the same: two that are started in between are
-            // no accident any more.
-            if self.now().saturating_sub(begun) < PROMPT || before.as_ref() == Some(&found) {
-                return Ok(found);
-            }
-            before = Some(found);
-        }
-    }
-
-    /// Where the group stands behind a transaction that has ended. While its offsets stay pending all the same, nothing of it was
-    /// marked, and it is dropped.
-    fn stable_offsets(&mut self, asked: &[TopicPartition]) -> Result<Vec<Option<Committed>>, Stop> {
-        let begun = self.now();
-        let mut is_dropped = false;
-        loop {
-            let error = match self.log.committed(asked) {
-                Ok(found) => return Ok(found),
-                Err(error) => error,
+            let partitions = kept.into_iter().cloned().collect();
+            let report = CommitReport {
+                changelog_next: found.into_iter().map(|found| found.next).collect(),
+                ..CommitReport::default()
             };
-            if !is_dropped && self.now().saturating_sub(begun) >= PENDING && matches!(error, LogError::Retriable(_)) {
-                is_dropped = true;
-                self.leftovers = true;
-                self.discard()?;
-            }
-            self.wait_out("committed offsets", begun, error)?;
+            return self.apply(Commit { partitions }, &report, Duration::ZERO, Duration::ZERO);
         }
     }
 
-    fn came_through(&mut self, partitions: Vec<PartitionEpoch>) -> Result<(), Stop> {
+    /// Where partitions stand now, and the place behind that in their changelog. Where there is none the group tells it.
+    fn found(&mut self, parts: &[&PartitionEpoch]) -> Result<Vec<Found>, Stop> {
+        if parts.is_empty() {
+            return Ok(Vec::new());
+        }
+        if self.config.changelog.is_none() {
+            let asked: Vec<TopicPartition> = parts.iter().map(|part| part.input.clone()).collect();
+            let told = self.patiently("committed offsets", |log| log.committed(&asked))?;
+            let found = told.iter().map(|told| Found {
+                position: told.as_ref().map(Position::from),
+                next: None,
+            });
+            return Ok(found.collect());
+        }
+        let behind = |part: &&PartitionEpoch| {
+            let task = self.tasks.get(&part.input);
+            (part.slot, task.map_or(0, Task::changelog_next))
+        };
+        let asked: Vec<(i32, i64)> = parts.iter().map(behind).collect();
+        let seen = self.newest(&asked)?;
+        let found = parts.iter().zip(seen).map(|(part, seen)| {
+            let (position, next) = match seen {
+                Seen::Marker(marker, next) => (Some(Position::from(&*marker)), Some(next)),
+                Seen::Nothing => (self.tasks.get(&part.input).map(|task| task.marker().into()), None),
+                Seen::Trimmed => (Some(Position { offset: -1, epoch: 0 }), None),
+            };
+            Found { position, next }
+        });
+        Ok(found.collect())
+    }
+
+    fn ends_of_changelogs(&mut self, parts: &[PartitionEpoch]) -> Result<CommitReport, Stop> {
         let mut report = CommitReport::default();
-        for part in &partitions {
-            let next = match (self.config.changelog_topic.clone(), part.changelog.is_empty()) {
-                (Some(topic), false) => {
-                    let changelog = TopicPartition {
-                        topic,
-                        partition: part.input.partition,
-                    };
-                    // This worker alone writes it, so its end lies behind the epoch's last part.
-                    let bounds = self.patiently("offsets of the changelog", |log| log.bounds(&changelog))?;
-                    Some(bounds.end)
-                }
-                _ => None,
-            };
+        for part in parts {
+            let bounds = self.changelog_bounds(part.slot)?;
+            let next = bounds.filter(|_| !part.changelog.is_empty()).map(|bounds| bounds.end);
             report.changelog_next.push(next);
         }
-        self.apply(Commit { partitions }, &report, Duration::ZERO, Duration::ZERO)
+        Ok(report)
     }
 
     /// Once a second, before a commit: the group must say of every partition what this worker committed last. librdkafka has
-    /// been seen to report a commit that was none (its issue 4697). False if it does not: the epoch is dropped then, and the
-    /// partitions are opened anew.
+    /// been seen to report a commit that was none (its issue 4697). False if it does not: the epoch is dropped then. If the changelog
+    /// does not have the marker either the partition is opened anew; if it has, the group tells the past.
     pub(super) fn offsets_stand(&mut self) -> Result<bool, Stop> {
         let now = self.now();
         if now.saturating_sub(self.compared) < COMPARE {
@@ -317,11 +277,10 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             Err(_) => return Ok(true),
         };
         self.compared = now;
-        let differing: Vec<TopicPartition> = asked
-            .into_iter()
-            .zip(&found)
-            .filter(|(partition, found)| !self.stands(partition, found.as_ref()))
-            .map(|(partition, _)| partition)
+        let told = asked.into_iter().zip(found);
+        let differing: Vec<(TopicPartition, Position)> = told
+            .filter_map(|(partition, told)| told.map(|told| (partition, Position::from(&told))))
+            .filter(|(partition, told)| !self.stands(partition, *told))
             .collect();
         if differing.is_empty() {
             return Ok(true);
@@ -329,45 +288,88 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         let is_member = self.log.membership().is_ok();
         self.listen()?;
         self.abort("committed offsets are not those of the last epoch")?;
-        if !is_member || differing.iter().any(|partition| self.is_lost(partition)) {
+        if !is_member || differing.iter().any(|(partition, _)| self.is_lost(partition)) {
             return Ok(false);
         }
-        let found = self.fresh_offsets(&differing)?;
-        if differing
-            .iter()
-            .zip(&found)
-            .all(|(partition, found)| self.stands(partition, found.as_ref()))
-        {
+        let differing = self.without_past(differing)?;
+        if differing.is_empty() {
             return Ok(false);
         }
-        if self
-            .differed
-            .is_some_and(|before| now.saturating_sub(before) < DIFFERED_WITHIN)
-        {
-            return Err(Stop::Halted(
-                "committed offsets differ from what was committed, again".to_owned(),
-            ));
-        }
-        self.differed = Some(now);
         tracing::error!(
             partitions = differing.len(),
-            "a commit that was reported did not happen, opening partitions anew"
+            "a commit that was reported is not there, opening partitions anew"
         );
         self.recycle("unknown")?;
         for partition in &differing {
             self.patiently("pausing", |log| log.pause(partition))?;
-            // Not flushed: what it holds was never committed.
-            self.tasks.remove(partition);
+            // Not flushed: what it holds was perhaps never committed.
+            if let Some(task) = self.tasks.remove(partition) {
+                self.doubted.insert(partition.clone(), task.marker().epoch);
+            }
         }
         self.assign(&differing)?;
         Ok(false)
     }
 
-    /// Whether the group says of a partition what this worker committed last.
-    fn stands(&self, partition: &TopicPartition, found: Option<&Committed>) -> bool {
-        let marker = self.tasks.get(partition).map(Task::marker);
-        marker
-            .zip(found)
-            .is_none_or(|(marker, found)| stands_at(marker.offset, marker.epoch, found))
+    /// Leaves out the partitions whose changelog shows what was committed last: of those the group tells the past.
+    fn without_past(&mut self, told: Vec<(TopicPartition, Position)>) -> Result<Vec<TopicPartition>, Stop> {
+        if self.config.changelog.is_none() {
+            return Ok(told.into_iter().map(|(partition, _)| partition).collect());
+        }
+        let last = |(partition, _): &(TopicPartition, Position)| {
+            let task = self.tasks.get(partition);
+            (self.slot(partition), task.map_or(0, Task::changelog_last))
+        };
+        let asked: Vec<(i32, i64)> = told.iter().map(last).collect();
+        let seen = self.newest(&asked)?;
+        let mut differing = Vec::new();
+        for ((partition, told), seen) in told.into_iter().zip(seen) {
+            let own = self.tasks.get(&partition).map(|task| Position::from(task.marker()));
+            match (own, seen) {
+                (Some(own), Seen::Marker(marker, _)) if own == Position::from(&*marker) => {
+                    self.told_past(&partition, told, own);
+                    self.settled.insert(partition, (told, own));
+                }
+                _ => differing.push(partition),
+            }
+        }
+        Ok(differing)
+    }
+
+    /// What the group told of a partition is of the past.
+    pub(super) fn told_past(&mut self, partition: &TopicPartition, told: Position, own: Position) {
+        tracing::warn!(
+            topic = %partition.topic,
+            partition = partition.partition,
+            %told,
+            committed = %own,
+            "group tells an old position, going on where the changelog stands"
+        );
+        self.hooks.observe(&Observation::ToldPast);
+    }
+
+    /// A partition that was opened anew stands before an epoch that was reported as committed.
+    pub(super) fn did_not_happen(&mut self, partition: &TopicPartition) -> Result<(), Stop> {
+        let now = self.now();
+        let again = self
+            .differed
+            .is_some_and(|before| now.saturating_sub(before) < DIFFERED_WITHIN);
+        if again {
+            return Err(Stop::Halted(
+                "committed offsets differ from what was committed, again".to_owned(),
+            ));
+        }
+        self.differed = Some(now);
+        tracing::error!(topic = %partition.topic, partition = partition.partition, "a commit that was reported did not happen");
+        Ok(())
+    }
+
+    /// Whether the group says of a partition what this worker committed last, or what is known to be of the past.
+    fn stands(&self, partition: &TopicPartition, told: Position) -> bool {
+        let Some(task) = self.tasks.get(partition) else {
+            return true;
+        };
+        let own = Position::from(task.marker());
+        told.is(own) || self.settled.get(partition) == Some(&(told, own))
     }
 }

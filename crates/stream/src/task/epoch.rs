@@ -76,11 +76,12 @@ impl<S: Stage> Task<S> {
         if !self.open.touched {
             return Ok(None);
         }
-        if self.config.state == Statefulness::None {
+        if self.config.state == Statefulness::None && self.config.snapshots.is_none() {
             return Ok(Some(PartitionEpoch {
                 input: self.config.input.clone(),
                 offset: self.open.offset,
                 metadata: String::new(),
+                slot: self.config.slot,
                 changelog: Vec::new(),
                 rows: Vec::new(),
             }));
@@ -161,6 +162,7 @@ impl<S: Stage> Task<S> {
             input: self.config.input.clone(),
             offset: marker.offset,
             metadata: marker.metadata(),
+            slot: self.config.slot,
             changelog,
             rows,
         }))
@@ -175,7 +177,8 @@ impl<S: Stage> Task<S> {
         if self.begins_snapshot {
             marker.snapshots.open(marker.epoch);
         }
-        let own = size(rows);
+        // The marker too: of an epoch without rows it is all.
+        let own = size(rows) + marker.encode().len();
         let (mut chunk, mut next) = (Vec::new(), None);
         if let Some(open) = &marker.snapshots.open {
             // As large as the epoch's own rows, or a service that lags would outrun it.
@@ -202,7 +205,7 @@ impl<S: Stage> Task<S> {
     /// # Errors
     /// [`TaskError::Corrupt`] if the epoch is not one that [`Task::batch`] made.
     pub fn committed(&mut self, epoch: PartitionEpoch, changelog_next: Option<i64>) -> Result<(), TaskError> {
-        if self.config.state == Statefulness::None {
+        if self.config.state == Statefulness::None && self.config.snapshots.is_none() {
             self.committed.offset = epoch.offset;
         } else {
             let marker = epoch
@@ -217,6 +220,7 @@ impl<S: Stage> Task<S> {
             if let Some(next) = changelog_next {
                 // Behind the last epoch and before this one: exactly where a reader must begin to read this one first.
                 self.committed.snapshots.placed(self.changelog_next);
+                self.changelog_last = self.changelog_next;
                 self.changelog_next = next;
                 for (key, value) in epoch.rows {
                     self.keep(key, value);

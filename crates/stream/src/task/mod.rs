@@ -35,9 +35,11 @@ pub type DeadLetters = Arc<dyn Fn(&Record, &Reject) -> Output + Send + Sync>;
 pub struct TaskConfig {
     /// The input partition.
     pub input: TopicPartition,
+    /// The partition of the changelog that its epochs go to.
+    pub slot: i32,
     /// Records are grouped by arrival in windows of this many milliseconds and sorted by event time inside; 0 turns it off.
     pub window: i64,
-    /// Whether the stage keeps state. One without has no marker, no changelog and no buckets.
+    /// Whether the stage keeps state. One without has no rows and no buckets: its epochs in the changelog are markers alone.
     pub state: Statefulness,
     /// How many decoded keys stay in memory between epochs.
     pub cached_keys: usize,
@@ -50,9 +52,9 @@ pub struct TaskConfig {
 /// Whether a stage keeps state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Statefulness {
-    /// State by key, a changelog, a partition clock.
+    /// State by key, a partition clock.
     Keyed,
-    /// Nothing but the input offset; the clock is given with each record.
+    /// Nothing but the place where reading goes on; the clock is given with each record.
     None,
 }
 
@@ -121,8 +123,10 @@ pub struct Task<S: Stage> {
     begins_snapshot: bool,
     /// The changelog may be trimmed to here, once what is committed is flushed.
     trim: Option<i64>,
-    /// The first epoch that a restore from nothing accepts.
-    first: u64,
+    /// The first epoch that a restore from nothing accepts; `None` for any.
+    first: Option<u64>,
+    /// Where the last committed epoch begins in the changelog.
+    changelog_last: i64,
 }
 
 /// What the open epoch has changed so far, beside cache entries.
@@ -244,7 +248,8 @@ impl<S: Stage> Task<S> {
             last_read: None,
             begins_snapshot: false,
             trim: None,
-            first: 1,
+            first: Some(1),
+            changelog_last: changelog_next,
         })
     }
 
@@ -258,6 +263,12 @@ impl<S: Stage> Task<S> {
     #[must_use]
     pub fn changelog_next(&self) -> i64 {
         self.changelog_next
+    }
+
+    /// Where the epoch of the marker begins in the changelog; behind it, where it is not known because the epoch was read by another.
+    #[must_use]
+    pub fn changelog_last(&self) -> i64 {
+        self.changelog_last
     }
 
     /// Sets where a partition without marker begins.

@@ -30,13 +30,14 @@ impl<S: Stage> Task<S> {
         self.changelog_next = 0;
         self.bucket.clear();
         self.open = Open::behind(&self.committed);
-        (self.begins_snapshot, self.trim, self.first) = (false, None, 1);
+        (self.begins_snapshot, self.trim, self.first) = (false, None, Some(1));
+        self.changelog_last = 0;
         Ok(())
     }
 
-    /// A restore from nothing begins at this place of the changelog, with this epoch.
-    pub fn restore_from(&mut self, begin: i64, first: u64) {
-        self.changelog_next = begin;
+    /// A restore from nothing begins at this place of the changelog, with this epoch; with any, where that is not known.
+    pub fn restore_from(&mut self, begin: i64, first: Option<u64>) {
+        (self.changelog_last, self.changelog_next) = (begin, begin);
         self.first = first;
     }
 
@@ -50,16 +51,17 @@ impl<S: Stage> Task<S> {
         };
         let expected = match self.committed.epoch {
             0 => self.first,
-            last => last + 1,
+            last => Some(last + 1),
         };
         let found = marker.epoch;
-        if found != expected {
+        if let Some(expected) = expected.filter(|expected| *expected != found) {
             return Err(TaskError::Corrupt(format!(
                 "gap in the changelog: found epoch={found} expected={expected}"
             )));
         }
         self.committed = marker;
         self.committed.snapshots.placed(self.changelog_next);
+        self.changelog_last = self.changelog_next;
         self.changelog_next = next;
         self.is_restoring = true;
         Ok(())

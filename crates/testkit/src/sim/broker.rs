@@ -233,6 +233,8 @@ pub(super) struct Broker {
     loading: [u64; NODES],
     /// Per position: what was committed before, the latest last.
     past: BTreeMap<(String, TopicPartition), Vec<Committed>>,
+    /// What is told of positions since their coordinator has read its log in part, until they are committed again.
+    told: BTreeMap<(String, TopicPartition), Option<Committed>>,
     /// The next so many transactions that are given up end without a marker anywhere (KAFKA-20734).
     pub forgets: usize,
 }
@@ -294,6 +296,17 @@ impl Broker {
     pub fn node_up(&mut self, node: usize, now: u64) {
         self.down[node] = false;
         self.loading[node] = now + LOADING;
+    }
+
+    /// The coordinators there have read only a part of their logs, and take that for all, as those of Kafka 4.3.1 do that were cut off
+    /// meanwhile: the last few commits are not there.
+    pub fn read_in_part(&mut self, node: usize, commits: usize) {
+        for ((group, of), past) in &self.past {
+            if Self::coordinator(group) == node && commits > 0 {
+                let told = past.len().checked_sub(1 + commits).map(|index| past[index].clone());
+                self.told.insert((group.clone(), of.clone()), told);
+            }
+        }
     }
 
     fn is_loading(&self, group: &str, now: u64) -> bool {
@@ -401,6 +414,11 @@ impl Broker {
         self.transactions
             .values()
             .any(|one| (under_way(one) || one.is_pending) && one.offsets.contains_key(&key))
+    }
+
+    /// The same, as the coordinator knows it: what it has not read was for transactions too.
+    fn is_known_unstable(&self, group: &str, of: &TopicPartition) -> bool {
+        !self.told.contains_key(&(group.to_owned(), of.clone())) && self.is_unstable(group, of)
     }
 
     /// Whether no transaction is under way at all.
@@ -522,6 +540,7 @@ impl Broker {
                     for (key, at) in &offsets {
                         let past = self.past.entry(key.clone()).or_default();
                         past.push(at.clone());
+                        self.told.remove(key);
                         past.drain(..past.len().saturating_sub(PAST + 1));
                     }
                     self.committed.extend(offsets);
@@ -583,10 +602,14 @@ impl Broker {
                 if self.is_loading(&group, now) {
                     let found = of.iter().map(|of| self.read_so_far(&group, of, now));
                     Response::Committed(found.collect())
-                } else if is_stable && of.iter().any(|of| self.is_unstable(&group, of)) {
+                } else if is_stable && of.iter().any(|of| self.is_known_unstable(&group, of)) {
                     Response::Unstable
                 } else {
-                    Response::Committed(of.iter().map(|of| self.committed(&group, of).cloned()).collect())
+                    let told = of.iter().map(|of| match self.told.get(&(group.clone(), of.clone())) {
+                        Some(told) => told.clone(),
+                        None => self.committed(&group, of).cloned(),
+                    });
+                    Response::Committed(told.collect())
                 }
             }
             Request::Init { name, timeout } => {

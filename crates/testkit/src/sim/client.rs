@@ -68,7 +68,7 @@ pub struct Member {
     pub inputs: Vec<String>,
     /// The topics that it writes to.
     pub outputs: Vec<String>,
-    /// The changelog of a stage with state.
+    /// The changelog.
     pub changelog: Option<String>,
 }
 
@@ -561,7 +561,7 @@ impl Log for SimLog {
             for value in &part.changelog {
                 self.open.push(Output {
                     topic: Arc::from(topic.as_str()),
-                    partition: Some(part.input.partition),
+                    partition: Some(part.slot),
                     timestamp: None,
                     key: None,
                     value: Some(value.clone()),

@@ -79,7 +79,7 @@ pub enum Fault {
     /// The same, from the next time on that it sends records; its producer's connection comes back later than its consumer's.
     IsolateAtSend(usize, Micros),
     /// A broker does not answer: leader, coordinator or both, for whatever it has. Once it does again, it tells for a moment what its
-    /// groups had committed before.
+    /// groups had committed before, and every other time something of it until they commit again.
     NodeDown(usize, Micros),
     /// The network is bad for a while.
     Storm(Weather, Micros),
@@ -515,7 +515,13 @@ impl Sim {
                     world.weather = Weather::CALM;
                 }
             }
-            Event::NodeUp(node) => world.broker.node_up(node, when),
+            Event::NodeUp(node) => {
+                world.broker.node_up(node, when);
+                if world.random.chance(500) {
+                    let commits = 1 + world.random.index(8);
+                    world.broker.read_in_part(node, commits);
+                }
+            }
         }
         Some(wakes)
     }

@@ -150,6 +150,7 @@ impl Bed {
                 topic: Arc::clone(&timeline),
                 partition: 0,
             },
+            slot: 0,
             window: order_window(config),
             state: Statefulness::Keyed,
             cached_keys: size("state.cached_keys"),

@@ -10,7 +10,7 @@ use monitor::{CatalogueHooks, Monitor};
 use service::{
     config::{Config, Sources},
     telemetry::Probe,
-    topics::{Counts, Names, topics},
+    topics::{Changelog, Counts, Names, topics},
     worker::{Clock, Start, Stop, Worker, WorkerConfig},
 };
 use stream::{LogError, Millis, Output, SnapshotRule, Statefulness, TopicPartition};
@@ -92,6 +92,19 @@ pub fn furnish(sim: &Sim, scenario: &Scenario) {
     }
 }
 
+fn inputs(service: &str) -> Vec<String> {
+    let names = Names::new("");
+    match service {
+        "intake" => names.all_raw(),
+        _ => vec![names.timeline()],
+    }
+}
+
+/// A service's changelog.
+pub fn changelog(service: &str) -> Changelog {
+    Changelog::new(&Names::new("").changelog(service), inputs(service))
+}
+
 fn settings(host: &Host, scenario: &Settings, service: &'static str, state: Statefulness) -> WorkerConfig {
     let opened = host.clone();
     WorkerConfig {
@@ -103,7 +116,7 @@ fn settings(host: &Host, scenario: &Settings, service: &'static str, state: Stat
         window: scenario.window,
         state,
         cached_keys: 3,
-        changelog_topic: (state == Statefulness::Keyed).then(|| Arc::from(Names::new("").changelog(service))),
+        changelog: Some(changelog(service)),
         snapshots: SnapshotRule {
             after: 6000,
             chunk: 700,
@@ -121,7 +134,7 @@ struct Settings {
     is_static: bool,
 }
 
-fn join(host: &Host, settings: Settings, service: &str, inputs: Vec<String>, is_keyed: bool) -> Result<SimLog, Stop> {
+fn join(host: &Host, settings: Settings, service: &str) -> Result<SimLog, Stop> {
     let names = Names::new("");
     let group = names.group(service);
     loop {
@@ -129,9 +142,9 @@ fn join(host: &Host, settings: Settings, service: &str, inputs: Vec<String>, is_
             name: format!("{group}-{}", host.process()),
             group: group.clone(),
             is_static: settings.is_static,
-            inputs: inputs.clone(),
+            inputs: inputs(service),
             outputs: names.outputs(service),
-            changelog: is_keyed.then(|| names.changelog(service)),
+            changelog: Some(names.changelog(service)),
         };
         match SimLog::join(host, member) {
             Ok(log) => return Ok(log),
@@ -144,9 +157,8 @@ fn join(host: &Host, settings: Settings, service: &str, inputs: Vec<String>, is_
 fn intake(host: &Host, settings_of: Settings, stop: &Arc<AtomicBool>) -> Result<(), Stop> {
     let names = Names::new("");
     let stage = Arc::new(intake::stage(&config(), &names, b"simulated", None));
-    let raw = names.all_raw();
-    let inputs = i32::try_from(raw.len()).expect("few") * RAW;
-    let log = join(host, settings_of, "intake", raw, false)?;
+    let inputs = i32::try_from(names.all_raw().len()).expect("few") * RAW;
+    let log = join(host, settings_of, "intake")?;
     let hooks = WallClock::new(Arc::clone(&stage), TIMELINE, inputs, Probe::unwatched("intake"));
     let own = settings(host, &settings_of, "intake", Statefulness::None);
     Worker::new(log, stage, hooks, own).run(stop)
@@ -154,7 +166,7 @@ fn intake(host: &Host, settings_of: Settings, stop: &Arc<AtomicBool>) -> Result<
 
 fn monitor(host: &Host, settings_of: Settings, stop: &Arc<AtomicBool>) -> Result<(), Stop> {
     let names = Names::new("");
-    let log = join(host, settings_of, "monitor", vec![names.timeline()], true)?;
+    let log = join(host, settings_of, "monitor")?;
     let reader = Box::new(SimReader::open(host, &[&names.patterns()]));
     let stage = Arc::new(Monitor::new(&names, monitor::settings(&config())));
     let failed = |error: LogError| Stop::Failed(error.to_string());

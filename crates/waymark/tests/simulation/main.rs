@@ -12,6 +12,7 @@ mod witness;
 use std::{
     collections::BTreeMap,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
@@ -114,17 +115,10 @@ fn whatever_goes_wrong_they_say_what_they_say_when_nothing_does() {
         let _ = log.with_writer(std::io::stderr).try_init();
     }
     let (first, count) = (number("WAYMARK_SIM_SEED", 1), number("WAYMARK_SIM_SEEDS", 40));
-    let seeds = KEPT.into_iter().chain(first..first + count);
+    let seeds: Vec<u64> = KEPT.into_iter().chain(first..first + count).collect();
     let (mut failed, mut ended, mut sums) = (Vec::new(), BTreeMap::<String, u64>::new(), [0_u64; 3]);
-    for seed in seeds {
-        // Most of the time anything; now and then one thing that chance seldom brings about.
-        let scenario = match seed % 8 {
-            5 => Scenario::forgetful(seed),
-            6 => Scenario::rejoined(seed),
-            7 => Scenario::trimmed(seed),
-            _ => Scenario::of(seed),
-        };
-        match check(&scenario, |_| {}) {
+    for (seed, checked) in checked(&seeds) {
+        match checked {
             Ok(told) => {
                 sums[0] += told.witness.epochs;
                 sums[1] += told.witness.trims;
@@ -144,6 +138,35 @@ fn whatever_goes_wrong_they_say_what_they_say_when_nothing_does() {
         "seeds {count} from {first}: epochs {epochs}, trims {trims}, absences fired {fired}, processes ended {ended:?}"
     );
     assert!(failed.is_empty(), "seeds that failed: {failed:?}");
+}
+
+/// Checks seeds, one on each processor: a seed is one thread's.
+fn checked(seeds: &[u64]) -> Vec<(u64, Result<Told, String>)> {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = AtomicUsize::new(0);
+    let take = || {
+        let mut taken = Vec::new();
+        while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
+            // Most of the time anything; now and then one thing that chance seldom brings about.
+            let scenario = match seed % 8 {
+                5 => Scenario::forgetful(*seed),
+                6 => Scenario::rejoined(*seed),
+                7 => Scenario::trimmed(*seed),
+                _ => Scenario::of(*seed),
+            };
+            taken.push((*seed, check(&scenario, |_| {})));
+        }
+        taken
+    };
+    let mut all: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..processors).map(|_| scope.spawn(take)).collect();
+        let joined = threads
+            .into_iter()
+            .map(|thread| thread.join().expect("it catches panics"));
+        joined.flatten().collect()
+    });
+    all.sort_by_key(|(seed, _)| *seed);
+    all
 }
 
 /// The code is broken on purpose, in one way after the other; each must be noticed.
@@ -187,8 +210,8 @@ fn every_mutant_is_caught() {
 /// An epoch that only fired timers moves no offset: its number alone tells whether it came through.
 #[cfg(feature = "mutants")]
 fn timers_alone(break_it: impl Fn(bool)) -> Result<(), String> {
-    use service::worker::{Outcome, outcome};
-    use stream::{Committed, Marker, PartitionEpoch, TopicPartition};
+    use service::worker::{Outcome, Position, outcome};
+    use stream::{Marker, PartitionEpoch, TopicPartition};
     let marker = |epoch| Marker {
         offset: 7,
         epoch,
@@ -201,16 +224,13 @@ fn timers_alone(break_it: impl Fn(bool)) -> Result<(), String> {
         },
         offset: 7,
         metadata: marker(4).metadata(),
+        slot: 0,
         changelog: Vec::new(),
         rows: Vec::new(),
     };
     for (epoch, expected) in [(4, Outcome::CameThrough), (3, Outcome::DidNot), (5, Outcome::Neither)] {
-        let found = Committed {
-            offset: 7,
-            metadata: marker(epoch).metadata(),
-        };
         break_it(true);
-        let judged = outcome(&part, Some(&found), Some(&marker(3)));
+        let judged = outcome(&part, Some(Position { offset: 7, epoch }), Some(&marker(3)));
         break_it(false);
         if judged != expected {
             return Err(format!("epoch {epoch} of 4 was judged {judged:?}"));

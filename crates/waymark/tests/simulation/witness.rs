@@ -6,7 +6,7 @@ use service::topics::Names;
 use stream::{Marker, Record, TopicPartition, changelog::Assembler, rows::MARKER};
 use testkit::sim::{Decided, Sim, Watch};
 
-use crate::scenario::MONITORS;
+use crate::{bodies, scenario::MONITORS};
 
 /// What is known of one partition of the timeline.
 #[derive(Default)]
@@ -22,6 +22,10 @@ pub struct Witness {
     lanes: BTreeMap<i32, Lane>,
     /// The committed offsets of the raw partitions.
     read: BTreeMap<TopicPartition, i64>,
+    /// The last epoch of each of them.
+    passed: BTreeMap<TopicPartition, u64>,
+    /// Where a restore of intake begins, by partition of its changelog.
+    begins: BTreeMap<i32, i64>,
     /// `order.window`, in milliseconds.
     window: i64,
     steps: u64,
@@ -37,6 +41,8 @@ impl Witness {
             names: Names::new(""),
             lanes: BTreeMap::new(),
             read: BTreeMap::new(),
+            passed: BTreeMap::new(),
+            begins: BTreeMap::new(),
             window,
             steps: 0,
             ended: BTreeMap::new(),
@@ -88,13 +94,8 @@ impl Witness {
             };
             self.epochs += 1;
             let lane = self.lanes.entry(partition).or_default();
-            let mut assembler = Assembler::default();
-            let mut marker = None;
-            for record in records {
-                let value = record.value.as_deref().unwrap_or_default();
-                marker = assembler.push(value).map_err(|error| error.to_string())?;
-            }
-            let marker = marker.ok_or_else(|| format!("an epoch of partition {partition} is torn"))?;
+            let (assembler, marker) =
+                assembled(&records).map_err(|error| format!("an epoch of partition {partition}: {error}"))?;
             if marker.epoch != lane.marker.epoch + 1 {
                 let (found, last) = (marker.epoch, lane.marker.epoch);
                 return Err(format!("I2: epoch {found} of partition {partition} follows {last}"));
@@ -150,8 +151,33 @@ impl Witness {
 
     /// I2 and I3 of intake: every raw record that is passed has its outputs in this transaction, and no other has any.
     fn taken_in(&mut self, sim: &Sim, decided: &Decided) -> Result<(), String> {
+        let changelog = bodies::changelog("intake");
+        let mut parts: BTreeMap<i32, Vec<&Record>> = BTreeMap::new();
+        for record in decided.records.iter().filter(|record| record.topic == changelog.topic) {
+            parts.entry(record.partition).or_default().push(record);
+        }
         let mut passed: BTreeMap<TopicPartition, (i64, i64)> = BTreeMap::new();
         for (_, of, committed) in &decided.offsets {
+            let epoch = self.passed.entry(of.clone()).or_default();
+            if let Some(records) = parts.remove(&changelog.slot(of)) {
+                *epoch += 1;
+                let (_, marker) =
+                    assembled(&records).map_err(|error| format!("{}/{}: {error}", of.topic, of.partition))?;
+                let begin = Marker::begin_of(&marker.metadata()).0;
+                self.begins.insert(changelog.slot(of), begin);
+                let found = (marker.offset, marker.epoch);
+                if found != (committed.offset, *epoch) || Marker::epoch_of(&committed.metadata) != Some(*epoch) {
+                    return Err(format!(
+                        "I2: an epoch of {}/{} says {found:?}, not {epoch}",
+                        of.topic, of.partition
+                    ));
+                }
+            } else if self.read.get(of).is_some_and(|before| *before != committed.offset) {
+                return Err(format!(
+                    "offset of {}/{} moved without an epoch",
+                    of.topic, of.partition
+                ));
+            }
             let before = self.read.insert(of.clone(), committed.offset).unwrap_or(0);
             if committed.offset < before {
                 return Err(format!("offset of {}/{} went back", of.topic, of.partition));
@@ -161,7 +187,7 @@ impl Witness {
         let mut said: BTreeSet<(String, i32, i64)> = BTreeSet::new();
         for record in &decided.records {
             let is_tick = record.key.is_none() && *record.topic == self.names.timeline();
-            if is_tick || record.topic.ends_with("sentiment") {
+            if is_tick || record.topic.ends_with("sentiment") || record.topic == changelog.topic {
                 continue;
             }
             let (topic, partition, offset) = origin(record)?;
@@ -244,6 +270,17 @@ impl Lane {
     }
 }
 
+/// The rows and the marker of an epoch.
+fn assembled(records: &[&Record]) -> Result<(Assembler, Marker), String> {
+    let mut assembler = Assembler::default();
+    let mut marker = None;
+    for record in records {
+        let value = record.value.as_deref().unwrap_or_default();
+        marker = assembler.push(value).map_err(|error| error.to_string())?;
+    }
+    Ok((assembler, marker.ok_or("it is torn")?))
+}
+
 fn header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
     let found = record.headers.iter().find(|(known, _)| known == name)?;
     std::str::from_utf8(found.1.as_deref()?).ok()
@@ -290,10 +327,19 @@ impl Watch for Witness {
         self.trims += 1;
         let timeline = self.timeline(of.partition);
         // What is decided is what a restore will see: it waits for offsets under way.
-        let decided = self.lanes.get(&of.partition);
-        let begin = decided.map_or(0, |lane| Marker::begin_of(&lane.marker.metadata()).0);
+        let is_of_intake = *of.topic == *self.names.changelog("intake");
+        let begin = if is_of_intake {
+            self.begins.get(&of.partition).copied().unwrap_or_default()
+        } else {
+            let decided = self.lanes.get(&of.partition);
+            decided.map_or(0, |lane| Marker::begin_of(&lane.marker.metadata()).0)
+        };
         if before > begin {
             return Err(format!("trimmed to {before}, and a restore begins at {begin}"));
+        }
+        if is_of_intake {
+            // Nothing of it is on a disk.
+            return Ok(());
         }
         let stored = sim.disk(process).row(&timeline, stream::rows::POSITION);
         let position = stored.and_then(|row| {

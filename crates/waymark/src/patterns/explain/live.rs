@@ -134,6 +134,7 @@ fn of_partition(record: &Record, config: &Config) -> TaskConfig {
             topic: Arc::clone(&record.topic),
             partition: record.partition,
         },
+        slot: record.partition,
         window: order_window(config),
         state: Statefulness::Keyed,
         cached_keys: 2,
