@@ -158,6 +158,17 @@ impl Changelog {
         input.partition * few(self.inputs.len().max(1)) + few(index.unwrap_or_default())
     }
 
+    /// The input partition that a partition of the changelog belongs to; `None` if there is none.
+    #[must_use]
+    pub fn input(&self, slot: i32) -> Option<TopicPartition> {
+        let (slot, inputs) = (usize::try_from(slot).ok()?, self.inputs.len());
+        let topic = self.inputs.get(slot.checked_rem(inputs)?)?;
+        Some(TopicPartition {
+            topic: Arc::from(topic.as_str()),
+            partition: i32::try_from(slot / inputs).ok()?,
+        })
+    }
+
     /// How many partitions it must have for inputs of which the largest has so many.
     #[must_use]
     pub fn slots(&self, largest: i32) -> i32 {
@@ -307,7 +318,10 @@ mod tests {
             let all = (0..partitions).flat_map(|partition| raw.iter().map(move |topic| (topic, partition)));
             all.map(|(topic, partition)| {
                 let topic = Arc::from(topic.as_str());
-                changelog.slot(&TopicPartition { topic, partition })
+                let of = TopicPartition { topic, partition };
+                let slot = changelog.slot(&of);
+                assert_eq!(changelog.input(slot), Some(of));
+                slot
             })
             .collect()
         };

@@ -82,14 +82,13 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 take(&mut looks, batch)?;
                 self.hooks.observe(&Observation::Turned);
                 self.listen()?;
-                let waited = self.now().saturating_sub(begun);
-                if waited >= PENDING && !is_dropped {
+                if self.now().saturating_sub(begun) >= PENDING && !is_dropped {
                     // Nothing of it was marked, or it would not be open any more.
                     is_dropped = true;
                     self.leftovers = true;
                     self.discard()?;
                 }
-                if waited >= PENDING && !self.is_patient(begun)? {
+                if !self.is_patient(begun)? {
                     return Err(Stop::Failed(format!("changelog does not end within {PATIENCE:?}")));
                 }
             }

@@ -1,4 +1,4 @@
-//! The audit of a service without state: every raw record below the group's committed offset has its records on the timeline or one
+//! The audit of a service without state: every raw record below its last marker, or the group's committed offset, has its records on the timeline or one
 //! dead letter, and none has more. Pure: records in, findings out.
 //!
 //! Each raw record that is not judged yet takes a few bytes. Records are judged once the group has passed them and everything that
@@ -9,11 +9,12 @@ mod raw;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use stream::{Millis, Record};
+use stream::{Millis, Record, TopicPartition};
 
 use super::{
     finding::{Finding, Findings, Kind, Uncovered},
     keyed::{Reach, SLACK, letter_source, source},
+    part::Part,
 };
 
 use judge::Judge;
@@ -180,6 +181,58 @@ impl Stateless {
         }
     }
 
+    /// Takes the next part of the changelog, which belongs to this raw partition: epochs are numbered without gaps, and never go back.
+    pub fn marker(
+        &mut self,
+        of: Option<TopicPartition>,
+        record: &Record,
+        part: Result<Part, String>,
+        findings: &mut Findings,
+    ) {
+        let place = || format!("{}/{}/{}", record.topic, record.partition, record.offset);
+        let of = of.map(|of| (of.topic.to_string(), of.partition));
+        let raw = of.and_then(|of| self.raws.get_mut(&of));
+        let mut wrong = |kind, message| findings.add(found(self.service, kind, place(), message));
+        let marker = match part.map(|part| part.marker) {
+            Ok(marker) => marker,
+            Err(message) => return wrong(Kind::Torn, message),
+        };
+        // Its epochs have no rows, so each is one part.
+        let (Some(raw), Some(marker)) = (raw, marker) else {
+            return wrong(Kind::Disagrees, "epoch of no raw partition".to_owned());
+        };
+        if let Some(last) = raw.epoch
+            && marker.epoch != last + 1
+        {
+            let message = format!(
+                "epoch numbers are not in order: found={} expected={}",
+                marker.epoch,
+                last + 1
+            );
+            wrong(
+                if marker.epoch > last {
+                    Kind::Gap
+                } else {
+                    Kind::Duplicated
+                },
+                message,
+            );
+        } else if marker.offset < raw.marked {
+            let message = format!("offset went back: found={} before={}", marker.offset, raw.marked);
+            wrong(Kind::OutOfOrder, message);
+        }
+        raw.epoch = Some(marker.epoch.max(raw.epoch.unwrap_or_default()));
+        raw.marked = raw.marked.max(marker.offset);
+    }
+
+    /// Epochs of a raw partition were trimmed before they could be read.
+    pub fn skipped_markers(&mut self, of: Option<TopicPartition>) {
+        let raw = of.and_then(|of| self.raws.get_mut(&(of.topic.to_string(), of.partition)));
+        if let Some(raw) = raw {
+            raw.epoch = None;
+        }
+    }
+
     /// Raw records were deleted before they could be read.
     pub fn skipped_raw(&mut self, topic: &str, partition: i32, to: i64, findings: &mut Findings) {
         let Some(raw) = self.raws.get_mut(&(topic.to_owned(), partition)) else {
@@ -202,7 +255,9 @@ impl Stateless {
     pub fn cut(&mut self, committed: &BTreeMap<(String, i32), i64>, findings: &mut Findings) {
         for (of, raw) in &mut self.raws {
             raw.at_cut = raw.highest;
-            let now = committed.get(of).copied();
+            // A coordinator may tell the past; what was marked was committed.
+            let marked = (raw.marked > 0).then_some(raw.marked);
+            let now = committed.get(of).copied().max(marked);
             if let (Some(before), Some(now)) = (raw.committed, now)
                 && now < before
             {
@@ -232,7 +287,7 @@ impl Stateless {
             let Some(committed) = raw.committed else { continue };
             if raw.at_cut > raw.told
                 && let Some(ahead) = raw.at_cut
-                && ahead >= committed
+                && ahead >= committed.max(raw.marked)
             {
                 raw.told = raw.at_cut;
                 let message = format!("visible, but the group has not passed it: committed={committed}");

@@ -13,7 +13,11 @@ use codec::Published as _;
 use event::Sentiment;
 use intake::Intake;
 use kafka::{Admin, Bystander, Follower, Outsider, Skipped, TopicState};
-use service::{config::Config, ticks::Progress, topics::Names};
+use service::{
+    config::Config,
+    ticks::Progress,
+    topics::{Changelog, Names},
+};
 use stream::{Committed, LogError, Millis, Record, Routed, Stage as _, TopicPartition};
 
 use crate::{cli::Audited, context, report::Failure};
@@ -22,6 +26,7 @@ use super::{
     PATIENCE,
     finding::Findings,
     keyed::{Keyed, Reach, SLACK, header, source},
+    part::Part,
     stateless::{Expect, Stateless},
 };
 
@@ -34,6 +39,8 @@ const RAW: i64 = 1 << 24;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Role {
     Changelog,
+    /// The changelog of `intake`.
+    Markers,
     Output,
     Raw,
     Timeline,
@@ -61,6 +68,8 @@ pub struct Watch {
     lanes: Vec<TopicPartition>,
     timelines: Vec<TopicPartition>,
     raws: Vec<TopicPartition>,
+    /// The changelog of `intake`.
+    markers: Changelog,
     stage: Intake,
     records: Vec<Record>,
     /// The audit of `monitor`.
@@ -151,6 +160,7 @@ impl Watch {
             lanes: Vec::new(),
             timelines: opening.needed(&timeline)?,
             raws: Vec::new(),
+            markers: Changelog::new(&names.changelog(intake::SERVICE), names.all_raw()),
             // Only what a record holds is asked of it, never under which key: no secret is needed.
             stage: intake::stage(config, &names, b"audit", None),
             records: Vec::new(),
@@ -190,6 +200,12 @@ impl Watch {
             stateless.raw(&of.topic, of.partition, begin);
             from.push((of.clone(), begin));
         }
+        let markers = opening.needed(&self.markers.topic)?;
+        for (of, (begin, _)) in markers.iter().zip(opening.begins(&markers, Some(0))?) {
+            from.push((of.clone(), begin));
+        }
+        self.roles.insert(self.markers.topic.to_string(), Role::Markers);
+        self.lanes.extend(markers);
         self.books.add(&from)?;
         self.stateless = Some(stateless);
         Ok(())
@@ -373,6 +389,10 @@ impl Watch {
         match (role, &mut self.keyed, &mut self.stateless) {
             (Role::Changelog, Some(keyed), _) => keyed.changelog(record, findings),
             (Role::Output, Some(keyed), _) => keyed.visible(record, findings),
+            (Role::Markers, _, Some(stateless)) => {
+                let part = Part::read(record.value.as_deref().unwrap_or_default());
+                stateless.marker(self.markers.input(record.partition), record, part, findings);
+            }
             (Role::Raw, _, Some(stateless)) => stateless.read(record, expect(&self.stage, record)),
             (Role::Timeline, _, Some(stateless)) => {
                 let is_ours = header(record, "waymark-source").is_some();
@@ -399,6 +419,7 @@ impl Watch {
                 keyed.skipped_changelog(partition, one.from, one.to, findings);
             }
             (Some(Role::Output), Some(keyed), _) => keyed.skipped_output(topic, partition),
+            (Some(Role::Markers), _, Some(stateless)) => stateless.skipped_markers(self.markers.input(partition)),
             (Some(Role::Raw), _, Some(stateless)) => stateless.skipped_raw(topic, partition, one.to, findings),
             (Some(_), _, Some(stateless)) => stateless.skipped_output(topic, partition),
             _ => {}

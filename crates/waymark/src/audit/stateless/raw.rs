@@ -42,6 +42,9 @@ pub(super) struct Raw {
     /// What was already said to be ahead of the group.
     pub(super) told: Option<i64>,
     pub(super) committed: Option<i64>,
+    /// The offset of the newest marker that was read, and the number of its epoch, if it is known what must follow.
+    pub(super) marked: i64,
+    pub(super) epoch: Option<u64>,
     /// Where the group stood at the first cut: what comes later was not deleted before.
     pub(super) live: Option<i64>,
     /// Offset and time of some of the records that stand on the timeline, in order.
@@ -64,6 +67,8 @@ impl Raw {
             at_cut: None,
             told: None,
             committed: None,
+            marked: 0,
+            epoch: None,
             live: None,
             samples: Samples::default(),
             read: 0,

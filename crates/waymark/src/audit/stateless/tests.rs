@@ -294,3 +294,65 @@ fn a_committed_offset_never_goes_back() {
         ["out_of_order: intake: journey.events.web/0: committed offset went back: found=4 before=7"]
     );
 }
+
+fn marker(stateless: &mut Stateless, (epoch, offset): (u64, i64), findings: &mut Findings) {
+    let marker = stream::Marker {
+        offset,
+        epoch,
+        ..stream::Marker::default()
+    };
+    let value = stream::changelog::pack(&marker, &[]).remove(0);
+    let at = record("journey.changelog.intake", usize::try_from(epoch).expect("small"), 0);
+    stateless.marker(Some(web()), &at, Part::read(&value), findings);
+}
+
+fn web() -> TopicPartition {
+    TopicPartition {
+        topic: Arc::from(WEB),
+        partition: 0,
+    }
+}
+
+#[test]
+fn a_group_that_tells_less_than_a_marker_tells_the_past() {
+    let (mut findings, mut stateless) = audit(&history());
+    marker(&mut stateless, (1, 7), &mut findings);
+    stateless.cut(&BTreeMap::from([((WEB.to_owned(), 0), 4)]), &mut findings);
+    stateless.settle(&mut findings);
+    assert_eq!(lines(&findings), Vec::<String>::new());
+    let summaries = stateless.summaries();
+    assert_eq!(summaries[0].committed, Some(7));
+    // What its marker has passed is no surprise, though the group has not, and the marker came after the cut.
+    let mut history = history();
+    history.committed = Some(5);
+    let (mut findings, mut stateless) = (Findings::default(), audit(&history).1);
+    stateless.event(&event(20, 6, 1), false, &mut findings);
+    stateless.cut(&BTreeMap::from([((WEB.to_owned(), 0), 5)]), &mut findings);
+    marker(&mut stateless, (2, 7), &mut findings);
+    stateless.settle(&mut findings);
+    assert_eq!(findings.counts().get(&Kind::Torn), None);
+}
+
+#[test]
+fn epochs_of_markers_are_in_order() {
+    let (mut findings, mut stateless) = audit(&history());
+    for one in [(3, 4), (4, 6), (6, 7), (6, 7), (7, 5)] {
+        marker(&mut stateless, one, &mut findings);
+    }
+    let place = "intake: journey.changelog.intake/0";
+    assert_eq!(
+        lines(&findings),
+        [
+            format!("gap: {place}/6: epoch numbers are not in order: found=6 expected=5"),
+            format!("duplicated: {place}/6: epoch numbers are not in order: found=6 expected=7"),
+            format!("out_of_order: {place}/7: offset went back: found=5 before=7"),
+        ]
+    );
+    stateless.skipped_markers(Some(web()));
+    marker(&mut stateless, (12, 7), &mut findings);
+    assert_eq!(findings.kept().len(), 3, "what was trimmed in between is no gap");
+    let record = record("journey.changelog.intake", 13, 0);
+    stateless.marker(Some(web()), &record, Part::read(b"x"), &mut findings);
+    stateless.marker(None, &record, Part::read(b"x"), &mut findings);
+    assert_eq!(findings.counts()[&Kind::Torn], 2);
+}
