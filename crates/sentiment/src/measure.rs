@@ -13,10 +13,11 @@ pub struct Labelled {
     pub text: String,
 }
 
-/// Reads `label<TAB>text` lines; what stands behind a further tab is not read. Labels are −1, 0, 1 or negative, neutral, positive; empty lines are skipped; the message names the
-/// line.
+/// Reads `label<TAB>text` lines; what stands behind a further tab is not read. Labels are −1, 0, 1 or negative, neutral, positive, in capitals or
+/// not; a byte order mark and empty lines are skipped; the message names the line.
 pub fn read(file: &str) -> Result<Vec<Labelled>, String> {
     let mut texts = Vec::new();
+    let file = file.strip_prefix('\u{feff}').unwrap_or(file);
     for (index, line) in file.lines().enumerate() {
         if line.trim().is_empty() {
             continue;
@@ -25,13 +26,14 @@ pub fn read(file: &str) -> Result<Vec<Labelled>, String> {
         let (label, rest) = line
             .split_once('\t')
             .ok_or_else(|| wrong("a tab between label and text expected".to_owned()))?;
-        let label = match label.trim() {
+        let label = match label.trim().to_ascii_lowercase().as_str() {
             "-1" | "negative" => Label::Negative,
             "0" | "neutral" => Label::Neutral,
             "1" | "+1" | "positive" => Label::Positive,
-            found => {
+            _ => {
                 return Err(wrong(format!(
-                    "unknown label: found={found} known=negative,neutral,positive,-1,0,1"
+                    "unknown label: found={} known=negative,neutral,positive,-1,0,1",
+                    label.trim()
                 )));
             }
         };
@@ -43,7 +45,7 @@ pub fn read(file: &str) -> Result<Vec<Labelled>, String> {
     Ok(texts)
 }
 
-/// What texts have in common that differ in case, spaces and marks alone.
+/// What texts have in common that differ in case, spaces and marks alone. A text of marks and emoji alone has only itself.
 #[must_use]
 pub fn normal(text: &str) -> String {
     let mut normal = String::new();
@@ -53,6 +55,9 @@ pub fn normal(text: &str) -> String {
     {
         normal.extend(word.chars().flat_map(char::to_lowercase));
         normal.push(' ');
+    }
+    if normal.is_empty() {
+        normal.push_str(text.trim());
     }
     normal
 }
@@ -311,6 +316,12 @@ mod tests {
             sound.iter().map(|text| text.text.as_str()).collect::<Vec<_>>(),
             ["a", "c"]
         );
+        assert_eq!(
+            read("\u{feff}Negative\ta\r\nNEUTRAL\tb\r\n").expect("sound"),
+            read("negative\ta\nneutral\tb\n").expect("sound"),
+            "mark, capitals and ends of lines say nothing"
+        );
         assert_eq!(normal("Not OK!!  really"), normal("not ok, really"));
+        assert_ne!(normal("😡"), normal("😍"), "marks alone are not all the same");
     }
 }

@@ -175,6 +175,13 @@ fn who_speaks_in_which_way_and_language_decides() {
 }
 
 #[test]
+fn what_is_experimental_says_so() {
+    let version = |lang| score("Buongiorno", Some(lang)).model_version;
+    assert!(version("it").starts_with("2-experimental+"), "{}", version("it"));
+    assert!(version("nl").starts_with("2+"), "{}", version("nl"));
+}
+
+#[test]
 fn buffers_that_were_used_change_no_score() {
     let scorer = Scorer::new();
     let mut used = Scratch::default();

@@ -419,7 +419,9 @@ pub enum SentimentCommand {
     #[command(
         after_help = "A line is `label<TAB>text`; labels are -1, 0, 1 or negative, neutral, positive. A text that another one repeats,
 in the same file or an earlier one, is left out. Unscored counts as neutral. The interval is that of 1,000 resamples.
-Models and lexicons of sentiment.models_dir are in use, as they are in intake."
+Models and lexicons of sentiment.models_dir are in use, as they are in intake.
+
+Exit codes: 0 measured, 3 a file cannot be read or has a line that is none."
     )]
     Eval {
         /// Labelled texts
@@ -447,8 +449,10 @@ calibration.tsv and name its SHA-256 in sentiment.transformer_sha256; one that i
     },
     /// Train a linear model on labelled texts and compare it with the lexicons on texts that it has not seen
     #[command(
-        after_help = "Refuses fewer than 200 distinct texts. The model is written only if the whole 95 % interval of the gain lies above zero;
-else the exit code is 1. It is in use for its language once it lies in sentiment.models_dir."
+        after_help = "A line is `label<TAB>text`, as eval reads it. Refuses fewer than 200 distinct texts. The model is written only if the whole
+95 % interval of the gain lies above zero. It is in use for its language once it lies in sentiment.models_dir.
+
+Exit codes: 0 written, 1 refused since the gain is not certain, 3 a file cannot be read or written, 5 refused since labels are too few."
     )]
     Train {
         /// Labelled texts

@@ -212,6 +212,14 @@ fn what_cannot_be_read_is_named() {
         exit == 3 && error.contains("bad.tsv:2: unknown label: found=maybe"),
         "{exit} {error}"
     );
+    fs::write(folder.path().join("bad.tsv"), b"0\ta fine text\n-1\tcaf\xe9\n").expect("written");
+    for command in ["eval", "train"] {
+        let (exit, _, error) = run(folder.path(), &["sentiment", command, "bad.tsv"]);
+        assert!(
+            exit == 3 && error.contains("bad.tsv:2: no UTF-8: byte=7 found=0xe9"),
+            "{exit} {error}"
+        );
+    }
     let (exit, _, error) = run(
         folder.path(),
         &["sentiment", "eval", "bad.tsv", "--set", "sentiment.models_dir=nowhere"],

@@ -220,6 +220,11 @@ impl Lexicon {
         &self.entries[usize::from(entry)]
     }
 
+    /// The words of the longest phrase.
+    pub fn longest(&self) -> u32 {
+        self.longest
+    }
+
     /// Whether it has no terms.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

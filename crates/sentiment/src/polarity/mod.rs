@@ -15,6 +15,7 @@ use crate::{
     lexicon::{Found, Kind, Lexicon},
     rounded,
     rules::Rules,
+    signals,
     tokens::Tokens,
 };
 
@@ -176,15 +177,15 @@ pub fn read(
     sentences.resize(count, Sentence::default());
     for sentence in &tokens.asking {
         if let Some(sentence) = sentences.get_mut(*sentence as usize) {
-            sentence.asks = !transcript;
+            sentence.asks = true;
         }
     }
     let mut ironic = false;
-    for hit in found {
+    for (index, hit) in found.iter().enumerate() {
         let sentence = &mut sentences[words[hit.first as usize].sentence as usize];
         match lexicon.entry(hit.entry).kind {
             Kind::Contrast if hit.first > 0 => sentence.contrast = hit.first + 1,
-            Kind::Resolved => sentence.resolved = true,
+            Kind::Resolved => sentence.resolved |= signals::is_meant(tokens, &found[..index], lexicon, hit),
             Kind::Duration => sentence.lasting = true,
             Kind::Irony => ironic = true,
             _ => {}
@@ -198,7 +199,7 @@ pub fn read(
         }
         let sentence = sentences[words[hit.first as usize].sentence as usize];
         if hit.kind == Kind::Event && sentence.resolved {
-            (hit.weight, hit.rule) = (0.0, "resolved");
+            (hit.weight, hit.rule) = (0.0, signals::SETTLED);
         }
         if sentence.asks && hit.kind == Kind::Word {
             hit.weight *= rules.emphasis.asking;

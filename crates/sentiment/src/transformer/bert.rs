@@ -88,7 +88,7 @@ impl Bert {
                 sizes.model_type
             ));
         }
-        if sizes.num_attention_heads == 0 || sizes.hidden_size % sizes.num_attention_heads != 0 {
+        if sizes.num_attention_heads == 0 || !sizes.hidden_size.is_multiple_of(sizes.num_attention_heads) {
             return Err(format!(
                 "config.json: hidden_size is no multiple of num_attention_heads: hidden_size={} num_attention_heads={}",
                 sizes.hidden_size, sizes.num_attention_heads
