@@ -242,6 +242,15 @@ impl Code {
         value.map_or(Self::Fails, Self::Constant)
     }
 
+    /// What it is whatever is read; what never has a result never holds.
+    pub fn constant(&self) -> Option<bool> {
+        match self {
+            Self::Constant(Attribute::Bool(value)) => Some(*value),
+            Self::Fails => Some(false),
+            _ => None,
+        }
+    }
+
     fn is_constant(&self) -> bool {
         let decides =
             |side: &Self, op: Op| matches!(side, Self::Constant(Attribute::Bool(value)) if *value == (op == Op::Or));

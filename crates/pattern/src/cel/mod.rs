@@ -199,6 +199,14 @@ impl Expr {
         }
     }
 
+    /// Calls `visit` with this expression and every part of it.
+    pub fn parts(&self, visit: &mut impl FnMut(&Self)) {
+        visit(self);
+        for child in self.children() {
+            child.parts(visit);
+        }
+    }
+
     /// Calls `change` with every path, to be altered.
     pub fn paths_mut(&mut self, change: &mut impl FnMut(&mut Path)) {
         match &mut self.node {

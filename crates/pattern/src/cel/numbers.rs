@@ -25,7 +25,7 @@ impl Op {
         )
     }
 
-    pub(super) const fn mirrored(self) -> Self {
+    pub const fn mirrored(self) -> Self {
         match self {
             Self::Less => Self::Greater,
             Self::LessEqual => Self::GreaterEqual,
