@@ -124,14 +124,19 @@ impl Ignored<'_> {
     }
 }
 
+/// A value so that no two kinds look alike: 7, 7.0 and '7' are three values, and `by` tells them apart.
 fn shown(value: &Attribute) -> String {
+    let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
     match value {
         Attribute::Null => "null".to_owned(),
         Attribute::Bool(value) => value.to_string(),
         Attribute::Long(value) => value.to_string(),
-        Attribute::Double(value) => value.to_string(),
-        Attribute::Text(text) => format!("'{text}'"),
-        Attribute::List(list) => format!("[{}]", list.join(", ")),
+        Attribute::Double(value) => format!("{value:?}"),
+        Attribute::Text(text) => quoted(text),
+        Attribute::List(list) => {
+            let texts: Vec<String> = list.iter().map(|text| quoted(text)).collect();
+            format!("[{}]", texts.join(", "))
+        }
     }
 }
 
@@ -157,7 +162,32 @@ pub(crate) fn span(millis: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::span;
+    use event::Attribute;
+
+    use super::{shown, span};
+
+    #[test]
+    fn values_of_two_kinds_never_look_alike() {
+        let text = |text: &str| Attribute::Text(text.to_owned());
+        let list = |texts: &[&str]| Attribute::List(texts.iter().map(|text| (*text).to_owned()).collect());
+        for (value, expected) in [
+            (Attribute::Long(7), "7"),
+            (Attribute::Double(7.0), "7.0"),
+            (Attribute::Double(0.25), "0.25"),
+            (text("7"), "'7'"),
+            (text("7.0"), "'7.0'"),
+            (Attribute::Bool(true), "true"),
+            (text("true"), "'true'"),
+            (Attribute::Null, "null"),
+            (text("null"), "'null'"),
+            (list(&["7", "a, b"]), "['7', 'a, b']"),
+            (list(&["7", "a", "b"]), "['7', 'a', 'b']"),
+            (text("['7']"), r"'[\'7\']'"),
+            (text(r"a\"), r"'a\\'"),
+        ] {
+            assert_eq!(shown(&value), expected);
+        }
+    }
 
     #[test]
     fn spans_read_well() {

@@ -22,6 +22,7 @@ pub enum Value<'a> {
 }
 
 impl<'a> From<&'a Attribute> for Value<'a> {
+    #[inline]
     fn from(attribute: &'a Attribute) -> Self {
         match attribute {
             Attribute::Null => Self::Null,

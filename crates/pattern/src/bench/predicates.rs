@@ -5,7 +5,7 @@ use event::{Event, Millis};
 use crate::{
     NoFacts, Occurrence,
     catalogue::TypeEntry,
-    cel::{self, Code},
+    cel::{self, Code, Verdict},
     engine::{Memo, Sight},
 };
 
@@ -57,8 +57,8 @@ impl Predicates {
             position: "",
         };
         let mut sight = Sight::new(&of, &NoFacts, &self.found, &mut self.memo);
-        let numbers = 0..self.found.shared.len();
-        let holds = |number: usize| sight.shared(u16::try_from(number).unwrap_or(u16::MAX)) == Ok(true);
+        let numbers = 0..u16::try_from(self.found.shared.len()).unwrap_or(u16::MAX);
+        let holds = |number: u16| sight.shared(number) == Verdict::HOLDS;
         numbers.map(holds).map(usize::from).sum()
     }
 }

@@ -3,30 +3,26 @@
 use event::Attribute;
 
 use super::{
-    Expr, Fault, Node, Op, Pattern,
-    field::{Fields, Source, View},
+    Expr, Fault, Node, Op, Pattern, Verdict,
+    field::{Fields, Held, Source, View, same, same_bytes},
     numbers::{Number, Test, arithmetic, compared, equal, to_int},
 };
 use crate::{Occurrence, Value};
 
-/// A predicate, ready to run.
+/// A predicate, ready to run. Its kind is a byte of its own: packed into what the kinds hold, it costs more to read than most checks.
 #[derive(Debug, Clone, PartialEq)]
+#[repr(u8)]
 pub(crate) enum Code {
     Constant(Attribute),
     /// Has no value, whatever is read.
     Fails,
     Read(Source),
-    Has(Source),
-    /// A field against a text, for equality or inequality.
-    IsText(Source, String, bool),
-    /// A field against a number.
-    IsNumber(Source, Test),
-    /// A field among texts.
-    AmongTexts(Source, Vec<String>),
-    /// A field whose text begins or ends with a text, or contains it.
-    HasPart(Source, Part, String),
-    /// What is calculated, against a number.
-    Calculated(Box<Self>, Test),
+    /// A field against what is known beforehand.
+    Check(Source, Check),
+    /// The same of an attribute, by its place among those that are looked up once.
+    CheckAttribute(usize, Check),
+    /// What is calculated of two numbers, against a number.
+    Calculated(Op, Box<(Self, Self)>, Test),
     Not(Box<Self>),
     Negate(Box<Self>),
     Binary(Op, Box<(Self, Self)>),
@@ -40,6 +36,85 @@ pub(crate) enum Code {
     ToDouble(Box<Self>),
 }
 
+/// What is asked of one field.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Check {
+    /// Whether it is there.
+    Has,
+    /// How it stands to a number.
+    Number(Test),
+    /// Whether it is a text, or is not.
+    Text(String, bool),
+    /// Whether it is one of these texts.
+    Among(Vec<String>),
+    /// Whether it begins or ends with a text, or contains it.
+    Part(Part, String),
+}
+
+impl Check {
+    #[inline(always)]
+    pub(super) fn holds<H: Held + ?Sized>(&self, held: Option<&H>) -> Verdict {
+        let Some(held) = held else { return self.of_nothing() };
+        match self {
+            Self::Number(test) => match (held.double(), held.long()) {
+                (Some(value), _) if test.is_double() => Verdict::of(test.holds_double(value)),
+                (_, Some(value)) if test.is_long() => Verdict::of(test.holds_long(value)),
+                _ => mixed(test, held),
+            },
+            Self::Has => Verdict::HOLDS,
+            _ => match held.text() {
+                Some(found) => self.holds_of_text(found),
+                None => self.of_another_type(),
+            },
+        }
+    }
+
+    #[inline(always)]
+    const fn of_nothing(&self) -> Verdict {
+        if matches!(self, Self::Has) {
+            Verdict::FAILS
+        } else {
+            Verdict::MISSING
+        }
+    }
+
+    /// By itself, as what compares texts, so that numbers do not carry its registers.
+    #[inline(never)]
+    fn holds_of_text(&self, found: &str) -> Verdict {
+        match self {
+            Self::Text(text, wanted) => Verdict::of(same(found, text) == *wanted),
+            Self::Among(texts) => is_among(found, texts),
+            Self::Part(part, text) => part.is_in(text, found),
+            _ => self.of_another_type(),
+        }
+    }
+
+    #[cold]
+    const fn of_another_type(&self) -> Verdict {
+        match self {
+            Self::Text(_, wanted) => Verdict::of(!*wanted),
+            Self::Among(_) => Verdict::FAILS,
+            _ => Verdict::FAILED,
+        }
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn mixed<H: Held + ?Sized>(test: &Test, held: &H) -> Verdict {
+    test.mixed(held.value())
+}
+
+#[inline(never)]
+fn is_among(found: &str, texts: &[String]) -> Verdict {
+    for text in texts {
+        if same(found, text) {
+            return Verdict::HOLDS;
+        }
+    }
+    Verdict::FAILS
+}
+
 /// Where a text stands in another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -49,12 +124,16 @@ pub(crate) enum Part {
 }
 
 impl Part {
-    #[inline]
-    fn is_in(self, part: &str, text: &str) -> bool {
+    #[inline(never)]
+    fn is_in(self, part: &str, text: &str) -> Verdict {
+        let (wanted, bytes) = (part.as_bytes(), text.as_bytes());
+        let Some(rest) = bytes.len().checked_sub(wanted.len()) else {
+            return Verdict::FAILS;
+        };
         match self {
-            Self::Start => text.starts_with(part),
-            Self::End => text.ends_with(part),
-            Self::Anywhere => text.contains(part),
+            Self::Start => Verdict::of(same_bytes(&bytes[..wanted.len()], wanted)),
+            Self::End => Verdict::of(same_bytes(&bytes[rest..], wanted)),
+            Self::Anywhere => Verdict::of(text.contains(part)),
         }
     }
 }
@@ -78,7 +157,7 @@ impl Code {
             Node::Double(value) => Self::Constant(Attribute::Double(*value)),
             Node::Text(text) => Self::Constant(Attribute::Text(text.clone())),
             Node::Read(path) => Self::Read(Source::of(path)),
-            Node::Has(path) => Self::Has(Source::of(path)),
+            Node::Has(path) => Self::Check(Source::of(path), Check::Has),
             Node::Not(inner) => Self::Not(Box::new(Self::of(inner))),
             Node::Negate(inner) => Self::Negate(Box::new(Self::of(inner))),
             Node::Binary(op, left, right) => {
@@ -86,7 +165,7 @@ impl Code {
                 match (*op, &pair.0, &pair.1) {
                     (Op::Equal | Op::Unequal, Self::Read(source), Self::Constant(Attribute::Text(text)))
                     | (Op::Equal | Op::Unequal, Self::Constant(Attribute::Text(text)), Self::Read(source)) => {
-                        Self::IsText(source.clone(), text.clone(), *op == Op::Equal)
+                        Self::Check(source.clone(), Check::Text(text.clone(), *op == Op::Equal))
                     }
                     (op, tested, Self::Constant(number)) => tested.tested(op, number).unwrap_or(Self::Binary(op, pair)),
                     (op, Self::Constant(number), tested) => {
@@ -113,7 +192,7 @@ impl Code {
                     })
                     .collect();
                 match (item, texts) {
-                    (Self::Read(source), Some(texts)) => Self::AmongTexts(source, texts),
+                    (Self::Read(source), Some(texts)) => Self::Check(source, Check::Among(texts)),
                     (item, _) => Self::In(Box::new(item), list),
                 }
             }
@@ -129,7 +208,7 @@ impl Code {
 
     fn part(part: Part, on: &Expr, with: &Expr) -> Self {
         match (Self::of(on), Self::of(with)) {
-            (Self::Read(source), Self::Constant(Attribute::Text(text))) => Self::HasPart(source, part, text),
+            (Self::Read(source), Self::Constant(Attribute::Text(text))) => Self::Check(source, Check::Part(part, text)),
             (on, with) => Self::Part(part, Box::new((on, with))),
         }
     }
@@ -138,8 +217,8 @@ impl Code {
     fn tested(&self, op: Op, number: &Attribute) -> Option<Self> {
         let test = Test::of(op, number)?;
         match self {
-            Self::Read(source) => Some(Self::IsNumber(source.clone(), test)),
-            Self::Binary(op, _) if op.calculates() => Some(Self::Calculated(Box::new(self.clone()), test)),
+            Self::Read(source) => Some(Self::Check(source.clone(), Check::Number(test))),
+            Self::Binary(op, pair) if op.calculates() => Some(Self::Calculated(*op, pair.clone(), test)),
             _ => None,
         }
     }
@@ -163,22 +242,27 @@ impl Code {
         value.map_or(Self::Fails, Self::Constant)
     }
 
+    /// What it is whatever is read; what never has a result never holds.
+    pub fn constant(&self) -> Option<bool> {
+        match self {
+            Self::Constant(Attribute::Bool(value)) => Some(*value),
+            Self::Fails => Some(false),
+            _ => None,
+        }
+    }
+
     fn is_constant(&self) -> bool {
         let decides =
             |side: &Self, op: Op| matches!(side, Self::Constant(Attribute::Bool(value)) if *value == (op == Op::Or));
         match self {
             Self::Constant(_) | Self::Fails => true,
-            Self::Read(_)
-            | Self::Has(_)
-            | Self::IsText(..)
-            | Self::IsNumber(..)
-            | Self::AmongTexts(..)
-            | Self::HasPart(..) => false,
+            Self::Read(_) | Self::Check(..) | Self::CheckAttribute(..) => false,
             Self::Not(a) | Self::Negate(a) | Self::Size(a) | Self::ToInt(a) | Self::ToDouble(a) => a.is_constant(),
-            Self::Calculated(a, _) => a.is_constant(),
             Self::In(a, _) | Self::Matches(a, _) => a.is_constant(),
             Self::Binary(op @ (Op::And | Op::Or), pair) if decides(&pair.0, *op) || decides(&pair.1, *op) => true,
-            Self::Binary(_, pair) | Self::Part(_, pair) => pair.0.is_constant() && pair.1.is_constant(),
+            Self::Binary(_, pair) | Self::Part(_, pair) | Self::Calculated(_, pair, _) => {
+                pair.0.is_constant() && pair.1.is_constant()
+            }
             Self::Choose(parts) => parts.0.is_constant() && parts.1.is_constant() && parts.2.is_constant(),
         }
     }
@@ -186,20 +270,17 @@ impl Code {
     /// Reads fields of the event by their places in `fields`, which is added to.
     pub fn resolve(&mut self, fields: &mut Fields) {
         match self {
-            Self::Read(source)
-            | Self::Has(source)
-            | Self::IsText(source, ..)
-            | Self::IsNumber(source, ..)
-            | Self::AmongTexts(source, _)
-            | Self::HasPart(source, ..) => {
+            Self::Read(source) | Self::Check(source, _) => {
                 let Source::Event(field) = source else { return };
-                if let Some(place) = fields.place(field) {
-                    *source = Source::Resolved(place);
+                let Some(found) = fields.place(field) else { return };
+                *source = found;
+                if let Self::Check(Source::Attribute(place), check) = self {
+                    *self = Self::CheckAttribute(*place, check.clone());
                 }
             }
             Self::Not(a) | Self::Negate(a) | Self::Size(a) | Self::ToInt(a) | Self::ToDouble(a) => a.resolve(fields),
-            Self::In(a, _) | Self::Matches(a, _) | Self::Calculated(a, _) => a.resolve(fields),
-            Self::Binary(_, pair) | Self::Part(_, pair) => {
+            Self::In(a, _) | Self::Matches(a, _) => a.resolve(fields),
+            Self::Binary(_, pair) | Self::Part(_, pair) | Self::Calculated(_, pair, _) => {
                 pair.0.resolve(fields);
                 pair.1.resolve(fields);
             }
@@ -208,71 +289,107 @@ impl Code {
                 parts.1.resolve(fields);
                 parts.2.resolve(fields);
             }
-            Self::Constant(_) | Self::Fails => {}
+            Self::Constant(_) | Self::Fails | Self::CheckAttribute(..) => {}
         }
     }
 
-    /// Whether it holds.
+    /// Whether it holds. What is asked of an attribute is asked here; all else goes elsewhere, so that it carries no registers for that.
     #[inline(always)]
-    pub fn holds(&self, view: &View<'_>, captured: &[Option<Attribute>]) -> Result<bool, Fault> {
-        let mut read = None;
-        // What is read is looked at where it lies: copying it first costs more than the comparison.
+    pub fn holds(&self, view: &View<'_>, captured: &[Option<Attribute>]) -> Verdict {
         match self {
-            Self::IsNumber(source, test) => test.holds(source.find(view, captured, &mut read)?),
-            Self::IsText(source, text, wanted) => match source.find(view, captured, &mut read)? {
-                Value::Text(found) => Ok((found == text) == *wanted),
-                _ => Ok(!*wanted),
-            },
-            Self::AmongTexts(source, texts) => match source.find(view, captured, &mut read)? {
-                Value::Text(found) => Ok(texts.iter().any(|text| text == found)),
-                _ => Ok(false),
-            },
-            Self::Has(source) => Ok(source.find(view, captured, &mut read).is_ok()),
-            Self::HasPart(source, part, text) => match source.find(view, captured, &mut read)? {
-                Value::Text(found) => Ok(part.is_in(text, found)),
-                _ => Err(Fault::Failed),
-            },
+            Self::CheckAttribute(place, check) => check.holds(view.attribute(*place)),
+            Self::Check(source, check) => source.check(check, view, captured),
             _ => self.composed_holds(view, captured),
         }
     }
 
-    fn composed_holds(&self, view: &View<'_>, captured: &[Option<Attribute>]) -> Result<bool, Fault> {
+    /// Each in a function of its own, which this one only jumps to.
+    #[inline(never)]
+    fn composed_holds(&self, view: &View<'_>, captured: &[Option<Attribute>]) -> Verdict {
         match self {
-            Self::Not(inner) => inner.holds(view, captured).map(|holds| !holds),
-            Self::Binary(op @ (Op::And | Op::Or), pair) => {
-                // One side that decides is enough, whichever it is and whatever the other does.
-                let decides = *op == Op::Or;
-                match pair.0.holds(view, captured) {
-                    Ok(value) if value == decides => Ok(decides),
-                    Ok(_) => pair.1.holds(view, captured),
-                    Err(fault) => match pair.1.holds(view, captured) {
-                        Ok(value) if value == decides => Ok(decides),
-                        Err(Fault::Failed) => Err(Fault::Failed),
-                        _ => Err(fault),
-                    },
-                }
-            }
-            Self::Calculated(inner, test) => test.holds(&inner.number(view, captured)?.value()),
-            Self::Binary(op, pair) if op.compares() => {
-                compared(*op, pair.0.value(view, captured)?, pair.1.value(view, captured)?)
-            }
-            _ => match self.value(view, captured)? {
-                Value::Bool(value) => Ok(value),
-                _ => Err(Fault::Failed),
-            },
+            Self::Binary(Op::And, pair) => Self::joined(Verdict::FAILS, pair, view, captured),
+            Self::Binary(Op::Or, pair) => Self::joined(Verdict::HOLDS, pair, view, captured),
+            Self::Calculated(op, pair, test) => Self::calculation_holds((*op, test), pair, view, captured),
+            _ => self.value_holds(view, captured),
         }
     }
 
-    /// The value of what can only be a number.
-    fn number(&self, view: &View<'_>, captured: &[Option<Attribute>]) -> Result<Number, Fault> {
-        let mut read = None;
+    /// One side that decides is enough, whichever it is and whatever the other does.
+    #[inline(never)]
+    fn joined(decides: Verdict, pair: &(Self, Self), view: &View<'_>, captured: &[Option<Attribute>]) -> Verdict {
+        let left = pair.0.holds(view, captured);
+        if left == decides {
+            return decides;
+        }
+        let right = pair.1.holds(view, captured);
+        if left.is_fault() && right != decides && right != Verdict::FAILED {
+            left
+        } else {
+            right
+        }
+    }
+
+    #[inline(never)]
+    fn calculation_holds(
+        (op, test): (Op, &Test),
+        pair: &(Self, Self),
+        view: &View<'_>,
+        captured: &[Option<Attribute>],
+    ) -> Verdict {
+        match Self::calculated(op, pair, view, captured) {
+            Ok(Number::Double(value)) if test.is_double() => Verdict::of(test.holds_double(value)),
+            Ok(Number::Long(value)) if test.is_long() => Verdict::of(test.holds_long(value)),
+            Ok(number) => test.mixed(number.value()),
+            Err(fault) => Verdict::from(Err(fault)),
+        }
+    }
+
+    #[inline(never)]
+    fn value_holds(&self, view: &View<'_>, captured: &[Option<Attribute>]) -> Verdict {
         match self {
-            Self::Constant(value) => Number::of(&Value::from(value)),
-            Self::Read(source) => Number::of(source.find(view, captured, &mut read)?),
-            Self::Binary(op, pair) if op.calculates() => {
-                arithmetic(*op, pair.0.number(view, captured)?, pair.1.number(view, captured)?)
+            Self::Not(inner) => inner.holds(view, captured).not(),
+            Self::Binary(op, pair) if op.compares() => {
+                let values = || Ok((pair.0.value(view, captured)?, pair.1.value(view, captured)?));
+                Verdict::from(values().and_then(|(left, right)| compared(*op, left, right)))
             }
-            _ => Number::of(&self.value(view, captured)?),
+            _ => Verdict::from(self.value(view, captured).and_then(|value| match value {
+                Value::Bool(value) => Ok(value),
+                _ => Err(Fault::Failed),
+            })),
+        }
+    }
+
+    #[inline(always)]
+    fn calculated(
+        op: Op,
+        pair: &(Self, Self),
+        view: &View<'_>,
+        captured: &[Option<Attribute>],
+    ) -> Result<Number, Fault> {
+        let (left, right) = (pair.0.operand(view, captured)?, pair.1.operand(view, captured)?);
+        arithmetic(op, left, right)
+    }
+
+    /// The value of what can only be a number: here of what is most often calculated with.
+    #[inline(always)]
+    fn operand(&self, view: &View<'_>, captured: &[Option<Attribute>]) -> Result<Number, Fault> {
+        let held = match self {
+            Self::Constant(value) => value,
+            Self::Read(Source::Attribute(place)) => view.attribute(*place).ok_or(Fault::Missing)?,
+            _ => return self.number(view, captured),
+        };
+        match *held {
+            Attribute::Double(value) => Ok(Number::Double(value)),
+            Attribute::Long(value) => Ok(Number::Long(value)),
+            _ => Err(Fault::Failed),
+        }
+    }
+
+    #[inline(never)]
+    fn number(&self, view: &View<'_>, captured: &[Option<Attribute>]) -> Result<Number, Fault> {
+        match self {
+            Self::Binary(op, pair) if op.calculates() => Self::calculated(*op, pair, view, captured),
+            _ => Number::of(self.value(view, captured)?),
         }
     }
 
@@ -289,7 +406,7 @@ impl Code {
             Self::Binary(op, _) if op.calculates() => self.number(view, captured)?.value(),
             Self::Choose(parts) => {
                 let (test, yes, no) = &**parts;
-                return if test.holds(view, captured)? { yes } else { no }.value(view, captured);
+                return if test.holds(view, captured).result()? { yes } else { no }.value(view, captured);
             }
             Self::In(item, list) => {
                 let item = item.value(view, captured)?;
@@ -304,7 +421,7 @@ impl Code {
                 Value::Long(i64::try_from(size).map_err(|_| Fault::Failed)?)
             }
             Self::Part(part, pair) => match (pair.0.value(view, captured)?, pair.1.value(view, captured)?) {
-                (Value::Text(on), Value::Text(with)) => Value::Bool(part.is_in(with, on)),
+                (Value::Text(on), Value::Text(with)) => Value::Bool(part.is_in(with, on) == Verdict::HOLDS),
                 _ => return Err(Fault::Failed),
             },
             Self::Matches(on, pattern) => match on.value(view, captured)? {
@@ -319,14 +436,9 @@ impl Code {
                 Value::Text(text) => Value::Double(text.parse().map_err(|_| Fault::Failed)?),
                 _ => return Err(Fault::Failed),
             },
-            Self::Has(_)
-            | Self::IsText(..)
-            | Self::IsNumber(..)
-            | Self::AmongTexts(..)
-            | Self::HasPart(..)
-            | Self::Calculated(..)
-            | Self::Not(_)
-            | Self::Binary(..) => Value::Bool(self.holds(view, captured)?),
+            Self::Check(..) | Self::CheckAttribute(..) | Self::Calculated(..) | Self::Not(_) | Self::Binary(..) => {
+                Value::Bool(self.holds(view, captured).result()?)
+            }
         })
     }
 }

@@ -4,15 +4,15 @@ use std::cmp::Ordering;
 
 use event::Attribute;
 
-use super::{Fault, Path, Root};
+use super::{Path, Root, Verdict, code::Check};
 use crate::{Facts, Occurrence, Value};
 
 /// What predicates read, but for what a run captured.
 pub(crate) struct View<'a> {
     of: &'a Occurrence<'a>,
     facts: &'a dyn Facts,
-    /// Fields of the event that were looked up in advance, for [`Source::Resolved`].
-    resolved: Resolved<'a>,
+    /// Attributes that were looked up in advance, for [`Source::Attribute`] and [`Source::Sentiment`].
+    attributes: Attributes<'a>,
 }
 
 impl<'a> View<'a> {
@@ -21,31 +21,133 @@ impl<'a> View<'a> {
         Self {
             of,
             facts,
-            resolved: [None; RESOLVED],
+            attributes: [None; ATTRIBUTES],
         }
     }
 
     /// Looks fields up in advance.
+    #[inline]
     pub fn resolve(&mut self, fields: &Fields) {
-        fields.read(self.of, &mut self.resolved);
+        fields.read_attributes(self.of, &mut self.attributes);
+    }
+
+    /// What was looked up for [`Source::Attribute`].
+    #[inline(always)]
+    pub(super) fn attribute(&self, place: usize) -> Option<&'a Attribute> {
+        self.attributes[place]
     }
 }
 
-/// At most so many fields are looked up in advance.
-const RESOLVED: usize = 8;
+/// What a field holds, wherever it lies: looked at in its place.
+pub(super) trait Held {
+    #[inline(always)]
+    fn double(&self) -> Option<f64> {
+        None
+    }
 
-/// What the fields hold that are looked up in advance, by their places.
-type Resolved<'a> = [Option<Value<'a>>; RESOLVED];
+    #[inline(always)]
+    fn long(&self) -> Option<i64> {
+        None
+    }
 
-/// The fields of an event that are looked up once for all predicates over its type.
+    #[inline(always)]
+    fn text(&self) -> Option<&str> {
+        None
+    }
+
+    fn value(&self) -> Value<'_>;
+}
+
+impl Held for Attribute {
+    #[inline(always)]
+    fn double(&self) -> Option<f64> {
+        match self {
+            Self::Double(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn long(&self) -> Option<i64> {
+        match self {
+            Self::Long(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn value(&self) -> Value<'_> {
+        Value::from(self)
+    }
+}
+
+impl Held for Value<'_> {
+    fn double(&self) -> Option<f64> {
+        match self {
+            Self::Double(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    fn long(&self) -> Option<i64> {
+        match self {
+            Self::Long(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    fn value(&self) -> Value<'_> {
+        *self
+    }
+}
+
+impl Held for str {
+    #[inline(always)]
+    fn text(&self) -> Option<&str> {
+        Some(self)
+    }
+
+    fn value(&self) -> Value<'_> {
+        Value::Text(self)
+    }
+}
+
+impl Held for f64 {
+    #[inline(always)]
+    fn double(&self) -> Option<f64> {
+        Some(*self)
+    }
+
+    fn value(&self) -> Value<'_> {
+        Value::Double(*self)
+    }
+}
+
+/// At most so many attributes are looked up in advance.
+const ATTRIBUTES: usize = 8;
+
+/// The attributes that are looked up in advance, by their places. They stay where they lie: a copy costs more than what reads it.
+type Attributes<'a> = [Option<&'a Attribute>; ATTRIBUTES];
+
+/// The attributes of an event that are looked up once for all predicates over its type, in order of their names as an event has its
+/// own: one walk along both finds all. What the envelope holds needs no looking up.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Fields {
-    /// By place.
-    fields: Vec<Field>,
-    /// Those that are attributes, in order of their names as an event has its own: one walk along both finds all.
     attributes: Vec<Named>,
-    /// The places of the others.
-    others: Vec<usize>,
 }
 
 /// The name of an attribute, its first eight bytes also as a number that orders as they do.
@@ -57,41 +159,48 @@ struct Named {
 }
 
 impl Fields {
-    /// The place of a field; `None` if there are too many.
-    pub fn place(&mut self, field: &Field) -> Option<usize> {
-        let place = self.fields.iter().position(|known| known == field);
-        if place.is_some() || self.fields.len() == RESOLVED {
-            return place;
+    /// Where a field will be found; `None` if that is where it always is, or there are too many.
+    pub(super) fn place(&mut self, field: &Field) -> Option<Source> {
+        match field {
+            Field::Plain(name) => self.attribute(name).map(Source::Attribute),
+            Field::Label | Field::Score | Field::Confidence => {
+                let place = self.attribute(field.name())?;
+                Some(Source::Sentiment(field.clone(), place))
+            }
+            _ => None,
         }
-        let place = self.fields.len();
-        if let Field::Plain(name) = field {
-            self.attributes.push(Named {
-                first: first(name),
-                name: name.clone(),
-                place,
-            });
-            self.attributes.sort_unstable();
-        } else {
-            self.others.push(place);
+    }
+
+    fn attribute(&mut self, name: &str) -> Option<usize> {
+        if let Some(known) = self.attributes.iter().find(|known| known.name == *name) {
+            return Some(known.place);
         }
-        self.fields.push(field.clone());
+        let place = self.attributes.len();
+        if place == ATTRIBUTES {
+            return None;
+        }
+        self.attributes.push(Named {
+            first: first(name),
+            name: name.to_owned(),
+            place,
+        });
+        self.attributes.sort_unstable();
         Some(place)
     }
 
-    /// Reads all.
-    fn read<'a>(&self, of: &Occurrence<'a>, into: &mut Resolved<'a>) {
-        for place in &self.others {
-            self.fields[*place].read_into(of, &mut into[*place]);
-        }
+    #[inline]
+    fn read_attributes<'a>(&self, of: &Occurrence<'a>, into: &mut Attributes<'a>) {
         let mut wanted = self.attributes.iter();
         let Some(mut next) = wanted.next() else { return };
         'attributes: for (name, value) in &of.event.attributes {
             let first = first(name);
-            loop {
-                match first.cmp(&next.first).then_with(|| behind(name, &next.name)) {
-                    Ordering::Less => continue 'attributes,
-                    Ordering::Equal => into[next.place] = Some(Value::from(value)),
-                    Ordering::Greater => {}
+            while first >= next.first {
+                if first == next.first {
+                    match behind(name, &next.name) {
+                        Ordering::Less => continue 'attributes,
+                        Ordering::Equal => into[next.place] = Some(value),
+                        Ordering::Greater => {}
+                    }
                 }
                 match wanted.next() {
                     Some(following) => next = following,
@@ -106,10 +215,10 @@ impl Fields {
 
     /// What was derived stands before what the event brings.
     #[cold]
-    fn read_extra<'a>(&self, of: &Occurrence<'a>, into: &mut Resolved<'a>) {
+    fn read_extra<'a>(&self, of: &Occurrence<'a>, into: &mut Attributes<'a>) {
         for named in &self.attributes {
             if let Some((_, value)) = of.extra.iter().find(|(known, _)| *known == named.name) {
-                into[named.place] = Some(Value::from(value));
+                into[named.place] = Some(value);
             }
         }
     }
@@ -118,10 +227,32 @@ impl Fields {
 /// The order of names whose first eight bytes are the same, zeros behind their ends included.
 #[inline]
 fn behind(left: &str, right: &str) -> Ordering {
-    if left.len() == right.len() && left.len() <= 8 {
+    if left.len() == right.len() && (left.len() <= 8 || same(left, right)) {
         return Ordering::Equal;
     }
     left.cmp(right)
+}
+
+/// Whether two texts are the same; in place, where they are not longer than most are.
+#[inline]
+pub(super) fn same(left: &str, right: &str) -> bool {
+    left.len() == right.len() && same_bytes(left.as_bytes(), right.as_bytes())
+}
+
+/// Whether as many bytes are the same: two reads from both ends that overlap, and only of long ones what lies between.
+#[inline]
+pub(super) fn same_bytes(left: &[u8], right: &[u8]) -> bool {
+    fn ends<const N: usize>(left: &[u8], right: &[u8]) -> Option<bool> {
+        let (one, other) = (left.first_chunk::<N>()?, right.first_chunk::<N>()?);
+        Some(one == other && left.last_chunk::<N>() == right.last_chunk::<N>())
+    }
+    if let Some(same) = ends::<16>(left, right) {
+        return same && (left.len() <= 32 || left == right);
+    }
+    if let Some(same) = ends::<8>(left, right) {
+        return same;
+    }
+    ends::<4>(left, right).unwrap_or_else(|| left.iter().eq(right))
 }
 
 /// The first eight bytes of a name, zeros behind its end.
@@ -131,16 +262,19 @@ fn first(name: &str) -> u64 {
     if let Some(all) = bytes.first_chunk::<8>() {
         return u64::from_be_bytes(*all);
     }
-    // Two reads that overlap, instead of one of a length that is not known.
+    // Two reads that overlap, instead of one of a length that is not known. The second is moved up over the bytes that both have read.
     if let (Some(front), Some(back)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
-        let (front, back) = (
-            u64::from(u32::from_be_bytes(*front)),
-            u64::from(u32::from_be_bytes(*back)),
-        );
-        return front << 32 | (back << (8 * (8 - bytes.len()))) & u64::from(u32::MAX);
+        let (front, back) = (u32::from_be_bytes(*front), u32::from_be_bytes(*back));
+        #[expect(clippy::cast_possible_truncation, reason = "there are four to seven")]
+        let behind = 8_u32.wrapping_sub(bytes.len() as u32).wrapping_mul(8);
+        return u64::from(front) << 32 | u64::from(back).wrapping_shl(behind) & u64::from(u32::MAX);
     }
-    let place = |at: usize| bytes.get(at).map_or(0, |byte| u64::from(*byte) << (56 - 8 * at));
-    place(0) | place(1) | place(2)
+    match *bytes {
+        [one, two, three] => u64::from(one) << 56 | u64::from(two) << 48 | u64::from(three) << 40,
+        [one, two] => u64::from(one) << 56 | u64::from(two) << 48,
+        [one] => u64::from(one) << 56,
+        _ => 0,
+    }
 }
 
 /// A field of an occurrence: envelope first, then what was derived, then attributes.
@@ -189,63 +323,66 @@ impl Field {
         }
     }
 
+    /// What it holds.
     pub fn read<'a>(&self, of: &Occurrence<'a>) -> Option<Value<'a>> {
-        let mut value = None;
-        self.read_into(of, &mut value);
-        value
-    }
-
-    /// Reads into a place that is empty: a value that is returned would be copied once more.
-    #[inline]
-    fn read_into<'a>(&self, of: &Occurrence<'a>, into: &mut Option<Value<'a>>) {
-        let event = of.event;
-        let text = match self {
-            Self::Kind => Some(of.kind),
-            Self::Channel => Some(event.channel.as_str()),
-            Self::Medium => event.medium.as_deref(),
-            Self::Session => event.session.as_deref(),
-            Self::Conversation => event.conversation.as_deref(),
-            Self::Role => event.text.as_ref().map(|said| said.role.as_str()),
-            Self::Plain(_) | Self::Label | Self::Score | Self::Confidence => None,
-        };
-        if let Some(text) = text {
-            *into = Some(Value::Text(text));
-            return;
+        if let Some(text) = self.envelope(of) {
+            return text.map(Value::Text);
         }
         let name = self.name();
-        if !of.extra.is_empty()
-            && let Some((_, value)) = of.extra.iter().find(|(known, _)| *known == name)
-        {
-            *into = Some(Value::from(value));
-            return;
+        let derived = of.extra.iter().find(|(known, _)| *known == name);
+        if let Some((_, value)) = derived {
+            return Some(Value::from(value));
         }
-        if let Some(sentiment) = &event.sentiment {
-            let score = match self {
-                Self::Label => {
-                    *into = Some(Value::Text(sentiment.label.as_str()));
-                    return;
-                }
-                Self::Score => sentiment.score,
-                Self::Confidence => sentiment.confidence,
-                _ => None,
-            };
-            if let Some(score) = score {
-                *into = Some(Value::Double(score));
-                return;
-            }
+        let scored = match self.sentiment(of) {
+            Some(Scored::Label(label)) => Some(Value::Text(label)),
+            Some(Scored::Number(number)) => Some(Value::Double(number)),
+            None => None,
+        };
+        scored.or_else(|| of.event.attributes.get(name).map(Value::from))
+    }
+
+    /// A text of the envelope, if there is one; `None` if that is not where this field is.
+    #[inline]
+    fn envelope<'a>(&self, of: &Occurrence<'a>) -> Option<Option<&'a str>> {
+        let event = of.event;
+        match self {
+            Self::Kind => Some(Some(of.kind)),
+            Self::Channel => Some(Some(event.channel.as_str())),
+            Self::Medium => Some(event.medium.as_deref()),
+            Self::Session => Some(event.session.as_deref()),
+            Self::Conversation => Some(event.conversation.as_deref()),
+            Self::Role => Some(event.text.as_ref().map(|said| said.role.as_str())),
+            Self::Plain(_) | Self::Label | Self::Score | Self::Confidence => None,
         }
-        if let Some(value) = event.attributes.get(name) {
-            *into = Some(Value::from(value));
+    }
+
+    /// What `intake` found in the event's text.
+    #[inline]
+    fn sentiment(&self, of: &Occurrence<'_>) -> Option<Scored> {
+        let sentiment = of.event.sentiment.as_ref()?;
+        match self {
+            Self::Label => Some(Scored::Label(sentiment.label.as_str())),
+            Self::Score => sentiment.score.map(Scored::Number),
+            Self::Confidence => sentiment.confidence.map(Scored::Number),
+            _ => None,
         }
     }
 }
 
+enum Scored {
+    Label(&'static str),
+    Number(f64),
+}
+
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq)]
+#[repr(u8)]
 pub(crate) enum Source {
+    /// An attribute that is looked up once for all predicates over the event's type.
+    Attribute(usize),
+    /// A field of the sentiment; the attribute of its name that is looked up likewise, where there is none.
+    Sentiment(Field, usize),
     Event(Field),
-    /// A field of the event that is looked up once for all predicates over its type.
-    Resolved(usize),
     Captured(usize),
     Journey(String),
     Profile(String),
@@ -261,28 +398,31 @@ impl Source {
         }
     }
 
-    /// Where what is read lies: in what was looked up in advance, else in `read`.
-    #[inline]
-    pub(super) fn find<'v>(
-        &self,
-        view: &'v View<'_>,
-        captured: &'v [Option<Attribute>],
-        read: &'v mut Option<Value<'v>>,
-    ) -> Result<&'v Value<'v>, Fault> {
-        let found = match self {
-            Self::Resolved(place) => &view.resolved[*place],
-            _ => {
-                *read = self.read(view, captured);
-                &*read
+    /// Checks what is read where it lies, if that is the envelope.
+    #[inline(never)]
+    pub(super) fn check(&self, check: &Check, view: &View<'_>, captured: &[Option<Attribute>]) -> Verdict {
+        match self {
+            Self::Event(field) => {
+                if let Some(text) = field.envelope(view.of) {
+                    return check.holds(text);
+                }
             }
-        };
-        found.as_ref().ok_or(Fault::Missing)
+            Self::Sentiment(field, place) if view.of.extra.is_empty() => {
+                return match field.sentiment(view.of) {
+                    Some(Scored::Number(number)) => check.holds(Some(&number)),
+                    Some(Scored::Label(label)) => check.holds(Some(label)),
+                    None => check.holds(view.attribute(*place)),
+                };
+            }
+            _ => {}
+        }
+        check.holds(self.read(view, captured).as_ref())
     }
 
     pub(super) fn read<'a>(&self, view: &View<'a>, captured: &'a [Option<Attribute>]) -> Option<Value<'a>> {
         match self {
-            Self::Event(field) => field.read(view.of),
-            Self::Resolved(place) => view.resolved[*place],
+            Self::Attribute(place) => view.attributes[*place].map(Value::from),
+            Self::Sentiment(field, _) | Self::Event(field) => field.read(view.of),
             Self::Captured(slot) => captured.get(*slot)?.as_ref().map(Value::from),
             Self::Journey(path) => view.facts.journey(path),
             Self::Profile(path) => view.facts.profile(path),
@@ -293,4 +433,38 @@ impl Source {
 /// The value that a path reads, for those who explain.
 pub(crate) fn read(path: &Path, view: &View<'_>, captured: &[Option<Attribute>]) -> Option<Attribute> {
     Source::of(path).read(view, captured).map(Attribute::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Names and texts of every length around those at which they are read in another way.
+    fn names() -> Vec<String> {
+        let lengths = [0, 1, 2, 3, 4, 5, 7, 8, 9, 12, 15, 16, 17, 31, 32, 33, 40];
+        let mut names = Vec::new();
+        for length in lengths {
+            let plain = "a".repeat(length);
+            for at in 0..length {
+                for letter in ["Z", "b", "\0"] {
+                    let mut other = plain.clone();
+                    other.replace_range(at..=at, letter);
+                    names.push(other);
+                }
+            }
+            names.push(plain);
+        }
+        names
+    }
+
+    #[test]
+    fn names_order_by_their_first_bytes_and_what_is_behind_them() {
+        for left in names() {
+            for right in names() {
+                let order = first(&left).cmp(&first(&right)).then_with(|| behind(&left, &right));
+                assert_eq!(order, left.cmp(&right), "{left:?} {right:?}");
+                assert_eq!(same(&left, &right), left == right, "{left:?} {right:?}");
+            }
+        }
+    }
 }

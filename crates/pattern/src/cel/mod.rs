@@ -47,6 +47,69 @@ pub(crate) enum Fault {
     Failed,
 }
 
+/// What a predicate says. Two bits of it tell whether it holds, does not, or has no result; zero is left for what is not known yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Verdict(u8);
+
+impl Verdict {
+    pub const FAILS: Self = Self(1);
+    pub const HOLDS: Self = Self(2);
+    /// Has no result: [`Fault::Failed`].
+    pub const FAILED: Self = Self(3);
+    /// Has no result: [`Fault::Missing`].
+    pub const MISSING: Self = Self(7);
+
+    #[inline(always)]
+    const fn of(holds: bool) -> Self {
+        Self(1 + holds as u8)
+    }
+
+    /// The two bits.
+    #[inline(always)]
+    pub const fn bits(self) -> u64 {
+        self.0 as u64 & 3
+    }
+
+    /// What the two bits say, which no longer tell one fault from another; `None` of zero.
+    #[inline(always)]
+    pub const fn of_bits(bits: u64) -> Option<Self> {
+        if bits & 3 == 0 {
+            None
+        } else {
+            Some(Self(bits as u8 & 3))
+        }
+    }
+
+    /// Whether there is no result.
+    #[inline(always)]
+    pub const fn is_fault(self) -> bool {
+        self.0 & 3 == 3
+    }
+
+    const fn not(self) -> Self {
+        if self.is_fault() { self } else { Self(self.0 ^ 3) }
+    }
+
+    fn result(self) -> Result<bool, Fault> {
+        match self {
+            Self::MISSING => Err(Fault::Missing),
+            Self::FAILED => Err(Fault::Failed),
+            holds => Ok(holds == Self::HOLDS),
+        }
+    }
+}
+
+impl From<Result<bool, Fault>> for Verdict {
+    #[inline]
+    fn from(result: Result<bool, Fault>) -> Self {
+        match result {
+            Ok(holds) => Self::of(holds),
+            Err(Fault::Missing) => Self::MISSING,
+            Err(Fault::Failed) => Self::FAILED,
+        }
+    }
+}
+
 /// What a path begins with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Root {
@@ -133,6 +196,14 @@ impl Expr {
         }
         for child in self.children() {
             child.paths(visit);
+        }
+    }
+
+    /// Calls `visit` with this expression and every part of it.
+    pub fn parts(&self, visit: &mut impl FnMut(&Self)) {
+        visit(self);
+        for child in self.children() {
+            child.parts(visit);
         }
     }
 

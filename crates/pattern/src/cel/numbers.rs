@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use event::Attribute;
 
-use super::{Fault, Op};
+use super::{Fault, Op, Verdict};
 use crate::Value;
 
 /// 2^63, exact as a double: the first value above every `i64`.
@@ -25,7 +25,7 @@ impl Op {
         )
     }
 
-    pub(super) const fn mirrored(self) -> Self {
+    pub const fn mirrored(self) -> Self {
         match self {
             Self::Less => Self::Greater,
             Self::LessEqual => Self::GreaterEqual,
@@ -41,23 +41,19 @@ impl Op {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Test {
     holds: u8,
-    number: Known,
+    /// In which of the types the number is exact.
+    is_long: bool,
+    is_double: bool,
+    long: i64,
+    double: f64,
 }
 
-/// The number, in each type in which it is exact.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Known {
-    Both(i64, f64),
-    Long(i64),
-    Double(f64),
-}
-
-/// How numbers stand to each other; the last one is a NaN's.
+/// How numbers stand to each other: which of `>=` and `<=` hold, both if they are equal. Neither does for a NaN.
 mod stands {
-    pub const LESS: u8 = 1;
-    pub const EQUAL: u8 = 2;
-    pub const GREATER: u8 = 4;
-    pub const NOT_AT_ALL: u8 = 8;
+    pub const NOT_AT_ALL: u8 = 0;
+    pub const GREATER: u8 = 1;
+    pub const LESS: u8 = 2;
+    pub const EQUAL: u8 = 3;
 }
 
 /// Up to this (2^53) every whole number is a double.
@@ -66,52 +62,73 @@ const EXACT: i64 = 1 << f64::MANTISSA_DIGITS;
 impl Test {
     /// A comparison with a number; nothing else compares with one beforehand.
     pub(super) fn of(op: Op, number: &Attribute) -> Option<Self> {
-        let number = match *number {
-            Attribute::Long(number) => match exact(number) {
-                Some(double) => Known::Both(number, double),
-                None => Known::Long(number),
-            },
-            Attribute::Double(number) => Known::Double(number),
+        let (long, double) = match *number {
+            Attribute::Long(number) => (Some(number), exact(number)),
+            Attribute::Double(number) => (None, Some(number)),
             _ => return None,
         };
         let holds = match op {
-            Op::Equal => stands::EQUAL,
-            Op::Unequal => stands::LESS | stands::GREATER | stands::NOT_AT_ALL,
-            Op::Less => stands::LESS,
-            Op::LessEqual => stands::LESS | stands::EQUAL,
-            Op::Greater => stands::GREATER,
-            Op::GreaterEqual => stands::GREATER | stands::EQUAL,
+            Op::Equal => 1 << stands::EQUAL,
+            Op::Unequal => 1 << stands::LESS | 1 << stands::GREATER | 1 << stands::NOT_AT_ALL,
+            Op::Less => 1 << stands::LESS,
+            Op::LessEqual => 1 << stands::LESS | 1 << stands::EQUAL,
+            Op::Greater => 1 << stands::GREATER,
+            Op::GreaterEqual => 1 << stands::GREATER | 1 << stands::EQUAL,
             _ => return None,
         };
-        Some(Self { holds, number })
+        Some(Self {
+            holds,
+            is_long: long.is_some(),
+            is_double: double.is_some(),
+            long: long.unwrap_or_default(),
+            double: double.unwrap_or_default(),
+        })
     }
 
-    /// Whether a value stands so to the number. Another type than a number differs from each, and has no order with any.
+    /// Whether it is exact against whole numbers.
+    #[inline(always)]
+    pub(super) const fn is_long(&self) -> bool {
+        self.is_long
+    }
+
+    /// Whether it is exact against doubles.
+    #[inline(always)]
+    pub(super) const fn is_double(&self) -> bool {
+        self.is_double
+    }
+
+    #[inline(always)]
+    pub(super) fn holds_long(&self, value: i64) -> bool {
+        self.contains(stands(value, self.long))
+    }
+
+    #[inline(always)]
+    pub(super) fn holds_double(&self, value: f64) -> bool {
+        self.contains(stands(value, self.double))
+    }
+
     #[inline]
-    pub(super) fn holds(self, value: &Value<'_>) -> Result<bool, Fault> {
-        let stands = match (value, self.number) {
-            (Value::Double(value), Known::Double(number) | Known::Both(_, number)) => stands(*value, number),
-            (Value::Long(value), Known::Long(number) | Known::Both(number, _)) => stands(*value, number),
-            _ => return self.mixed(value),
-        };
-        Ok(self.holds & stands != 0)
+    const fn contains(&self, stands: u8) -> bool {
+        self.holds >> stands & 1 != 0
     }
 
+    /// Whether any value stands so to the number. Another type than a number differs from each, and has no order with any.
     #[cold]
-    fn mixed(self, value: &Value<'_>) -> Result<bool, Fault> {
-        let number = match self.number {
-            Known::Both(number, _) | Known::Long(number) => Value::Long(number),
-            Known::Double(number) => Value::Double(number),
+    pub(super) fn mixed(&self, value: Value<'_>) -> Verdict {
+        let number = if self.is_long {
+            Value::Long(self.long)
+        } else {
+            Value::Double(self.double)
         };
-        let is_equality = self.holds == stands::EQUAL || self.holds & stands::NOT_AT_ALL != 0;
-        let stands = match compare(*value, number) {
+        let is_equality = self.holds == 1 << stands::EQUAL || self.contains(stands::NOT_AT_ALL);
+        let stands = match compare(value, number) {
             Some(Ordering::Less) => stands::LESS,
             Some(Ordering::Equal) => stands::EQUAL,
             Some(Ordering::Greater) => stands::GREATER,
             None if is_equality || matches!(value, Value::Double(_) | Value::Long(_)) => stands::NOT_AT_ALL,
-            None => return Err(Fault::Failed),
+            None => return Verdict::FAILED,
         };
-        Ok(self.holds & stands != 0)
+        Verdict::of(self.contains(stands))
     }
 }
 
@@ -124,8 +141,8 @@ pub(super) enum Number {
 
 impl Number {
     #[inline]
-    pub fn of(value: &Value<'_>) -> Result<Self, Fault> {
-        match *value {
+    pub fn of(value: Value<'_>) -> Result<Self, Fault> {
+        match value {
             Value::Long(value) => Ok(Self::Long(value)),
             Value::Double(value) => Ok(Self::Double(value)),
             _ => Err(Fault::Failed),
@@ -141,16 +158,9 @@ impl Number {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn stands<T: PartialOrd>(value: T, number: T) -> u8 {
-    let known = [
-        (value < number, stands::LESS),
-        (value == number, stands::EQUAL),
-        (value > number, stands::GREATER),
-    ];
-    let known = known.map(|(is_so, bit)| u8::from(is_so) * bit);
-    let known = known[0] | known[1] | known[2];
-    known | (u8::from(known == 0) * stands::NOT_AT_ALL)
+    (u8::from(value >= number) * stands::GREATER) | (u8::from(value <= number) * stands::LESS)
 }
 
 /// The double of the same value.

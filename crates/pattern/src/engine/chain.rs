@@ -10,6 +10,7 @@ use super::{
 use crate::{
     Catalogue, Runs,
     catalogue::{Move, NO_TEST, OWN_TEST, UNTIL},
+    cel::Verdict,
     runs::{Link, key, widened},
 };
 
@@ -107,15 +108,15 @@ impl Catalogue {
             return true;
         }
         let program = || &self.programs[step.program as usize];
-        let result = if step.test == OWN_TEST {
+        let verdict = if step.test == OWN_TEST {
             sight.own(program().codes[usize::from(step.step)].as_ref(), &[])
         } else {
             sight.shared(step.test)
         };
-        if result.is_err() && *failed != step.program {
+        if verdict.is_fault() && *failed != step.program {
             *failed = step.program;
             out.failed.push(program().id.clone());
         }
-        result == Ok(true)
+        verdict == Verdict::HOLDS
     }
 }

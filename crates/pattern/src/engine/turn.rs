@@ -5,28 +5,41 @@ use event::Attribute;
 use crate::{
     Facts, Ignored, Note, Observer, Occurrence, Run, Subject, Value,
     catalogue::{Entry, NO_TEST, OWN_TEST, Program, TypeEntry},
-    cel::{self, Code, Fault, View},
+    cel::{self, Code, Verdict, View},
 };
 
-/// What is known of the shared predicates of an event's type.
+/// What is known of the shared predicates of an event's type: a bitset of two bits each, zero while one was not evaluated, else of its
+/// [`Verdict`].
 #[derive(Debug, Default)]
 pub(crate) struct Memo {
-    words: Vec<Word>,
+    words: Vec<u64>,
 }
 
-/// Of 64 predicates, a bit each: which were evaluated, which hold, which had no result.
-#[derive(Debug, Clone, Copy, Default)]
-struct Word {
-    known: u64,
-    holds: u64,
-    failed: u64,
-}
+/// How many predicates a word holds.
+const IN_WORD: usize = 32;
 
 impl Memo {
+    /// Memory for so many predicates, none of which was evaluated.
     #[inline]
-    fn begin(&mut self, predicates: usize) {
-        self.words.clear();
-        self.words.resize(predicates.div_ceil(64), Word::default());
+    fn begin(&mut self, predicates: usize) -> &mut [u64] {
+        let words = predicates.div_ceil(IN_WORD);
+        if self.words.len() < words {
+            self.words.resize(words, 0);
+        }
+        let words = &mut self.words[..words];
+        if let [one] = words {
+            // Most types have few: without a call.
+            *one = 0;
+        } else {
+            words.fill(0);
+        }
+        words
+    }
+
+    /// Where the bits of a predicate lie: the word, and how far they are shifted in it.
+    #[inline(always)]
+    const fn place(number: u16) -> (usize, u32) {
+        (number as usize / IN_WORD, number as u32 % IN_WORD as u32 * 2)
     }
 }
 
@@ -35,7 +48,8 @@ pub(crate) struct Sight<'a> {
     pub of: &'a Occurrence<'a>,
     pub facts: &'a dyn Facts,
     pub found: &'a TypeEntry,
-    memo: &'a mut Memo,
+    /// What is known of the shared predicates.
+    words: &'a mut [u64],
     view: View<'a>,
     /// Whether the fields were looked up that the predicates read: once one is asked for.
     is_resolved: bool,
@@ -43,50 +57,40 @@ pub(crate) struct Sight<'a> {
 
 impl<'a> Sight<'a> {
     pub fn new(of: &'a Occurrence<'a>, facts: &'a dyn Facts, found: &'a TypeEntry, memo: &'a mut Memo) -> Self {
-        memo.begin(found.shared.len());
         Self {
             of,
             facts,
             found,
-            memo,
+            words: memo.begin(found.shared.len()),
             view: View::new(of, facts),
             is_resolved: false,
         }
     }
 
-    /// The result of a predicate that is not shared.
-    pub fn own(&self, code: Option<&Code>, captured: &[Option<Attribute>]) -> Result<bool, Fault> {
-        code.map_or(Ok(true), |code| code.holds(&self.view, captured))
+    /// The verdict of a predicate that is not shared.
+    pub fn own(&self, code: Option<&Code>, captured: &[Option<Attribute>]) -> Verdict {
+        code.map_or(Verdict::HOLDS, |code| code.holds(&self.view, captured))
     }
 
-    /// The result of a shared predicate, evaluated at its first use.
+    /// The verdict of a shared predicate, evaluated at its first use.
     #[inline]
-    pub fn shared(&mut self, number: u16) -> Result<bool, Fault> {
-        let bit = 1u64 << (number % 64);
-        let word = self.memo.words[usize::from(number / 64)];
-        if word.known & bit == 0 {
-            return self.evaluate(number);
+    pub fn shared(&mut self, number: u16) -> Verdict {
+        let (word, shift) = Memo::place(number);
+        match Verdict::of_bits(self.words[word] >> shift) {
+            Some(verdict) => verdict,
+            None => self.evaluate(number),
         }
-        if word.failed & bit != 0 {
-            return Err(Fault::Failed);
-        }
-        Ok(word.holds & bit != 0)
     }
 
-    fn evaluate(&mut self, number: u16) -> Result<bool, Fault> {
+    #[inline(never)]
+    fn evaluate(&mut self, number: u16) -> Verdict {
         if !self.is_resolved {
             self.resolve();
         }
-        let result = self.found.shared[usize::from(number)].holds(&self.view, &[]);
-        let bit = 1u64 << (number % 64);
-        let word = &mut self.memo.words[usize::from(number / 64)];
-        word.known |= bit;
-        match result {
-            Ok(true) => word.holds |= bit,
-            Ok(false) => {}
-            Err(_) => word.failed |= bit,
-        }
-        result
+        let verdict = self.found.shared[usize::from(number)].holds(&self.view, &[]);
+        let (word, shift) = Memo::place(number);
+        self.words[word] |= verdict.bits() << shift;
+        verdict
     }
 
     /// By itself, so that predicates do not carry its registers.
@@ -120,13 +124,13 @@ impl<O: Observer> Turn<'_, '_, O> {
         if test == NO_TEST {
             return true;
         }
-        let result = if test == OWN_TEST {
+        let verdict = if test == OWN_TEST {
             self.sight.own(self.program.codes[step].as_ref(), captured)
         } else {
             self.sight.shared(test)
         };
-        self.is_failed |= result.is_err();
-        result == Ok(true)
+        self.is_failed |= verdict.is_fault();
+        verdict == Verdict::HOLDS
     }
 
     /// Whether the event matches a `see` step.
@@ -163,9 +167,9 @@ impl<O: Observer> Turn<'_, '_, O> {
     pub fn tell_unseen(&mut self, by: &[Attribute], step: usize, captured: &[Option<Attribute>]) {
         let program = self.program;
         let condition = program.steps()[step].condition();
-        let result = self.sight.own(program.codes[step].as_ref(), captured);
-        let ignored = match (condition, result) {
-            (Some(condition), Ok(false) | Err(_)) => {
+        let verdict = self.sight.own(program.codes[step].as_ref(), captured);
+        let ignored = match (condition, verdict) {
+            (Some(condition), verdict) if verdict != Verdict::HOLDS => {
                 let mut reads: Vec<(String, Option<Attribute>)> = Vec::new();
                 condition.expr.paths(&mut |path, _| {
                     let root = match path.root {
@@ -183,7 +187,7 @@ impl<O: Observer> Turn<'_, '_, O> {
                     step,
                     text: &condition.text,
                     reads,
-                    failed: result == Err(Fault::Failed),
+                    failed: verdict == Verdict::FAILED,
                 }
             }
             _ => match &program.across[step] {

@@ -98,7 +98,9 @@ fn unknown_key(key: &Node, known: &[&'static str], report: &mut Report) {
 /// A text. What YAML takes for a number, a truth value or nothing is none, unless it stands in quotes.
 pub(super) fn text(node: &Node, what: &str, report: &mut Report) -> Option<String> {
     match &node.value {
-        Value::Scalar { text, plain: true, .. } if !matches!(plain(text), event::Attribute::Text(_)) => {
+        Value::Scalar { text, plain: true, .. }
+            if !matches!(plain(text), event::Attribute::Text(_)) || is_no_text_elsewhere(text) =>
+        {
             let message = format!("{what} must be a text: found={text}");
             report.error_with_help(node.at, "type", message, format!("in quotes it is one: \"{text}\""));
             None
@@ -109,6 +111,28 @@ pub(super) fn text(node: &Node, what: &str, report: &mut Report) -> Option<Strin
             None
         }
     }
+}
+
+/// Whether other readers of YAML take plain words for something else: a date or a time, as YAML 1.1 has them, or a number in another
+/// notation.
+fn is_no_text_elsewhere(text: &str) -> bool {
+    let digits = |part: &str, least: usize, most: usize| {
+        (least..=most).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit())
+    };
+    let mut parts = text.splitn(3, '-');
+    if let (Some(year), Some(month), Some(rest)) = (parts.next(), parts.next(), parts.next()) {
+        let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+        let (day, time) = rest.split_at(end);
+        let time = time.trim_start_matches(['T', 't', ' ']);
+        let has_time = time.len() + day.len() < rest.len() && time.starts_with(|first: char| first.is_ascii_digit());
+        return digits(year, 4, 4) && digits(month, 1, 2) && digits(day, 1, 2) && (has_time || day.len() == rest.len());
+    }
+    let number = text.trim_start_matches(['+', '-']);
+    let in_base = |prefix: &str, base: u32| {
+        let digits = number.strip_prefix(prefix).filter(|digits| !digits.is_empty());
+        digits.is_some_and(|digits| digits.chars().all(|digit| digit.is_digit(base)))
+    };
+    in_base("0x", 16) || in_base("0o", 8) || matches!(number.to_lowercase().as_str(), ".inf" | ".nan")
 }
 
 /// A text of so many characters.

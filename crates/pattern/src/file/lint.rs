@@ -4,7 +4,7 @@ use std::path::Path;
 
 use event::{OutChannel, vocabulary};
 
-use super::{Absent, Pattern, Status, Step, When, reads};
+use super::{Absent, Pattern, Status, Step, When, constant, reads};
 use crate::{
     cel::Root,
     diff::mark,
@@ -64,6 +64,7 @@ pub(super) fn warn(pattern: &Pattern, source: &str, report: &mut Report) {
         }
         fields_listed(pattern, step, step.at(), report);
         reads::warn(pattern, step, report);
+        constant::warn(pattern, step, report);
     }
     let waits = pattern
         .when

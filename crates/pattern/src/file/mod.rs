@@ -1,5 +1,6 @@
 //! A pattern file: what it holds, how it is read.
 
+mod constant;
 mod fields;
 mod given;
 mod lint;

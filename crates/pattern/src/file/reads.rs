@@ -18,7 +18,7 @@ pub(super) fn warn(pattern: &Pattern, step: &Step, report: &mut Report) {
 }
 
 /// How a path is written in a `where`.
-fn written(pattern: &Pattern, path: &Path) -> String {
+pub(super) fn written(pattern: &Pattern, path: &Path) -> String {
     let root = match path.root {
         Root::Event => "event",
         Root::Journey => "journey",

@@ -68,12 +68,12 @@ impl During {
 pub(crate) struct Where {
     pub text: String,
     pub expr: Expr,
-    /// Where in the file each path stands, by its place in the text.
+    /// Where in the file each part stands, by its place in the text.
     pub marks: Vec<(usize, Mark)>,
 }
 
 impl Where {
-    /// Where in the file a path stands.
+    /// Where in the file a part stands.
     pub fn mark(&self, at: usize) -> Mark {
         let found = self.marks.iter().find(|(place, _)| *place == at);
         found.map(|(_, mark)| *mark).unwrap_or_default()
@@ -414,7 +414,7 @@ fn condition(node: &Node, captured: &[Captured], own: &[String], report: &mut Re
     match cel::parse(&source, &names).and_then(|expr| cel::check(&expr, scope).map(|()| expr)) {
         Ok(expr) => {
             let mut marks = Vec::new();
-            expr.paths(&mut |_, at| marks.push((at, node.mark_within(at))));
+            expr.parts(&mut |part| marks.push((part.at, node.mark_within(part.at))));
             Some(Where {
                 text: source,
                 expr,
