@@ -66,6 +66,7 @@ fn config() -> WorkerConfig {
         window: 0,
         state: Statefulness::None,
         cached_keys: 20,
+        timers_per_round: 1000,
         changelog: None,
         snapshots: SnapshotRule {
             after: 1 << 25,

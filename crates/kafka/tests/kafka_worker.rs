@@ -34,6 +34,7 @@ fn worker_config(disk: Disk, start: Start) -> WorkerConfig {
         window: 0,
         state: Statefulness::Keyed,
         cached_keys: 20,
+        timers_per_round: 1000,
         changelog: Some(Changelog::new("log", vec!["in".to_owned()])),
         snapshots: SnapshotRule {
             after: 3000,

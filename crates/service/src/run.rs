@@ -57,6 +57,9 @@ pub fn order_window(config: &Config) -> i64 {
     }
 }
 
+/// Timers that fire before a worker looks after its group: a second's work where every one of them has to be read from the disk.
+const TIMERS: usize = 5_000;
+
 /// A changelog of markers alone is trimmed when they take so many bytes.
 const MARKERS: u64 = 128 * 1024;
 
@@ -81,6 +84,7 @@ pub fn worker_config<B: Backend>(
         window: order_window(config),
         state,
         cached_keys: size("state.cached_keys"),
+        timers_per_round: TIMERS,
         changelog: backend.changelog(member),
         snapshots: SnapshotRule {
             after: match state {

@@ -13,7 +13,7 @@ use service::{
     topics::Changelog,
     worker::{Clock, Start, Stop, Worker, WorkerConfig},
 };
-use stream::{Log as _, Millis, Output, SnapshotRule, Statefulness, TopicPartition};
+use stream::{Log as _, Marker, Millis, Output, SnapshotRule, Statefulness, TopicPartition, changelog::Assembler};
 use testkit::{
     memory::{Broker, Disk, Fuse, MemoryLog},
     waiting::{Waiting, dead_letter},
@@ -41,6 +41,7 @@ fn timed_worker(broker: &Broker, fuse: &Fuse, disk: &Disk, window: i64, clock: B
         window,
         state: Statefulness::Keyed,
         cached_keys: 2,
+        timers_per_round: 2,
         changelog: Some(Changelog::new("log", vec!["in".to_owned()])),
         snapshots: SnapshotRule { after: 150, chunk: 40 },
         start: Start::Earliest,
@@ -315,6 +316,39 @@ fn an_old_disk_begins_again_and_a_deleted_beginning_halts() {
     assert!(
         matches!(&halted, Err(Stop::Halted(why)) if why.contains("somebody deleted the beginning")),
         "{halted:?}"
+    );
+}
+
+#[test]
+fn what_one_tick_makes_due_fires_round_by_round_in_epochs_of_its_own() {
+    let mut history: Vec<(String, i64)> = (0..30).map(|key| (format!("a k{key} 1"), 1)).collect();
+    history.extend(
+        [("tick - 500", 500), ("b k3 501", 501), ("tick - 502", 502)].map(|(value, at)| (value.to_owned(), at)),
+    );
+    let broker = broker(&history);
+    let turns = history.len() + 5;
+    drain(&mut worker(&broker, &Fuse::default(), &Disk::default(), 0), turns).expect("no faults");
+    let mut assembler = Assembler::default();
+    let epochs: Vec<Marker> = broker
+        .read("log")
+        .iter()
+        .filter_map(|record| assembler.push(record.value.as_deref()?).expect("whole"))
+        .collect();
+    let of_tick: Vec<&Marker> = epochs.iter().filter(|marker| marker.offset == 31).collect();
+    assert!(of_tick.len() >= 14, "two timers a round: {}", of_tick.len());
+    assert!(of_tick.iter().all(|marker| marker.firing), "more is due behind each");
+    assert!(epochs.last().is_some_and(|marker| !marker.firing));
+    let said = |marker: &&Marker| marker.outputs.iter().map(|(_, count)| count).sum::<u64>();
+    assert!(
+        of_tick.iter().map(said).all(|count| count <= 4),
+        "an epoch holds a round or two"
+    );
+    let late = |(_, key, value): &(i32, String, String)| value.starts_with("late").then(|| key.clone());
+    let late: Vec<String> = outputs(&broker).iter().filter_map(late).collect();
+    assert_eq!(
+        late.len(),
+        30,
+        "each of them once, before the event that would have prevented one: {late:?}"
     );
 }
 

@@ -34,6 +34,7 @@ fn config(open_db: OpenDb, changelog: Option<&str>, window: i64, clock: Box<dyn 
         window,
         state: Statefulness::Keyed,
         cached_keys: 2,
+        timers_per_round: 1000,
         changelog: changelog.map(|topic| Changelog::new(topic, vec!["in".to_owned()])),
         snapshots: SnapshotRule { after: 150, chunk: 40 },
         start: Start::Earliest,

@@ -57,6 +57,7 @@ fn worker(clock: &Set, broker: &Broker, disk: &Disk, revision: &Arc<AtomicI64>) 
         window: 0,
         state: Statefulness::Keyed,
         cached_keys: 2,
+        timers_per_round: 1000,
         changelog: Some(Changelog::new("log", vec!["in".to_owned()])),
         snapshots: SnapshotRule {
             after: 1 << 20,

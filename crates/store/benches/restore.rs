@@ -147,6 +147,7 @@ fn open(dir: &Path, store: &Store) -> Task<Idle> {
         window: 0,
         state: Statefulness::Keyed,
         cached_keys: 1,
+        timers_per_round: 1000,
         dead_letters: Arc::new(|_: &Record, _: &Reject| -> Output { unreachable!("nothing is refused") }),
         snapshots: None,
     };

@@ -368,10 +368,15 @@ mod tests {
             ..Marker::default()
         };
         let parts = pack(&marker, &rows.iter().collect::<Vec<_>>());
-        let golden = include_bytes!("../testdata/changelog.v1.marker.v2.bin");
+        let golden = include_bytes!("../testdata/changelog.v1.marker.v3.bin");
         assert_eq!(parts, vec![golden.to_vec()]);
-        let old = include_bytes!("../testdata/changelog.v1.bin").to_vec();
-        let epoch = read(&[old]).expect("a part from before snapshots is read");
-        assert_eq!(epoch, (marker, rows.to_vec()));
+        let older = [
+            &include_bytes!("../testdata/changelog.v1.marker.v2.bin")[..],
+            &include_bytes!("../testdata/changelog.v1.bin")[..],
+        ];
+        for old in older {
+            let epoch = read(&[old.to_vec()]).expect("a part with an older marker is read");
+            assert_eq!(epoch, (marker.clone(), rows.to_vec()));
+        }
     }
 }

@@ -7,8 +7,10 @@ use crate::{
     snapshot::Snapshots,
 };
 
-const VERSION: u8 = 2;
-/// Without snapshots: the log's bytes alone.
+const VERSION: u8 = 3;
+/// Without rounds of timers.
+const BEFORE_ROUNDS: u8 = 2;
+/// And without snapshots: the log's bytes alone.
 const BEFORE_SNAPSHOTS: u8 = 1;
 
 /// Where a partition stood when an epoch ended.
@@ -28,6 +30,8 @@ pub struct Marker {
     pub outputs: Vec<(String, u64)>,
     /// The changelog's snapshots.
     pub snapshots: Snapshots,
+    /// Timers are due by the clock that have not fired yet: they do before anything else happens.
+    pub firing: bool,
 }
 
 impl Marker {
@@ -84,6 +88,7 @@ impl Marker {
             out.u64(*count);
         }
         self.snapshots.encode(&mut out);
+        out.u32(u32::from(self.firing));
         out.done()
     }
 
@@ -93,7 +98,7 @@ impl Marker {
     /// [`Corrupt`] if it is cut short, too long, or of an unknown version.
     pub fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
         let version = match bytes.first() {
-            Some(&BEFORE_SNAPSHOTS) => BEFORE_SNAPSHOTS,
+            Some(&version) if version == BEFORE_SNAPSHOTS || version == BEFORE_ROUNDS => version,
             _ => VERSION,
         };
         let mut input = Reader::new("marker", bytes, version)?;
@@ -129,6 +134,7 @@ impl Marker {
         } else {
             Snapshots::decode(&mut input)?
         };
+        let firing = version == VERSION && input.u32()? == 1;
         input.end()?;
         let clock = Clock::restored(now, high, complete, forming);
         Ok(Self {
@@ -139,6 +145,7 @@ impl Marker {
             clock,
             outputs,
             snapshots,
+            firing,
         })
     }
 }
@@ -187,12 +194,13 @@ mod tests {
                     next: b"stx".to_vec(),
                 }),
             },
+            firing: true,
         }
     }
 
     #[test]
     fn the_bytes_of_a_marker_never_change() {
-        let golden = include_bytes!("../testdata/marker.v2.bin");
+        let golden = include_bytes!("../testdata/marker.v3.bin");
         assert_eq!(marker().encode(), golden);
         assert_eq!(Marker::decode(golden), Ok(marker()));
         for cut in 0..golden.len() {
@@ -201,9 +209,20 @@ mod tests {
     }
 
     #[test]
+    fn a_marker_from_before_rounds_of_timers_is_read() {
+        let old = Marker::decode(include_bytes!("../testdata/marker.v2.bin")).expect("read");
+        let expected = Marker {
+            firing: false,
+            ..marker()
+        };
+        assert_eq!(old, expected);
+    }
+
+    #[test]
     fn a_marker_from_before_snapshots_is_read() {
         let old = Marker::decode(include_bytes!("../testdata/marker.v1.bin")).expect("read");
         let expected = Marker {
+            firing: false,
             snapshots: Snapshots {
                 log_bytes: 4,
                 ..Snapshots::default()

@@ -127,6 +127,7 @@ fn open(stored: &Stored, window: i64, cached_keys: usize) -> Task<Burning> {
         window,
         state: Statefulness::Keyed,
         cached_keys,
+        timers_per_round: 2,
         dead_letters: Arc::new(letter),
         snapshots: Some(SnapshotRule { after: 300, chunk: 60 }),
     };

@@ -51,6 +51,7 @@ fn open(stored: &Stored) -> Task<Idle> {
         window: 0,
         state: Statefulness::Keyed,
         cached_keys: 1,
+        timers_per_round: 1000,
         dead_letters: Arc::new(|_: &Record, _: &Reject| unreachable!("nothing is refused")),
         snapshots: None,
     };

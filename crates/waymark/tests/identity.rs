@@ -170,6 +170,7 @@ fn config(state: Statefulness, fuse: &Fuse, disk: &Disk) -> WorkerConfig {
         window: 0,
         state,
         cached_keys: 1,
+        timers_per_round: 1000,
         changelog: matches!(state, Statefulness::Keyed)
             .then(|| Changelog::new(CHANGELOG, vec![Names::TIMELINE.to_owned()])),
         snapshots: SnapshotRule {

@@ -68,6 +68,9 @@ pub struct WorkerConfig {
     pub state: Statefulness,
     /// Decoded keys kept in memory, shared by the partitions.
     pub cached_keys: usize,
+    /// At most this many timers fire before the worker looks after its group and its epoch. In one partition it must stay the same, or
+    /// timers of one key beyond sixteen may fire in another order.
+    pub timers_per_round: usize,
     /// The changelog; `None` where the log is its own database.
     pub changelog: Option<Changelog>,
     /// When that changelog gets snapshots.
@@ -316,6 +319,10 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             batch.ends.clear();
         }
         self.lags = batch.records.len() >= self.config.poll_records;
+        if !self.fire_rests()? {
+            batch.records.clear();
+            batch.ends.clear();
+        }
         let done = self.process(&mut batch);
         batch.records.clear();
         batch.ends.clear();
@@ -382,27 +389,84 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 topic: Arc::clone(&record.topic),
                 partition: record.partition,
             };
+            // What is due goes before the record: before it is looked at, and once its bucket's predecessor is closed.
+            let way = self.step(&partition, |task, outputs| task.make_way(&record, outputs));
+            if !way? || !self.fire_rest(&partition)? {
+                // The epoch was aborted: what was read of it will be read again.
+                return Ok(());
+            }
             let mut outputs = std::mem::take(&mut self.outputs);
             let now = self.hooks.before(&record, &mut outputs).unwrap_or(wall);
-            let Some(task) = self.tasks.get_mut(&partition) else {
-                self.outputs = outputs;
-                continue;
-            };
-            let handled = catch_unwind(AssertUnwindSafe(|| task.handle(&record, now, &mut outputs)));
-            let Ok(handled) = handled else {
-                outputs.clear();
-                self.outputs = outputs;
-                return self.panicked(&partition);
-            };
-            handled?;
-            let sent = self.send_all(&mut outputs);
             self.outputs = outputs;
-            if !sent? {
-                // The epoch was aborted: what was read of it will be read again.
+            let handled = self.step(&partition, |task, outputs| task.handle(&record, now, outputs));
+            if !handled? || !self.fire_rest(&partition)? {
                 return Ok(());
             }
         }
         Ok(())
+    }
+
+    /// Has a partition do something, behind outputs that wait already, and sends what it says; false if the epoch was dropped.
+    fn step(
+        &mut self,
+        partition: &TopicPartition,
+        step: impl FnOnce(&mut Task<S>, &mut Vec<Output>) -> Result<(), TaskError>,
+    ) -> Result<bool, Stop> {
+        let Some(task) = self.tasks.get_mut(partition) else {
+            return Ok(true);
+        };
+        let mut outputs = std::mem::take(&mut self.outputs);
+        let Ok(done) = catch_unwind(AssertUnwindSafe(|| step(task, &mut outputs))) else {
+            outputs.clear();
+            self.outputs = outputs;
+            self.panicked(partition)?;
+            return Ok(false);
+        };
+        done?;
+        let sent = self.send_all(&mut outputs);
+        self.outputs = outputs;
+        sent
+    }
+
+    /// Fires the timers of a partition that are due, round by round: between two the group is heard, and the epoch ends if it is time.
+    /// False if an epoch was dropped.
+    fn fire_rest(&mut self, partition: &TopicPartition) -> Result<bool, Stop> {
+        while self.tasks.get(partition).is_some_and(Task::is_firing) {
+            self.hooks.observe(&Observation::Turned);
+            self.listen()?;
+            let is_called = !self.later.changes.is_empty() || self.stop.load(Ordering::Relaxed);
+            if is_called || self.is_due() {
+                self.rewound = false;
+                self.commit()?;
+                if is_called && !self.rewound {
+                    // What was read and not looked at is read again, by this worker or another.
+                    self.rewind()?;
+                }
+                if self.rewound {
+                    return Ok(false);
+                }
+            }
+            if !self.step(partition, Task::fire_more)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The same for all partitions, such as one that was opened in the middle of it.
+    fn fire_rests(&mut self) -> Result<bool, Stop> {
+        let firing: Vec<TopicPartition> = self
+            .tasks
+            .iter()
+            .filter(|(_, task)| task.is_firing())
+            .map(|(partition, _)| partition.clone())
+            .collect();
+        for partition in firing {
+            if !self.fire_rest(&partition)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Sends outputs; false if the epoch had to be aborted.
@@ -656,6 +720,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             window: self.config.window,
             state: self.config.state,
             cached_keys: self.config.cached_keys,
+            timers_per_round: self.config.timers_per_round,
             dead_letters: Arc::clone(&self.config.dead_letters),
             snapshots: self.config.changelog.is_some().then_some(self.config.snapshots),
         }

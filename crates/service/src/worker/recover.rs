@@ -116,7 +116,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         Ok(())
     }
 
-    fn rewind(&mut self) -> Result<(), Stop> {
+    pub(super) fn rewind(&mut self) -> Result<(), Stop> {
         self.hooks.observe(&Observation::Dropped);
         self.ended = self.now();
         self.written.clear();

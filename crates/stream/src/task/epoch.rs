@@ -143,6 +143,7 @@ impl<S: Stage> Task<S> {
                 .map(|(topic, count)| (topic.clone(), *count))
                 .collect(),
             snapshots: self.committed.snapshots.clone(),
+            firing: self.open.firing,
         };
         let changelog = match self.config.snapshots {
             Some(rule) => self.packed(&mut marker, &rows, rule)?,

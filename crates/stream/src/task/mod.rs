@@ -43,6 +43,8 @@ pub struct TaskConfig {
     pub state: Statefulness,
     /// How many decoded keys stay in memory between epochs.
     pub cached_keys: usize,
+    /// At most this many timers fire in one round.
+    pub timers_per_round: usize,
     /// Makes dead letters.
     pub dead_letters: DeadLetters,
     /// When the changelog gets snapshots; `None` where the log is its own database and keeps no changelog.
@@ -84,8 +86,8 @@ impl From<Corrupt> for TaskError {
     }
 }
 
-/// At most this many timers of one key fire in one bucket; the rest wait for the next.
-const TIMERS_PER_BUCKET: u32 = 16;
+/// At most this many timers of one key fire in one round; the rest wait for the next, or for the next bucket.
+const TIMERS_PER_ROUND: u32 = 16;
 /// A bucket is split beyond this many records.
 const BUCKET_RECORDS: usize = 10_000;
 
@@ -143,6 +145,8 @@ struct Open {
     records: u64,
     /// Why keys were quarantined.
     quarantined: Vec<Cause>,
+    /// Timers are due that the next round fires.
+    firing: bool,
 }
 
 impl Open {
@@ -157,6 +161,7 @@ impl Open {
             outputs: BTreeMap::new(),
             records: 0,
             quarantined: Vec::new(),
+            firing: marker.firing,
         }
     }
 }
@@ -288,6 +293,7 @@ impl<S: Stage> Task<S> {
     /// [`TaskError`] if state cannot be loaded.
     pub fn handle(&mut self, record: &Record, now: Millis, outputs: &mut Vec<Output>) -> Result<(), TaskError> {
         debug_assert!(!self.is_restoring, "a partition runs once it is restored");
+        self.fire_all(outputs)?;
         let decoded = match self.hold(InHand::Record(record.offset)) {
             Some(cause) => Err(Self::reject(cause)),
             None => self.stage.decode(record),
@@ -309,14 +315,11 @@ impl<S: Stage> Task<S> {
             self.let_go();
             return Ok(());
         }
-        let bucket = if self.config.window > 0 {
-            record.timestamp.0.div_euclid(self.config.window).max(self.open.bucket)
+        if self.config.window > 0 {
+            self.make_way(record, outputs)?;
+            self.fire_all(outputs)?;
         } else {
-            self.open.bucket + 1
-        };
-        if bucket > self.open.bucket || self.bucket.len() >= BUCKET_RECORDS {
-            self.close_bucket(outputs)?;
-            self.open.bucket = bucket;
+            self.open.bucket += 1;
         }
         // Only the timers of a bucket before can have quarantined the key, and these have been fired.
         if let What::Event { short, key, .. } = &what
@@ -329,6 +332,22 @@ impl<S: Stage> Task<S> {
             self.close_bucket(outputs)?;
         }
         self.let_go();
+        Ok(())
+    }
+
+    /// Closes the bucket that a record does not belong to any more; timers may be left for further rounds then.
+    ///
+    /// # Errors
+    /// [`TaskError`] if state cannot be loaded.
+    pub fn make_way(&mut self, record: &Record, outputs: &mut Vec<Output>) -> Result<(), TaskError> {
+        if self.config.state == Statefulness::None || self.config.window == 0 {
+            return Ok(());
+        }
+        let bucket = record.timestamp.0.div_euclid(self.config.window).max(self.open.bucket);
+        if bucket > self.open.bucket || self.bucket.len() >= BUCKET_RECORDS {
+            self.close_bucket(outputs)?;
+            self.open.bucket = bucket;
+        }
         Ok(())
     }
 
@@ -499,7 +518,9 @@ impl<S: Stage> Task<S> {
     /// # Errors
     /// [`TaskError`] if state cannot be loaded.
     pub fn close(&mut self, outputs: &mut Vec<Output>) -> Result<(), TaskError> {
-        self.close_bucket(outputs)
+        self.fire_all(outputs)?;
+        self.close_bucket(outputs)?;
+        self.fire_all(outputs)
     }
 
     /// How many decoded keys stay in memory between epochs from now on.

@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 
-use super::{InHand, TIMERS_PER_BUCKET, Task, TaskError};
+use super::{InHand, TIMERS_PER_ROUND, Task, TaskError};
 use crate::{Cx, Millis, Output, Stage, rows::Key16};
 
 impl<S: Stage> Task<S> {
@@ -27,15 +27,23 @@ impl<S: Stage> Task<S> {
         }
     }
 
-    /// Fires timers due by the clock, in (due, key) order.
+    /// Fires timers due by the clock, in (due, key) order: one round of them. After an outage a single tick can make hundreds of
+    /// thousands due; an epoch may end between two rounds, and nothing else happens before the last one is through.
     pub(super) fn fire(&mut self, outputs: &mut Vec<Output>) -> Result<(), TaskError> {
         let clock = self.open.clock.now();
         let mut fired: HashMap<Key16, u32> = HashMap::new();
         let mut resting = Vec::new();
+        let mut taken = 0;
+        self.open.firing = false;
         while let Some(&(due, short)) = self.timers.first() {
             if due > clock {
                 break;
             }
+            if taken == self.config.timers_per_round {
+                self.open.firing = true;
+                break;
+            }
+            taken += 1;
             self.timers.pop_first();
             self.open.timers.push((false, (due, short)));
             self.open.touched = true;
@@ -62,7 +70,7 @@ impl<S: Stage> Task<S> {
                 continue;
             }
             let count = fired.entry(short).or_default();
-            if *count >= TIMERS_PER_BUCKET {
+            if *count >= TIMERS_PER_ROUND {
                 resting.push((deadline, short));
                 continue;
             }
@@ -92,6 +100,35 @@ impl<S: Stage> Task<S> {
         }
         for timer in resting {
             self.add_timer(timer);
+        }
+        self.open.records += taken as u64;
+        Ok(())
+    }
+
+    /// Whether timers are due that the next round fires.
+    #[must_use]
+    pub fn is_firing(&self) -> bool {
+        self.open.firing
+    }
+
+    /// Fires another round of timers, if there is one.
+    ///
+    /// # Errors
+    /// [`TaskError`] if state cannot be loaded.
+    pub fn fire_more(&mut self, outputs: &mut Vec<Output>) -> Result<(), TaskError> {
+        if self.open.firing {
+            let first = outputs.len();
+            self.fire(outputs)?;
+            self.count(&outputs[first..]);
+            self.let_go();
+        }
+        Ok(())
+    }
+
+    /// Fires whatever is due.
+    pub(super) fn fire_all(&mut self, outputs: &mut Vec<Output>) -> Result<(), TaskError> {
+        while self.open.firing {
+            self.fire_more(outputs)?;
         }
         Ok(())
     }

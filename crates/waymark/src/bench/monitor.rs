@@ -154,6 +154,7 @@ impl Bed {
             window: order_window(config),
             state: Statefulness::Keyed,
             cached_keys: size("state.cached_keys"),
+            timers_per_round: 1000,
             dead_letters: dead_letters("monitor"),
             snapshots: Some(SnapshotRule {
                 after: config.number("state.snapshot_bytes").unsigned_abs(),

@@ -116,6 +116,7 @@ fn settings(host: &Host, scenario: &Settings, service: &'static str, state: Stat
         window: scenario.window,
         state,
         cached_keys: 3,
+        timers_per_round: 2,
         changelog: Some(changelog(service)),
         snapshots: SnapshotRule {
             after: 6000,

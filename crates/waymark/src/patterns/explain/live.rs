@@ -138,6 +138,7 @@ fn of_partition(record: &Record, config: &Config) -> TaskConfig {
         window: order_window(config),
         state: Statefulness::Keyed,
         cached_keys: 2,
+        timers_per_round: 1000,
         dead_letters: dead_letters(monitor::SERVICE),
         snapshots: None,
     }
