@@ -14,7 +14,7 @@ pub enum Mutant {
     OffsetsErrorIgnored,
     /// Offsets are committed without the member's generation.
     NoGeneration,
-    /// Committed offsets are read though a transaction that moves them is under way.
+    /// Committed offsets and the end of a changelog are read though a transaction that moves them is under way.
     UnstableOffsets,
     /// A partition counts if it is owned now, though it was lost in between.
     OwnerInsteadOfSequence,

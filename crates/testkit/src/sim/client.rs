@@ -442,7 +442,7 @@ impl Log for SimLog {
     fn bounds(&mut self, of: &TopicPartition) -> Result<Bounds, LogError> {
         let request = Request::Ends {
             of: vec![of.clone()],
-            is_stable: false,
+            is_stable: mutant::is_on(Mutant::UnstableOffsets),
         };
         match self.ask(&request, PATIENCE)? {
             Some(Response::Ends(ends)) => {
