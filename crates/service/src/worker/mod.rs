@@ -295,6 +295,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         } else {
             self.config.epoch_interval
         };
+        let wakes = self.hooks.wakes(self.config.clock.wall());
+        let wait = wakes.map_or(wait, |wakes| wakes.min(wait));
         let spare = std::mem::take(&mut self.batch);
         let mut batch = std::mem::replace(&mut self.later, spare);
         match self.log.poll(wait, self.config.poll_records, &mut batch) {
