@@ -147,6 +147,8 @@ impl KafkaConfig {
         ];
         let defaults = [
             ("fetch.queue.backoff.ms", "10"),
+            // That a partition ends behind a transaction's marker shows only when a fetch brings nothing.
+            ("fetch.wait.max.ms", "100"),
             ("fetch.message.max.bytes", "4194304"),
             // A reader asks where partitions end and mostly reads none of them, so nothing tells it that a leader has moved: it
             // must forget soon whom it knew, or it asks the wrong broker for five minutes.

@@ -62,9 +62,15 @@ pub fn run<B: Backend>(
             inputs: vec![names.timeline()],
         };
         let patterns = names.patterns();
-        let reader = until_answered("reading patterns", &probe, stop, || backend.reader(&[&patterns], true))?;
-        // The group forms while the catalogue is read.
-        let mut log = until_answered("joining the group", &probe, stop, || backend.join(&member))?;
+        // The group forms while the catalogue is looked for.
+        let (reader, log) = std::thread::scope(|scope| {
+            let open = || until_answered("reading patterns", &probe, stop, || backend.reader(&[&patterns], true));
+            let reader = scope.spawn(open);
+            let log = until_answered("joining the group", &probe, stop, || backend.join(&member));
+            (reader.join(), log)
+        });
+        let reader = reader.unwrap_or_else(|_| Err(Stop::Failed("the catalogue could not be opened".to_owned())))?;
+        let mut log = log?;
         let stage = Arc::new(Monitor::new(names, settings(config)).reading_by(Arc::clone(&readings)));
         let mut hooks = CatalogueHooks::open(reader, CATALOGUE, probe, Arc::clone(&stage))
             .map_err(|error| Stop::Failed(error.to_string()))?;

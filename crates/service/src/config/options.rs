@@ -113,13 +113,13 @@ pub const OPTIONS: &[Opt] = &[
         "topics.partitions",
         "48",
         Whole(1, 4096),
-        "partitions of timeline, profiles and changelogs; fixed for life",
+        "partitions of timeline, profiles and the changelog of monitor; fixed for life",
     ),
     option(
         "topics.raw_partitions",
         "24",
         Whole(1, 4096),
-        "partitions of raw topics",
+        "partitions of each raw topic; the changelog of intake has eight times as many",
     ),
     option(
         "topics.output_partitions",
