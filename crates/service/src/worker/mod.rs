@@ -452,6 +452,13 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 return Ok(false);
             }
         }
+        let is_rest = |task: &Task<S>| task.marker().firing && task.is_touched();
+        if self.tasks.get(partition).is_some_and(is_rest) {
+            // What such an epoch says belongs to the input of the one before: none of its own goes with it, or nobody could count it.
+            self.rewound = false;
+            self.commit()?;
+            return Ok(!self.rewound);
+        }
         Ok(true)
     }
 
