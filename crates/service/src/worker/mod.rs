@@ -295,8 +295,6 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         } else {
             self.config.epoch_interval
         };
-        let wakes = self.hooks.wakes(self.config.clock.wall());
-        let wait = wakes.map_or(wait, |wakes| wakes.min(wait));
         let spare = std::mem::take(&mut self.batch);
         let mut batch = std::mem::replace(&mut self.later, spare);
         match self.log.poll(wait, self.config.poll_records, &mut batch) {
@@ -451,13 +449,6 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             if !self.step(partition, Task::fire_more)? {
                 return Ok(false);
             }
-        }
-        let is_rest = |task: &Task<S>| task.marker().firing && task.is_touched();
-        if self.tasks.get(partition).is_some_and(is_rest) {
-            // What such an epoch says belongs to the input of the one before: none of its own goes with it, or nobody could count it.
-            self.rewound = false;
-            self.commit()?;
-            return Ok(!self.rewound);
         }
         Ok(true)
     }
