@@ -295,7 +295,7 @@ impl Producer {
     }
 
     /// Aborts a transaction that touches these partitions and the group's offsets, and whose records nobody will ever see: its
-    /// markers end what an earlier transaction of this name left open there. Whether the group's coordinator took the offsets.
+    /// markers end what an earlier transaction of this name left open there.
     pub(crate) fn abort_in<'a>(
         &mut self,
         partitions: impl Iterator<Item = &'a TopicPartition>,
