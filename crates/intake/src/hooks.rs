@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use event::Millis;
@@ -180,6 +181,14 @@ impl Hooks<Intake> for WallClock {
 
     fn ended(&mut self, partition: &TopicPartition, next_offset: i64) {
         self.progress.at_end(&partition.topic, partition.partition, next_offset);
+    }
+
+    fn wakes(&self, now: Millis) -> Option<Duration> {
+        if self.watch.waits || self.ticker.owned == 0 {
+            return None;
+        }
+        let left = EVERY.saturating_sub(now.since(self.asked?));
+        Some(Duration::from_millis(left.clamp(0, EVERY).unsigned_abs()))
     }
 
     fn wants_ends(&mut self, now: Millis) -> bool {

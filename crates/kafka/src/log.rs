@@ -570,8 +570,10 @@ impl Log for KafkaLog {
         // Also where nothing is seen: a late copy of earlier offsets would be published by the next commit, were its name's producer not a
         // newer one by then.
         let stuck = leftovers::stuck(&self.config, &self.uncommitted)?;
-        // Which offset does not matter: it is never committed.
-        let any = self.config.inputs.first().map(|topic| TopicPartition {
+        // It is never committed. Should it be all the same, by a late copy that a coordinator forgets to drop, it is of a topic that the
+        // group does not read.
+        let unread = self.config.changelog.as_ref().or(self.config.inputs.first());
+        let any = unread.map(|topic| TopicPartition {
             topic: Arc::from(topic.as_str()),
             partition: 0,
         });

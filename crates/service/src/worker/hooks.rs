@@ -22,6 +22,11 @@ pub trait Hooks<S: Stage> {
     /// Nothing is left to read of a partition for now; the next offset, behind control records too.
     fn ended(&mut self, _partition: &TopicPartition, _next_offset: i64) {}
 
+    /// How long from now, at the latest, until the loop is to come round although nothing was read.
+    fn wakes(&self, _now: Millis) -> Option<Duration> {
+        None
+    }
+
     /// Whether the log is to be asked now where the partitions end; the answer comes in [`Hooks::told`].
     fn wants_ends(&mut self, _now: Millis) -> bool {
         false

@@ -282,6 +282,10 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     /// See [`Worker::run`].
     pub fn turn(&mut self) -> Result<(), Stop> {
         self.hooks.observe(&Observation::Turned);
+        if self.leftovers && self.begun.is_none() {
+            // Positions that wait for the end of a transaction keep others from opening their partitions.
+            self.clean_up()?;
+        }
         if !self.is_open() {
             // What is published while nothing happens holds for the next record already.
             self.between_epochs();
@@ -295,6 +299,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         } else {
             self.config.epoch_interval
         };
+        let wakes = self.hooks.wakes(self.config.clock.wall());
+        let wait = wakes.map_or(wait, |wakes| wakes.min(wait));
         let spare = std::mem::take(&mut self.batch);
         let mut batch = std::mem::replace(&mut self.later, spare);
         match self.log.poll(wait, self.config.poll_records, &mut batch) {
@@ -450,6 +456,13 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 return Ok(false);
             }
         }
+        let is_rest = |task: &Task<S>| task.marker().firing && task.is_touched();
+        if self.tasks.get(partition).is_some_and(is_rest) {
+            // What such an epoch says belongs to the input of the one before: none of its own goes with it, or nobody could count it.
+            self.rewound = false;
+            self.commit()?;
+            return Ok(!self.rewound);
+        }
         Ok(true)
     }
 
@@ -498,10 +511,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         if self.begun.is_some() {
             return Ok(());
         }
-        if let Some(cause) = self.suspect {
-            self.recycle(cause)?;
-        }
-        self.discard()?;
+        self.clean_up()?;
         loop {
             match self.log.begin() {
                 Ok(()) => break,

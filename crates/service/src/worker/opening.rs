@@ -113,6 +113,10 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     /// Opens partitions: the database, then the changelog behind it. What is to be read of that is read in slices between the
     /// turns of the partitions that run; meanwhile only the input of these is paused.
     pub(super) fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), Stop> {
+        if self.leftovers && self.begun.is_none() {
+            // What this worker left itself would be waited for in vain.
+            self.clean_up()?;
+        }
         let found = self.patiently("committed offsets", |log| log.committed(partitions))?;
         tracing::debug!(?found, "committed offsets told");
         for (partition, committed) in partitions.iter().zip(found) {

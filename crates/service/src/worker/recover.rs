@@ -92,7 +92,15 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         self.rewind()
     }
 
-    /// Before a transaction begins behind one that was not committed: a broker may say that it has aborted it and leave records of it
+    /// Before a transaction begins: what the one before may have left is gone then.
+    pub(super) fn clean_up(&mut self) -> Result<(), Stop> {
+        if let Some(cause) = self.suspect {
+            self.recycle(cause)?;
+        }
+        self.discard()
+    }
+
+    /// Behind a transaction that was not committed: a broker may say that it has aborted it and leave records of it
     /// open, which the next commit of the same name would publish (Kafka 4.3 does, KAFKA-20734, where no replica of a partition is
     /// left while the coordinator starts).
     pub(super) fn discard(&mut self) -> Result<(), Stop> {

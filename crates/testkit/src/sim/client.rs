@@ -684,8 +684,9 @@ impl Log for SimLog {
             });
         }
         self.produce()?;
+        let unread = self.member.changelog.as_ref().unwrap_or(&self.member.inputs[0]);
         let any = TopicPartition {
-            topic: Arc::from(self.member.inputs[0].as_str()),
+            topic: Arc::from(unread.as_str()),
             partition: 0,
         };
         let nowhere = Committed {
