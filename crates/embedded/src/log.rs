@@ -138,11 +138,6 @@ impl Log for EmbeddedLog {
         Ok(())
     }
 
-    fn partitions(&mut self, topic: &str) -> Result<i32, LogError> {
-        let found = self.shared.ends().topics.get(topic).map(|(partitions, _)| *partitions);
-        found.ok_or_else(|| LogError::Fatal(format!("no such topic: {topic}")))
-    }
-
     fn resume(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError> {
         self.flowing.insert(partition.clone(), offset);
         self.ended.remove(partition);

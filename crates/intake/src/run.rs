@@ -6,9 +6,8 @@ use codec::Terms;
 use sentiment::LANGUAGES;
 use service::{
     backend::{Backend, Member},
-    changelog_fits,
     config::Config,
-    dead_letters, in_hand, run_workers,
+    dead_letters, in_hand, partitions_of, run_workers,
     telemetry::Telemetry,
     texts,
     topics::Names,
@@ -103,21 +102,14 @@ pub fn run<B: Backend>(
                 probe.set("waymark_sentiment_model_info", &[lang, tier.as_str(), version], 1.0);
             }
         }
-        let count = |topic: &str| until_answered(topic, &probe, stop, || backend.partitions(topic));
-        let timeline = count(&names.timeline())?;
-        let (mut inputs, mut largest) = (0, 0);
-        for topic in &raw {
-            let partitions = count(topic)?;
-            inputs += partitions;
-            largest = largest.max(partitions);
-        }
         let member = Member {
             service: SERVICE,
             index,
             members,
             inputs: raw.clone(),
         };
-        changelog_fits(backend, &member, largest, &probe, stop)?;
+        let (inputs, timeline) = partitions_of(backend, &member, &[names.timeline()], &probe, stop)?;
+        let (inputs, timeline) = (inputs.iter().sum(), timeline.iter().sum());
         let log = until_answered("joining the group", &probe, stop, || backend.join(&member))?;
         let settings = worker_config(config, backend, &member, Statefulness::None, dead_letters(SERVICE));
         let hand = in_hand(config, SERVICE, index);

@@ -88,18 +88,6 @@ impl Admin {
         Ok(topics)
     }
 
-    /// The partitions of one topic; `None` if there is none.
-    ///
-    /// # Errors
-    /// [`AdminError::NoAnswer`].
-    pub fn partitions(&self, topic: &str) -> Result<Option<i32>, AdminError> {
-        Ok(self
-            .topics()?
-            .into_iter()
-            .find(|state| state.name == topic)
-            .map(|state| state.partitions))
-    }
-
     /// Creates a topic; false if it was there already.
     ///
     /// # Errors

@@ -109,15 +109,16 @@ fn partitions_of(names: &[String], client: &Consumer) -> Result<Vec<TopicPartiti
     Ok(all.collect())
 }
 
-/// Drops what this producer's name left open in partitions, and its pending offsets. No transaction may be open.
+/// Drops what this producer's name left open in partitions, and its pending offsets. No transaction may be open. False if a copy of
+/// what was said may still be on its way.
 pub(crate) fn drop_in(
     config: &KafkaConfig,
     reader: &Consumer,
     producer: &mut Producer,
     stuck: &Stuck,
     offsets: Option<(Partitions, GroupMetadata)>,
-) -> Result<(), LogError> {
-    producer.abort_in(stuck.keys(), offsets)?;
+) -> Result<bool, LogError> {
+    let is_over = producer.abort_in(stuck.keys(), offsets)?;
     let begun = Instant::now();
     // The coordinator answers before the markers are written, and could lose them again.
     while !stuck.is_empty() {
@@ -140,5 +141,5 @@ pub(crate) fn drop_in(
         }
         std::thread::sleep(AGAIN);
     }
-    Ok(())
+    Ok(is_over)
 }

@@ -423,13 +423,6 @@ impl Log for KafkaLog {
         self.ends.ask(&self.uncommitted, &flowing, now)
     }
 
-    fn partitions(&mut self, topic: &str) -> Result<i32, LogError> {
-        crate::admin::Admin::connect(&self.config)
-            .and_then(|admin| admin.partitions(topic))
-            .map_err(|error| LogError::Retriable(error.to_string()))?
-            .ok_or_else(|| LogError::Fatal(format!("no such topic: {topic}")))
-    }
-
     fn resume(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError> {
         let list = Self::list(partition, offset);
         if self.assigned_at.remove(partition) != Some(offset) {
@@ -583,7 +576,9 @@ impl Log for KafkaLog {
             .as_mut()
             .ok_or_else(|| LogError::Unknown("there is no producer".to_owned()))?;
         let offsets = Some((offsets, group));
-        leftovers::drop_in(&self.config, &self.uncommitted, producer, &stuck, offsets)?;
+        if leftovers::drop_in(&self.config, &self.uncommitted, producer, &stuck, offsets)? {
+            return Ok(());
+        }
         // A copy of these offsets that is still on its way must not meet the next transaction.
         self.recycle()
     }

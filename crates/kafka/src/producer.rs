@@ -36,6 +36,9 @@ const NAMING_OF_TOOLS: Duration = Duration::from_secs(30);
 /// How often it looks meanwhile what it was told.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// A request that is answered sooner was sent once: librdkafka sends again after 0.8 of `retry.backoff.ms`, which is 250.
+const SENT_AGAIN: Duration = Duration::from_millis(200);
+
 /// What was delivered since the transaction began.
 #[derive(Debug, Default)]
 pub(crate) struct Delivered {
@@ -295,12 +298,12 @@ impl Producer {
     }
 
     /// Aborts a transaction that touches these partitions and the group's offsets, and whose records nobody will ever see: its
-    /// markers end what an earlier transaction of this name left open there.
+    /// markers end what an earlier transaction of this name left open there. False if a copy of its requests may still be on its way.
     pub(crate) fn abort_in<'a>(
         &mut self,
         partitions: impl Iterator<Item = &'a TopicPartition>,
         offsets: Option<(Partitions, GroupMetadata)>,
-    ) -> Result<(), LogError> {
+    ) -> Result<bool, LogError> {
         self.begin()?;
         for of in partitions {
             self.send(
@@ -326,7 +329,8 @@ impl Producer {
                 Err(error) => return Err(error),
             }
         }
-        self.abort()
+        self.abort()?;
+        Ok(self.begun.elapsed() < SENT_AGAIN && !self.is_disturbed())
     }
 
     /// Ends this incarnation without waiting for it.

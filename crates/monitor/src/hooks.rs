@@ -111,27 +111,19 @@ impl Counters {
     }
 }
 
-/// Follows `journey.patterns`.
-pub struct CatalogueHooks {
+/// `journey.patterns`, read to its end.
+pub struct Catalogue {
     reader: Box<dyn TopicReader>,
     board: Board,
-    probe: Probe,
-    stage: Arc<Monitor>,
-    loaded: Option<i64>,
     reloads: BTreeMap<&'static str, u64>,
 }
 
-impl CatalogueHooks {
+impl Catalogue {
     /// Reads the catalogue to its end.
     ///
     /// # Errors
     /// [`LogError`] if that cannot be done within `budget`.
-    pub fn open(
-        mut reader: Box<dyn TopicReader>,
-        budget: Duration,
-        probe: Probe,
-        stage: Arc<Monitor>,
-    ) -> Result<Self, LogError> {
+    pub fn read(mut reader: Box<dyn TopicReader>, budget: Duration) -> Result<Self, LogError> {
         let mut board = Board::default();
         let mut reloads = BTreeMap::new();
         let begun = std::time::Instant::now();
@@ -150,20 +142,43 @@ impl CatalogueHooks {
                 ));
             }
         }
-        Ok(Self {
-            reader,
-            board,
+        Ok(Self { reader, board, reloads })
+    }
+
+    fn follow(&mut self) -> Result<(), LogError> {
+        let mut records = Vec::new();
+        self.reader.read(Duration::ZERO, &mut records)?;
+        for record in &records {
+            take(&mut self.board, record, &mut self.reloads);
+        }
+        Ok(())
+    }
+}
+
+/// Follows `journey.patterns`.
+pub struct CatalogueHooks {
+    catalogue: Catalogue,
+    probe: Probe,
+    stage: Arc<Monitor>,
+    loaded: Option<i64>,
+}
+
+impl CatalogueHooks {
+    /// Goes on behind what was read.
+    #[must_use]
+    pub fn new(catalogue: Catalogue, probe: Probe, stage: Arc<Monitor>) -> Self {
+        Self {
+            catalogue,
             probe,
             stage,
             loaded: None,
-            reloads,
-        })
+        }
     }
 
     /// What is in force.
     #[must_use]
     pub fn board(&self) -> &Board {
-        &self.board
+        &self.catalogue.board
     }
 
     /// Where this worker's figures go.
@@ -181,12 +196,12 @@ impl CatalogueHooks {
         let mut told = None;
         while !stop.load(Ordering::Relaxed) {
             self.probe.beat();
-            match self.follow() {
+            match self.catalogue.follow() {
                 Ok(()) | Err(LogError::Retriable(_)) => {}
                 Err(error) => return Err(Stop::Failed(format!("reading patterns: {error}"))),
             }
-            tell_reloads(&std::mem::take(&mut self.reloads), &self.probe);
-            match self.board.missing() {
+            tell_reloads(&std::mem::take(&mut self.catalogue.reloads), &self.probe);
+            match self.catalogue.board.missing() {
                 None => return Ok(()),
                 Some(why) if told.as_deref() != Some(why) => {
                     tracing::error!(
@@ -200,15 +215,6 @@ impl CatalogueHooks {
             std::thread::sleep(Duration::from_millis(200));
         }
         Err(Stop::Asked)
-    }
-
-    fn follow(&mut self) -> Result<(), LogError> {
-        let mut records = Vec::new();
-        self.reader.read(Duration::ZERO, &mut records)?;
-        for record in &records {
-            take(&mut self.board, record, &mut self.reloads);
-        }
-        Ok(())
     }
 }
 
@@ -224,27 +230,28 @@ fn take(board: &mut Board, record: &stream::Record, reloads: &mut BTreeMap<&'sta
 
 impl Hooks<Monitor> for CatalogueHooks {
     fn between_epochs(&mut self, stage: &Monitor) -> Option<i64> {
-        if let Err(error) = self.follow() {
+        if let Err(error) = self.catalogue.follow() {
             tracing::warn!(%error, "patterns cannot be read for now");
         }
-        if self.loaded != Some(self.board.revision()) {
-            stage.load(&self.board);
-            self.loaded = Some(self.board.revision());
+        if self.loaded != Some(self.catalogue.board.revision()) {
+            stage.load(&self.catalogue.board);
+            self.loaded = Some(self.catalogue.board.revision());
             let matched = self
+                .catalogue
                 .board
                 .patterns()
                 .filter(|pattern| pattern.status.is_matched())
                 .count();
             tracing::info!(
-                revision = self.board.revision(),
+                revision = self.catalogue.board.revision(),
                 patterns = matched,
                 "catalogue in force"
             );
         }
         let mut counters = stage.take_counters();
-        counters.reloads = std::mem::take(&mut self.reloads);
+        counters.reloads = std::mem::take(&mut self.catalogue.reloads);
         tell(&counters, &self.probe, wall());
-        Some(self.board.revision())
+        Some(self.catalogue.board.revision())
     }
 
     fn observe(&mut self, what: &Observation<'_>) {

@@ -9,6 +9,6 @@ mod stage;
 mod texts;
 
 pub use board::{Board, Reloaded};
-pub use hooks::{CatalogueHooks, Counters};
+pub use hooks::{Catalogue, CatalogueHooks, Counters};
 pub use run::{SERVICE, run, settings};
 pub use stage::{Monitor, Settings, State};

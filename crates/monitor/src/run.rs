@@ -9,7 +9,7 @@ use pattern::Limits;
 use service::{
     backend::{Backend, Member},
     config::Config,
-    dead_letters, in_hand, run_workers,
+    dead_letters, in_hand, partitions_of, run_workers,
     telemetry::Telemetry,
     texts, until_answered,
     worker::{Stop, Worker},
@@ -17,7 +17,7 @@ use service::{
 };
 use stream::{Log as _, Statefulness};
 
-use crate::{CatalogueHooks, Monitor, Settings};
+use crate::{Catalogue, CatalogueHooks, Monitor, Settings};
 
 /// The service's name in groups, ids and metrics.
 pub const SERVICE: &str = "monitor";
@@ -62,18 +62,21 @@ pub fn run<B: Backend>(
             inputs: vec![names.timeline()],
         };
         let patterns = names.patterns();
-        // The group forms while the catalogue is looked for.
-        let (reader, log) = std::thread::scope(|scope| {
-            let open = || until_answered("reading patterns", &probe, stop, || backend.reader(&[&patterns], true));
-            let reader = scope.spawn(open);
+        // The group forms while the catalogue is read.
+        let (catalogue, log) = std::thread::scope(|scope| {
+            let read = scope.spawn(|| {
+                partitions_of(backend, &member, &[], &probe, stop)?;
+                let reader = until_answered("reading patterns", &probe, stop, || backend.reader(&[&patterns], true))?;
+                Catalogue::read(reader, CATALOGUE).map_err(|error| Stop::Failed(error.to_string()))
+            });
             let log = until_answered("joining the group", &probe, stop, || backend.join(&member));
-            (reader.join(), log)
+            (read.join(), log)
         });
-        let reader = reader.unwrap_or_else(|_| Err(Stop::Failed("the catalogue could not be opened".to_owned())))?;
+        let catalogue =
+            catalogue.unwrap_or_else(|_| Err(Stop::Failed("the catalogue could not be read".to_owned())))?;
         let mut log = log?;
         let stage = Arc::new(Monitor::new(names, settings(config)).reading_by(Arc::clone(&readings)));
-        let mut hooks = CatalogueHooks::open(reader, CATALOGUE, probe, Arc::clone(&stage))
-            .map_err(|error| Stop::Failed(error.to_string()))?;
+        let mut hooks = CatalogueHooks::new(catalogue, probe, Arc::clone(&stage));
         if hooks.board().missing().is_some() {
             // Its partitions go to others meanwhile, who may know what this one does not.
             if let Err(error) = log.leave() {

@@ -1,8 +1,9 @@
 //! The two logs behind one seam: what a service asks of the place where its records live.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use embedded::{Embedded, EmbeddedLog};
@@ -52,11 +53,11 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// As [`Backend::join`].
     fn reader(&self, topics: &[&str], from_start: bool) -> Result<Box<dyn TopicReader>, LogError>;
 
-    /// The number of partitions of a topic.
+    /// How many partitions topics have, in their order.
     ///
     /// # Errors
-    /// As [`Backend::join`]; [`LogError::Fatal`] if it does not exist.
-    fn partitions(&self, topic: &str) -> Result<i32, LogError>;
+    /// As [`Backend::join`]; [`LogError::Fatal`] if one does not exist.
+    fn partitions(&self, topics: &[String]) -> Result<Vec<i32>, LogError>;
 
     /// Writes records together or not at all, under a name that fences an earlier writer of that name.
     ///
@@ -82,6 +83,12 @@ struct KafkaShared {
     data_dir: PathBuf,
     store: Store,
     publishers: Mutex<Vec<(String, Publisher)>>,
+    /// How many partitions topics have, which never changes, as far as that was asked.
+    counted: Mutex<BTreeMap<String, i32>>,
+}
+
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl KafkaBackend {
@@ -104,6 +111,7 @@ impl KafkaBackend {
                 data_dir: PathBuf::from(config.text("service.data_dir")),
                 store: Store::new(bytes),
                 publishers: Mutex::default(),
+                counted: Mutex::default(),
             }),
         }
     }
@@ -141,16 +149,19 @@ impl Backend for KafkaBackend {
     }
 
     fn open_db(&self, service: &'static str) -> OpenDb {
-        let shared = Arc::clone(&self.shared);
-        let mut counted = None;
+        let backend = self.clone();
         Box::new(move |of: &TopicPartition| {
-            // All partitions of a service are of one topic: the broker is asked once.
-            let partitions = match counted {
+            let shared = &backend.shared;
+            let known = lock(&shared.counted).get(of.topic.as_ref()).copied();
+            let partitions = match known {
                 Some(partitions) => partitions,
                 None => {
-                    let admin = Admin::connect(&shared.config).map_err(|error| error.to_string())?;
-                    let found = admin.partitions(&of.topic).map_err(|error| error.to_string())?;
-                    *counted.insert(found.unwrap_or_default())
+                    let found = backend.partitions(&[of.topic.to_string()]);
+                    found
+                        .map_err(|error| error.to_string())?
+                        .first()
+                        .copied()
+                        .unwrap_or_default()
                 }
             };
             let identity = Identity {
@@ -181,20 +192,23 @@ impl Backend for KafkaBackend {
         Ok(Box::new(Tail::open(&self.connection(), topics, from)?))
     }
 
-    fn partitions(&self, topic: &str) -> Result<i32, LogError> {
+    fn partitions(&self, topics: &[String]) -> Result<Vec<i32>, LogError> {
         let admin = Admin::connect(&self.connection()).map_err(|error| LogError::Fatal(error.to_string()))?;
-        let found = admin
-            .partitions(topic)
-            .map_err(|error| LogError::Retriable(error.to_string()))?;
-        found.ok_or_else(|| LogError::Fatal(format!("no such topic: {topic}; `waymark topics apply` makes it")))
+        let all = admin.topics().map_err(|error| LogError::Retriable(error.to_string()))?;
+        let mut found = Vec::new();
+        for topic in topics {
+            let state = all
+                .iter()
+                .find(|state| state.name == *topic)
+                .ok_or_else(|| LogError::Fatal(format!("no such topic: {topic}; `waymark topics apply` makes it")))?;
+            found.push(state.partitions);
+            lock(&self.shared.counted).insert(topic.clone(), state.partitions);
+        }
+        Ok(found)
     }
 
     fn publish(&self, name: &str, outputs: &[Output]) -> Result<(), LogError> {
-        let mut publishers = self
-            .shared
-            .publishers
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut publishers = lock(&self.shared.publishers);
         if !publishers.iter().any(|(known, _)| known == name) {
             let mut config = self.connection();
             config.transactional_id = format!("{}{name}", self.shared.prefix);
@@ -267,10 +281,12 @@ impl Backend for EmbeddedBackend {
         Ok(Box::new(self.log.reader(topics, from_start).map_err(LogError::Fatal)?))
     }
 
-    fn partitions(&self, topic: &str) -> Result<i32, LogError> {
-        self.log
-            .partitions(topic)
-            .ok_or_else(|| LogError::Fatal(format!("no such topic: {topic}")))
+    fn partitions(&self, topics: &[String]) -> Result<Vec<i32>, LogError> {
+        let count = |topic: &String| {
+            let found = self.log.partitions(topic);
+            found.ok_or_else(|| LogError::Fatal(format!("no such topic: {topic}")))
+        };
+        topics.iter().map(count).collect()
     }
 
     fn publish(&self, _: &str, outputs: &[Output]) -> Result<(), LogError> {

@@ -13,4 +13,4 @@ pub mod topics;
 pub mod worker;
 
 pub use letters::{dead_letters, refused};
-pub use run::{Machine, changelog_fits, in_hand, order_window, run_workers, until_answered, wall, worker_config};
+pub use run::{Machine, in_hand, order_window, partitions_of, run_workers, until_answered, wall, worker_config};

@@ -139,29 +139,34 @@ pub fn until_answered<T>(
     Err(Stop::Asked)
 }
 
-/// Refuses a changelog with fewer partitions than the inputs need, of which the largest has `largest`.
+/// How many partitions each input of a member has, and each of `others`. Refuses a changelog with fewer than the inputs need.
 ///
 /// # Errors
-/// [`Stop`] if it has, or the log refuses.
-pub fn changelog_fits<B: Backend>(
+/// [`Stop`] if it has, a topic is missing or the log refuses.
+pub fn partitions_of<B: Backend>(
     backend: &B,
     member: &Member,
-    largest: i32,
+    others: &[String],
     probe: &Probe,
     stop: &AtomicBool,
-) -> Result<(), Stop> {
-    let Some(changelog) = backend.changelog(member) else {
-        return Ok(());
-    };
-    let found = until_answered(&changelog.topic, probe, stop, || backend.partitions(&changelog.topic))?;
-    let needed = changelog.slots(largest);
-    if found < needed {
-        return Err(Stop::Failed(format!(
-            "changelog has too few partitions: topic={} partitions={found} needed={needed}",
-            changelog.topic
-        )));
+) -> Result<(Vec<i32>, Vec<i32>), Stop> {
+    let changelog = backend.changelog(member);
+    let mut asked = member.inputs.clone();
+    asked.extend_from_slice(others);
+    asked.extend(changelog.iter().map(|changelog| changelog.topic.to_string()));
+    let mut inputs = until_answered("counting partitions", probe, stop, || backend.partitions(&asked))?;
+    let found = changelog.is_some().then(|| inputs.pop()).flatten();
+    let others = inputs.split_off(member.inputs.len());
+    if let (Some(changelog), Some(found)) = (changelog, found) {
+        let needed = changelog.slots(inputs.iter().copied().max().unwrap_or_default());
+        if found < needed {
+            return Err(Stop::Failed(format!(
+                "changelog has too few partitions: topic={} partitions={found} needed={needed}",
+                changelog.topic
+            )));
+        }
     }
-    Ok(())
+    Ok((inputs, others))
 }
 
 /// Runs `count` workers, each on its own thread, until `stop` is set or one ends by itself; then the others are stopped too.

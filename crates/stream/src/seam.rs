@@ -174,12 +174,6 @@ pub trait Log {
     /// As [`Log::poll`].
     fn ask_ends(&mut self, now: Millis) -> Result<(), LogError>;
 
-    /// The number of partitions of a topic.
-    ///
-    /// # Errors
-    /// As [`Log::poll`].
-    fn partitions(&mut self, topic: &str) -> Result<i32, LogError>;
-
     /// Sets the next offset to read of an assigned partition and lets it flow.
     ///
     /// # Errors

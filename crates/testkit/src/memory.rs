@@ -332,12 +332,6 @@ impl Log for MemoryLog {
         Ok(())
     }
 
-    fn partitions(&mut self, topic: &str) -> Result<i32, LogError> {
-        self.step()?;
-        let count = lock(&self.broker.inner).topics.get(topic).map_or(0, Vec::len);
-        Ok(i32::try_from(count).expect("few partitions"))
-    }
-
     fn resume(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError> {
         self.step()?;
         let offset = usize::try_from(offset).map_err(|_| LogError::OutOfRange(offset.to_string()))?;

@@ -21,6 +21,8 @@ use super::{
 
 /// A request without an answer is sent again after this long, as librdkafka does.
 pub(super) const AGAIN: Micros = 250_000;
+/// One that is answered sooner was surely sent once.
+const SENT_AGAIN: Duration = Duration::from_millis(200);
 /// A request for a transaction, or for a place in the group, is given up after this long.
 const PATIENCE: Micros = 5_000_000;
 /// One fetch is waited for this long.
@@ -464,12 +466,6 @@ impl Log for SimLog {
         Ok(())
     }
 
-    fn partitions(&mut self, topic: &str) -> Result<i32, LogError> {
-        let world = self.host.sim().lock();
-        let count = world.broker.partitions(&[topic.to_owned()]).len();
-        Ok(i32::try_from(count).expect("few"))
-    }
-
     fn resume(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError> {
         self.lives()?;
         tracing::debug!(topic = %partition.topic, partition = partition.partition, offset, "resumed");
@@ -672,6 +668,7 @@ impl Log for SimLog {
             return Ok(());
         }
         let stuck = self.held()?;
+        let begun = self.host.monotonic();
         self.begin()?;
         for of in stuck.keys() {
             self.open.push(Output {
@@ -708,13 +705,16 @@ impl Log for SimLog {
             other => return Err(LogError::Unknown(format!("offsets to discard: {other:?}"))),
         }
         self.abort()?;
-        let begun = self.host.monotonic();
+        let begun_to_wait = self.host.monotonic();
+        // As the client on Kafka does: a request that is answered sooner was sent once.
+        let is_over = begun_to_wait.saturating_sub(begun) < SENT_AGAIN;
         loop {
             let mut held = self.held()?;
             held.retain(|of, stable| stuck.get(of) == Some(stable));
-            if held.is_empty() || self.host.monotonic().saturating_sub(begun) > Duration::from_secs(2) {
+            let waited = self.host.monotonic().saturating_sub(begun_to_wait);
+            if held.is_empty() || waited > Duration::from_secs(2) {
                 // A copy of these offsets that is still on its way must not meet the next transaction.
-                return self.recycle();
+                return if is_over { Ok(()) } else { self.recycle() };
             }
             self.host.sleep(Duration::from_millis(20));
         }

@@ -105,7 +105,7 @@ impl Rig {
         }
         // A topic that was just made is not known to every client at once.
         let begun = Instant::now();
-        while backend.partitions(&backend.names().patterns()).is_err() && begun.elapsed() < PATIENCE {
+        while backend.partitions(&[backend.names().patterns()]).is_err() && begun.elapsed() < PATIENCE {
             std::thread::sleep(BEAT);
         }
         let patterns = dir.path().join("patterns");

@@ -75,10 +75,7 @@ pub fn run(global: &Global, options: &Replay) -> Result<Report, Failure> {
 pub fn wait_until_read(backend: &EmbeddedBackend, stop: &AtomicBool) -> Result<(), Failure> {
     let names = backend.names();
     let raw = names.all_raw();
-    let mut lanes = 0;
-    for topic in &raw {
-        lanes += i64::from(backend.partitions(topic)?);
-    }
+    let lanes: i64 = backend.partitions(&raw)?.into_iter().map(i64::from).sum();
     let mut quiet = 0;
     while quiet < 3 && !stop.load(Ordering::Relaxed) {
         let behind = backend.log().lag(&names.group("intake"), &raw)? > lanes

@@ -92,8 +92,9 @@ impl<'a, B: Backend> Sender<'a, B> {
     pub fn open(backend: &'a B, name: &str) -> Result<Self, Failure> {
         let before = sent_before(backend, name)?;
         let mut lanes = Vec::new();
-        for topic in backend.names().all_raw() {
-            let partitions = backend.partitions(&topic)?;
+        let raw = backend.names().all_raw();
+        let counted = backend.partitions(&raw)?;
+        for (topic, partitions) in raw.into_iter().zip(counted) {
             let topic: Arc<str> = Arc::from(topic);
             lanes.extend((0..partitions).map(|partition| (Arc::clone(&topic), partition)));
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use intake::WallClock;
-use monitor::{CatalogueHooks, Monitor};
+use monitor::{Catalogue, CatalogueHooks, Monitor};
 use service::{
     config::{Config, Sources},
     telemetry::Probe,
@@ -172,8 +172,8 @@ fn monitor(host: &Host, settings_of: Settings, stop: &Arc<AtomicBool>) -> Result
     let stage = Arc::new(Monitor::new(&names, monitor::settings(&config())));
     let failed = |error: LogError| Stop::Failed(error.to_string());
     let budget = Duration::from_secs(3600);
-    let hooks =
-        CatalogueHooks::open(reader, budget, Probe::unwatched("monitor"), Arc::clone(&stage)).map_err(failed)?;
+    let catalogue = Catalogue::read(reader, budget).map_err(failed)?;
+    let hooks = CatalogueHooks::new(catalogue, Probe::unwatched("monitor"), Arc::clone(&stage));
     let own = settings(host, &settings_of, "monitor", Statefulness::Keyed);
     Worker::new(log, stage, hooks, own).run(stop)
 }
