@@ -62,6 +62,7 @@ impl EmbeddedLog {
             service: service.to_owned(),
             membership: Membership {
                 generation,
+                assignment: Some(0),
                 index,
                 members,
             },

@@ -43,6 +43,7 @@ impl Ticker {
             owned: 0,
             membership: Membership {
                 generation: -1,
+                assignment: None,
                 index: 0,
                 members: 1,
             },
@@ -51,8 +52,10 @@ impl Ticker {
 
     fn tick(&self, partition: i32, progress: Option<Millis>, now: Millis) -> Output {
         let tick = Tick {
-            progress,
+            // Where it is not known what the others have, it is not known either what is left.
+            progress: progress.filter(|_| self.membership.assignment.is_some()),
             generation: self.membership.generation,
+            assignment: self.membership.assignment.unwrap_or(0),
             index: self.membership.index,
             members: self.membership.members,
             owned: self.owned,

@@ -454,14 +454,17 @@ impl Log for KafkaLog {
     }
 
     fn membership(&mut self) -> Result<Membership, LogError> {
-        let (generation, own, mut members) = self.consumer.group(&self.config.group)?;
-        members.sort();
-        let index = members.iter().position(|member| *member == own);
+        let mut group = self.consumer.group(&self.config.group)?;
+        group.members.sort();
+        let index = group.members.iter().position(|(member, _)| *member == group.own);
         let index = index.ok_or_else(|| LogError::Retriable("group does not list this member yet".to_owned()))?;
+        // Not who they are: a static member that comes back has another id, and the others do not hear of it.
+        let given: Vec<&[u8]> = group.members.iter().map(|(_, given)| given.as_slice()).collect();
         Ok(Membership {
-            generation,
+            generation: group.generation,
+            assignment: group.is_stable.then(|| stream::rows::hash_of(&given)),
             index: i32::try_from(index).expect("a group is small"),
-            members: i32::try_from(members.len()).expect("a group is small"),
+            members: i32::try_from(group.members.len()).expect("a group is small"),
         })
     }
 

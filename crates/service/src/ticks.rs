@@ -14,6 +14,7 @@ pub fn tick_event(tick: &Tick, time: Millis) -> Event {
     let long = |value: i32| Attribute::Long(value.into());
     let mut attributes = event::Attributes::from([
         ("generation".to_owned(), long(tick.generation)),
+        ("assignment".to_owned(), Attribute::Long(tick.assignment)),
         ("index".to_owned(), long(tick.index)),
         ("members".to_owned(), long(tick.members)),
         ("owned".to_owned(), long(tick.owned)),
@@ -45,6 +46,8 @@ pub fn read_tick(event: &Event) -> Option<Tick> {
     Some(Tick {
         progress: long("progress").map(Millis),
         generation: int("generation")?,
+        // Ticks of before do not tell.
+        assignment: long("assignment").unwrap_or(0),
         index: int("index")?,
         members: int("members")?,
         owned: int("owned")?,
@@ -97,6 +100,7 @@ mod tests {
         let tick = Tick {
             progress: Some(Millis(5)),
             generation: 3,
+            assignment: -7,
             index: 0,
             members: 1,
             owned: 4,

@@ -368,9 +368,10 @@ mod tests {
             ..Marker::default()
         };
         let parts = pack(&marker, &rows.iter().collect::<Vec<_>>());
-        let golden = include_bytes!("../testdata/changelog.v1.marker.v3.bin");
+        let golden = include_bytes!("../testdata/changelog.v1.marker.v4.bin");
         assert_eq!(parts, vec![golden.to_vec()]);
         let older = [
+            &include_bytes!("../testdata/changelog.v1.marker.v3.bin")[..],
             &include_bytes!("../testdata/changelog.v1.marker.v2.bin")[..],
             &include_bytes!("../testdata/changelog.v1.bin")[..],
         ];

@@ -12,9 +12,9 @@ use crate::{
 pub struct Clock {
     /// The greatest time in the log, of events and ticks.
     pub high: Millis,
-    /// The newest complete generation of writers: progress by index.
+    /// The generation of writers that was complete last: progress by index.
     pub complete: Generation,
-    /// A newer generation that has not ticked completely yet.
+    /// Another one that has not ticked completely yet.
     pub forming: Generation,
     now: Millis,
 }
@@ -24,6 +24,8 @@ pub struct Clock {
 pub struct Generation {
     /// Its number; −1 before the first.
     pub number: i32,
+    /// What tells it from another of the same number; 0 where that is not known.
+    pub assignment: i64,
     /// How many writers it has.
     pub members: i32,
     /// How many input partitions there are in all.
@@ -36,6 +38,7 @@ impl Default for Generation {
     fn default() -> Self {
         Self {
             number: -1,
+            assignment: 0,
             members: 0,
             partitions: 0,
             rows: BTreeMap::new(),
@@ -73,22 +76,29 @@ impl Clock {
     }
 
     /// Takes a tick. One without progress keeps its generation from becoming complete.
+    ///
+    /// Which generation is the newer one does not matter, and their numbers do not tell: what a writer once had read stays read, and the
+    /// writers of one generation have each input partition once. So any one that is complete says how far everything has been read, and the
+    /// clock takes what is more.
     pub fn tick(&mut self, tick: Tick) {
         if let Some(progress) = tick.progress {
             self.high = self.high.max(progress);
         }
-        if tick.generation < self.complete.number || tick.generation < self.forming.number {
+        if mutant::is_on(Mutant::OlderGenerationsIgnored)
+            && (tick.generation < self.complete.number || tick.generation < self.forming.number)
+        {
             return;
         }
-        if tick.generation == self.complete.number {
+        if self.complete.is_of(&tick) {
             if let Some(progress) = tick.progress {
                 self.complete.rows.insert(tick.index, (progress, tick.owned));
             }
             return;
         }
-        if tick.generation > self.forming.number {
+        if !self.forming.is_of(&tick) {
             self.forming = Generation {
                 number: tick.generation,
+                assignment: tick.assignment,
                 members: tick.members,
                 partitions: tick.partitions,
                 rows: BTreeMap::new(),
@@ -120,6 +130,10 @@ impl Clock {
 }
 
 impl Generation {
+    fn is_of(&self, tick: &Tick) -> bool {
+        (self.number, self.assignment) == (tick.generation, tick.assignment)
+    }
+
     fn is_complete(&self) -> bool {
         if mutant::is_on(Mutant::ClockFromOneMember) {
             return !self.rows.is_empty();
@@ -138,6 +152,7 @@ mod tests {
         Tick {
             progress: Some(Millis(progress)),
             generation,
+            assignment: 0,
             index,
             members,
             owned,
@@ -171,9 +186,31 @@ mod tests {
         clock.tick(tick(2, 0, 2, 1, 20));
         clock.tick(tick(2, 1, 2, 2, 20));
         assert_eq!(now(&mut clock), 10);
-        clock.tick(tick(1, 0, 1, 4, 30));
+        // What the only one of before had read is read.
+        clock.tick(tick(1, 0, 1, 4, 15));
+        assert_eq!(now(&mut clock), 15);
         clock.tick(tick(2, 0, 2, 2, 40));
         assert_eq!(now(&mut clock), 20);
+    }
+
+    #[test]
+    fn a_number_that_comes_again_is_another_generation_if_others_are_in_it() {
+        let mut clock = Clock::default();
+        clock.tick(tick(85, 0, 1, 4, 10));
+        assert_eq!(now(&mut clock), 10);
+        // Its coordinator goes on from 84: three members, and only two of them have ticked.
+        let again = |index, owned, progress| Tick {
+            assignment: 7,
+            ..tick(85, index, 3, owned, progress)
+        };
+        clock.tick(again(0, 1, 50));
+        clock.tick(again(1, 1, 50));
+        assert_eq!(now(&mut clock), 10, "two partitions have not been spoken of");
+        clock.tick(again(2, 2, 40));
+        assert_eq!(now(&mut clock), 40);
+        // And from an older one.
+        clock.tick(tick(69, 0, 1, 4, 60));
+        assert_eq!(now(&mut clock), 60);
     }
 
     #[test]

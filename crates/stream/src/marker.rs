@@ -7,8 +7,10 @@ use crate::{
     snapshot::Snapshots,
 };
 
-const VERSION: u8 = 3;
-/// Without rounds of timers.
+const VERSION: u8 = 4;
+/// Without what tells generations of one number apart.
+const BEFORE_ASSIGNMENTS: u8 = 3;
+/// And without rounds of timers.
 const BEFORE_ROUNDS: u8 = 2;
 /// And without snapshots: the log's bytes alone.
 const BEFORE_SNAPSHOTS: u8 = 1;
@@ -73,6 +75,7 @@ impl Marker {
         out.i64(self.clock.high.0);
         for generation in [&self.clock.complete, &self.clock.forming] {
             out.i32(generation.number);
+            out.i64(generation.assignment);
             out.i32(generation.members);
             out.i32(generation.partitions);
             out.u32(u32::try_from(generation.rows.len()).expect("a group is small"));
@@ -98,7 +101,7 @@ impl Marker {
     /// [`Corrupt`] if it is cut short, too long, or of an unknown version.
     pub fn decode(bytes: &[u8]) -> Result<Self, Corrupt> {
         let version = match bytes.first() {
-            Some(&version) if version == BEFORE_SNAPSHOTS || version == BEFORE_ROUNDS => version,
+            Some(&version) if (BEFORE_SNAPSHOTS..VERSION).contains(&version) => version,
             _ => VERSION,
         };
         let mut input = Reader::new("marker", bytes, version)?;
@@ -111,6 +114,9 @@ impl Marker {
         let mut generations = [Generation::default(), Generation::default()];
         for generation in &mut generations {
             generation.number = input.i32()?;
+            if version > BEFORE_ASSIGNMENTS {
+                generation.assignment = input.i64()?;
+            }
             generation.members = input.i32()?;
             generation.partitions = input.i32()?;
             for _ in 0..input.u32()? {
@@ -134,7 +140,7 @@ impl Marker {
         } else {
             Snapshots::decode(&mut input)?
         };
-        let firing = version == VERSION && input.u32()? == 1;
+        let firing = version > BEFORE_ROUNDS && input.u32()? == 1;
         input.end()?;
         let clock = Clock::restored(now, high, complete, forming);
         Ok(Self {
@@ -160,6 +166,7 @@ mod tests {
         clock.tick(Tick {
             progress: Some(Millis(9)),
             generation: 3,
+            assignment: -9,
             index: 0,
             members: 1,
             owned: 2,
@@ -168,6 +175,7 @@ mod tests {
         clock.tick(Tick {
             progress: Some(Millis(10)),
             generation: 4,
+            assignment: 77,
             index: 1,
             members: 2,
             owned: 1,
@@ -200,7 +208,7 @@ mod tests {
 
     #[test]
     fn the_bytes_of_a_marker_never_change() {
-        let golden = include_bytes!("../testdata/marker.v3.bin");
+        let golden = include_bytes!("../testdata/marker.v4.bin");
         assert_eq!(marker().encode(), golden);
         assert_eq!(Marker::decode(golden), Ok(marker()));
         for cut in 0..golden.len() {
@@ -208,12 +216,26 @@ mod tests {
         }
     }
 
+    /// As those wrote it that did not tell generations of one number apart.
+    fn marker_before_assignments() -> Marker {
+        let mut marker = marker();
+        marker.clock.complete.assignment = 0;
+        marker.clock.forming.assignment = 0;
+        marker
+    }
+
+    #[test]
+    fn a_marker_from_before_assignments_is_read() {
+        let old = Marker::decode(include_bytes!("../testdata/marker.v3.bin")).expect("read");
+        assert_eq!(old, marker_before_assignments());
+    }
+
     #[test]
     fn a_marker_from_before_rounds_of_timers_is_read() {
         let old = Marker::decode(include_bytes!("../testdata/marker.v2.bin")).expect("read");
         let expected = Marker {
             firing: false,
-            ..marker()
+            ..marker_before_assignments()
         };
         assert_eq!(old, expected);
     }
@@ -227,7 +249,7 @@ mod tests {
                 log_bytes: 4,
                 ..Snapshots::default()
             },
-            ..marker()
+            ..marker_before_assignments()
         };
         assert_eq!(old, expected);
     }

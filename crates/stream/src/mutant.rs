@@ -24,6 +24,8 @@ pub enum Mutant {
     DirtyCacheKept,
     /// An epoch ends in the middle of a bucket.
     CutInsideBucket,
+    /// Ticks of a generation whose number is less than another's say nothing.
+    OlderGenerationsIgnored,
     /// One writer's tick makes its generation complete.
     ClockFromOneMember,
     /// A restore ends without comparing marker and committed offset.
@@ -52,7 +54,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::ApplyBeforeCommit,
         Self::UnknownIsAborted,
         Self::UnknownIsCommitted,
@@ -63,6 +65,7 @@ impl Mutant {
         Self::ProducerKept,
         Self::DirtyCacheKept,
         Self::CutInsideBucket,
+        Self::OlderGenerationsIgnored,
         Self::ClockFromOneMember,
         Self::RestoreNotCompared,
         Self::TrimBeforeLastChunk,

@@ -34,6 +34,19 @@ pub fn key16(key: &[u8]) -> Key16 {
     short
 }
 
+/// One number for a list of byte strings: the first eight bytes of a BLAKE3 over each with its length before it.
+#[must_use]
+pub fn hash_of(parts: &[&[u8]]) -> i64 {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_be_bytes());
+        hasher.update(part);
+    }
+    let mut first = [0; 8];
+    first.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    i64::from_be_bytes(first)
+}
+
 /// Hashes a [`Key16`], which is a hash already: its first eight bytes. The order of a map with it repeats from run to run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ShortHasher(u64);

@@ -67,8 +67,11 @@ pub struct Bounds {
 /// The worker's place in its group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Membership {
-    /// The group's generation.
+    /// The group's generation. Numbers can come again: a coordinator of Kafka 4.3.1 that has read its log in part goes on from an older one.
     pub generation: i32,
+    /// What each of its members was given, hashed: what tells a generation from another of the same number. `None` while the group shares
+    /// out anew.
+    pub assignment: Option<i64>,
     /// Own rank among the members.
     pub index: i32,
     /// The number of members.

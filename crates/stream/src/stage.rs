@@ -61,6 +61,8 @@ pub struct Tick {
     pub progress: Option<Millis>,
     /// The writers' group generation.
     pub generation: i32,
+    /// What tells it from another of the same number, see [`crate::Membership::assignment`].
+    pub assignment: i64,
     /// The writer's rank in its group.
     pub index: i32,
     /// The members of the group.

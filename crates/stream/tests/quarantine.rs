@@ -41,6 +41,7 @@ impl Stage for Burning {
             "tick" => Routed::Tick(Tick {
                 progress: Some(time),
                 generation: 1,
+                assignment: 0,
                 index: 0,
                 members: 1,
                 owned: 1,

@@ -372,6 +372,7 @@ impl Log for MemoryLog {
             .unwrap_or(0);
         Ok(Membership {
             generation: group.generation,
+            assignment: Some(0),
             index: i32::try_from(index).expect("small"),
             members: i32::try_from(group.members.len()).expect("small"),
         })

@@ -36,6 +36,7 @@ impl Stage for Waiting {
             (Some("tick"), _, Some(time)) => Ok(Routed::Tick(Tick {
                 progress: Some(Millis(time)),
                 generation: 1,
+                assignment: 0,
                 index: 0,
                 members: 1,
                 owned: 1,

@@ -157,6 +157,18 @@ struct Noted {
     closing: AtomicBool,
 }
 
+/// A group as its coordinator describes it.
+pub(crate) struct Described {
+    /// The generation that this member knows.
+    pub(crate) generation: i32,
+    /// Its own id.
+    pub(crate) own: String,
+    /// Whether the assignments are those of a generation that is in force.
+    pub(crate) is_stable: bool,
+    /// All ids, with what each was given, as the group's leader encoded it.
+    pub(crate) members: Vec<(String, Vec<u8>)>,
+}
+
 /// A consumer owned natively. Used from one thread.
 pub(crate) struct Consumer {
     client: *mut sys::rd_kafka_t,
@@ -533,8 +545,8 @@ impl Consumer {
         Ok(unsafe { sys::rd_kafka_consumer_group_metadata_generation_id(metadata.0) })
     }
 
-    /// The group's generation, and all member ids, own first.
-    pub(crate) fn group(&self, group: &str) -> Result<(i32, String, Vec<String>), LogError> {
+    /// The group as its coordinator describes it.
+    pub(crate) fn group(&self, group: &str) -> Result<Described, LogError> {
         let generation = self.generation()?;
         let own = {
             // SAFETY: the client is alive; the returned string is ours to free.
@@ -551,25 +563,38 @@ impl Consumer {
         let name = c_string(group);
         let mut list: *const sys::rd_kafka_group_list = ptr::null();
         // SAFETY: the list is written by the call, read while alive, and destroyed once.
-        let members = unsafe {
+        let (is_stable, members) = unsafe {
             check(
                 sys::rd_kafka_list_groups(self.client, name.as_ptr(), &raw mut list, REQUEST),
                 "group description",
             )?;
-            let mut members = Vec::new();
+            let (mut is_stable, mut members) = (false, Vec::new());
             let groups = std::slice::from_raw_parts((*list).groups, usize::try_from((*list).group_cnt).unwrap_or(0));
             for group in groups {
+                is_stable = !group.state.is_null() && CStr::from_ptr(group.state).to_bytes() == b"Stable";
                 let count = usize::try_from(group.member_cnt).unwrap_or(0);
                 if count > 0 {
                     for member in std::slice::from_raw_parts(group.members, count) {
-                        members.push(CStr::from_ptr(member.member_id).to_string_lossy().into_owned());
+                        let id = CStr::from_ptr(member.member_id).to_string_lossy().into_owned();
+                        let size = usize::try_from(member.member_assignment_size).unwrap_or(0);
+                        let assignment = if size == 0 || member.member_assignment.is_null() {
+                            Vec::new()
+                        } else {
+                            std::slice::from_raw_parts(member.member_assignment.cast::<u8>(), size).to_vec()
+                        };
+                        members.push((id, assignment));
                     }
                 }
             }
             sys::rd_kafka_group_list_destroy(list);
-            members
+            (is_stable, members)
         };
-        Ok((generation, own, members))
+        Ok(Described {
+            generation,
+            own,
+            is_stable,
+            members,
+        })
     }
 
     /// Metadata of a group for one that is no member of it.

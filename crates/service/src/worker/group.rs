@@ -114,7 +114,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             Err(LogError::Retriable(_)) => return Ok(()),
             Err(error) => return Err(Stop::Failed(error.to_string())),
         };
-        if known < 0 || self.membership.is_some_and(|told| told.generation == known) {
+        let is_told = |told: Membership| told.generation == known && told.assignment.is_some();
+        if known < 0 || self.membership.is_some_and(is_told) {
             return Ok(());
         }
         match self.log.membership() {

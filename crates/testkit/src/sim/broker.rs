@@ -62,6 +62,8 @@ pub(super) enum Request {
     Heartbeat {
         group: String,
         member: u64,
+        generation: i32,
+        owned: BTreeSet<TopicPartition>,
         deadline: u64,
     },
     Release {
@@ -102,7 +104,7 @@ pub(super) enum Response {
     Produced(Vec<(TopicPartition, i64)>),
     Done,
     Synced(Sync),
-    Rank(i32, i32),
+    Rank(i32, i32, Option<i64>),
     /// A transaction of this name is being completed: ask again.
     Concurrent,
     /// Offsets of a transaction under way: ask again.
@@ -222,6 +224,8 @@ pub(super) struct Broker {
     transactions: BTreeMap<String, Transactions>,
     committed: BTreeMap<(String, TopicPartition), Committed>,
     groups: BTreeMap<String, Group>,
+    /// Each of them as it was in its last few generations, the latest last.
+    earlier: BTreeMap<String, Vec<Group>>,
     uids: u64,
     /// What is to happen later; whoever calls schedules it.
     pub later: Vec<Later>,
@@ -299,8 +303,16 @@ impl Broker {
     }
 
     /// The coordinators there have read only a part of their logs, and take that for all, as those of Kafka 4.3.1 do that were cut off
-    /// meanwhile: the last few commits are not there.
-    pub fn read_in_part(&mut self, node: usize, commits: usize) {
+    /// meanwhile: the last few commits are not there, and the groups are what they were some generations ago. Who was in them has until then to
+    /// be heard.
+    pub fn read_in_part(&mut self, node: usize, commits: usize, deadline: u64) {
+        for (name, group) in &mut self.groups {
+            if Self::coordinator(name) == node && commits > 0 {
+                let earlier = self.earlier.entry(name.clone()).or_default();
+                earlier.truncate(earlier.len().saturating_sub(commits));
+                group.is_as_before(earlier.last().cloned().unwrap_or_default(), deadline);
+            }
+        }
         for ((group, of), past) in &self.past {
             if Self::coordinator(group) == node && commits > 0 {
                 let told = past.len().checked_sub(1 + commits).map(|index| past[index].clone());
@@ -691,8 +703,8 @@ impl Broker {
         if !self.is_coordinated(&name) || self.is_loading(&name, now) {
             return None;
         }
-        let group = self.groups.entry(name).or_default();
-        Some(match request {
+        let group = self.groups.entry(name.clone()).or_default();
+        let response = match request {
             Request::Join {
                 member,
                 instance,
@@ -700,6 +712,13 @@ impl Broker {
                 deadline,
                 ..
             } => Response::Synced(group.join(member, instance, &inputs, deadline)),
+            // Of a generation that is not known here: the member is to join anew.
+            Request::Heartbeat {
+                member,
+                generation,
+                owned,
+                ..
+            } if !group.knows(member, generation, &owned) => Response::Stale,
             Request::Heartbeat { member, deadline, .. } => group
                 .heartbeat(member, deadline)
                 .map_or(Response::Stale, Response::Synced),
@@ -717,11 +736,17 @@ impl Broker {
                 Response::Done
             }
             Request::Rank { member, .. } => match group.rank(member) {
-                Some((index, members)) => Response::Rank(index, members),
+                Some((index, members, assignment)) => Response::Rank(index, members, assignment),
                 None => Response::Stale,
             },
             _ => Response::Invalid,
-        })
+        };
+        let earlier = self.earlier.entry(name).or_default();
+        if earlier.last().is_none_or(|last| last.generation != group.generation) {
+            earlier.push(group.clone());
+            earlier.drain(..earlier.len().saturating_sub(PAST + 1));
+        }
+        Some(response)
     }
 
     fn init(&mut self, name: String, timeout: u64) -> Response {

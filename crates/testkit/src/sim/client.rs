@@ -105,6 +105,8 @@ impl World {
             Request::Heartbeat {
                 group: client.group.clone(),
                 member: client.member,
+                generation: client.generation,
+                owned: client.owned.clone(),
                 deadline,
             }
         } else if client.rejoins || client.lost.is_empty() {
@@ -510,8 +512,9 @@ impl Log for SimLog {
         let (group, member, generation) =
             self.with(|client| (client.group.clone(), client.member, client.generation))?;
         match self.ask(&Request::Rank { group, member }, PATIENCE)? {
-            Some(Response::Rank(index, members)) => Ok(Membership {
+            Some(Response::Rank(index, members, assignment)) => Ok(Membership {
                 generation,
+                assignment,
                 index,
                 members,
             }),

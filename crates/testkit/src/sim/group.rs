@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use stream::TopicPartition;
 
 /// A group as its coordinator knows it.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(super) struct Group {
     pub generation: i32,
     members: BTreeMap<u64, Member>,
@@ -17,9 +17,11 @@ pub(super) struct Group {
     planned: Option<i32>,
     /// All that there is to be read.
     inputs: BTreeSet<TopicPartition>,
+    /// The members that it had when its coordinator last took it for what it was earlier, and have not been heard since.
+    unheard: BTreeSet<u64>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Member {
     /// The generation that it has heard of.
     synced: i32,
@@ -186,16 +188,43 @@ impl Group {
         self.generation += 1;
     }
 
+    /// Its coordinator takes it for what it was earlier, and waits for those who were in it then.
+    pub fn is_as_before(&mut self, before: Self, deadline: u64) {
+        *self = before;
+        for member in self.members.values_mut() {
+            member.deadline = deadline;
+        }
+        self.unheard = self.members.keys().copied().collect();
+    }
+
+    /// Whether a member means the generation that there is here, when it is first heard after that.
+    pub fn knows(&mut self, member: u64, generation: i32, owned: &BTreeSet<TopicPartition>) -> bool {
+        if !self.unheard.remove(&member) {
+            return true;
+        }
+        let here: BTreeSet<TopicPartition> = self
+            .owners
+            .iter()
+            .filter(|(_, owner)| **owner == member)
+            .map(|(partition, _)| partition.clone())
+            .collect();
+        generation == self.generation && *owned == here
+    }
+
     pub fn is_current(&self, member: u64, generation: i32) -> bool {
         self.members.contains_key(&member) && generation == self.generation
     }
 
-    /// Rank and number of members; `None` if it is none. A static name is the first part of a member's id, so it keeps its rank.
-    pub fn rank(&self, member: u64) -> Option<(i32, i32)> {
+    /// Rank and number of members, and what tells their assignment from others, if it is in force; `None` if it is none. A static name is
+    /// the first part of a member's id, so it keeps its rank.
+    pub fn rank(&self, member: u64) -> Option<(i32, i32, Option<i64>)> {
         let mut ids: Vec<_> = self.members.iter().map(|(id, one)| (&one.instance, *id)).collect();
         ids.sort();
         let index = ids.iter().position(|(_, id)| *id == member)?;
         let int = |number: usize| i32::try_from(number).expect("a group is small");
-        Some((int(index), int(self.members.len())))
+        let given: Vec<String> = ids.iter().map(|(_, id)| format!("{:?}", self.wanted.get(id))).collect();
+        let given: Vec<&[u8]> = given.iter().map(String::as_bytes).collect();
+        let assignment = (self.planned == Some(self.generation)).then(|| stream::rows::hash_of(&given));
+        Some((int(index), int(self.members.len()), assignment))
     }
 }

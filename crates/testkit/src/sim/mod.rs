@@ -519,7 +519,8 @@ impl Sim {
                 world.broker.node_up(node, when);
                 if world.random.chance(500) {
                     let commits = 1 + world.random.index(8);
-                    world.broker.read_in_part(node, commits);
+                    let deadline = when + world.sessions;
+                    world.broker.read_in_part(node, commits, deadline);
                 }
             }
         }
