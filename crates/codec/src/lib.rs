@@ -6,6 +6,7 @@ mod avro;
 mod headers;
 mod json;
 mod outputs;
+mod parts;
 mod raw;
 mod record;
 mod rows;
@@ -17,7 +18,7 @@ pub use headers::{DeadLetter, Header, dead_letter_headers};
 pub use json::{attribute_json, event_json, read_event, time};
 pub use outputs::Published;
 pub use raw::{NoRegistry, Raw, Reading, SchemaId, Schemas, Terms, WriterSchema, read_raw, schema_of};
-pub use rows::{PutRow, Saved, load_journey, pack_journey, save_journey, unpack_journey};
+pub use rows::{PutRow, Saved, is_of_runs, load_journey, pack_journey, save_journey, unpack_journey};
 
 /// Why a record cannot be read: what its dead letter says.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,9 @@
 //! | `li` | which customers the identifier was linked with |
 //! | `re` | which open interventions rest on which journeys that were handed over |
 //! | `or` ‖ be64(index) | one journey that was handed over, as it was |
-//! | `ru` | open runs of patterns and the events that they name |
+//! | `ru` | open runs of patterns and the events that they name, where there are few |
+//! | `rp` ‖ pattern id | where there are more: the runs of the patterns from that one on |
+//! | `ke` ‖ be64(number) | and the events that they name, some indexes at a time |
 //! | `tl` ‖ be64(index) | one line of the timeline |
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,6 +25,7 @@ use serde_json::Value;
 
 use crate::{
     Refusal,
+    parts::{self, Found, Layout, Parts},
     record::{Wire, record},
     runs,
     wire::{Reader, put_bytes, put_long},
@@ -126,8 +129,8 @@ pub type PutRow<'a> = &'a mut dyn FnMut(&[u8], Option<Vec<u8>>);
 #[derive(Debug, Clone, Default)]
 pub struct Saved {
     rows: [Option<[u8; 16]>; 9],
-    /// How long the row of runs was.
-    runs: usize,
+    /// Parts of the runs.
+    parts: Parts,
     /// By index: how many events each line stood for.
     timeline: BTreeMap<u64, i32>,
     /// Journeys that were handed over, by index; what stands under one never changes.
@@ -136,8 +139,18 @@ pub struct Saved {
 
 const NAMES: [&[u8; 2]; 9] = [b"hd", b"pf", b"tx", b"ef", b"de", b"ru", b"la", b"li", b"re"];
 
+/// Whether a row is one of those in which runs stand.
+#[must_use]
+pub fn is_of_runs(name: &[u8]) -> bool {
+    name == NAMES[5] || parts::is_part(name)
+}
+
 /// Gives every row that changed to `put`; `None` deletes. The head is always given, as the runtime writes it with each change.
 pub fn save_journey(journey: &Journey, saved: &mut Saved, put: PutRow<'_>) {
+    save(journey, Layout::Parts, saved, put);
+}
+
+fn save(journey: &Journey, layout: Layout, saved: &mut Saved, put: PutRow<'_>) {
     put(NAMES[0], Some(bytes(&journey.core)));
     one(1, &journey.profile, saved, put);
     if journey.texts != Texts::default() {
@@ -153,16 +166,10 @@ pub fn save_journey(journey: &Journey, saved: &mut Saved, put: PutRow<'_>) {
         changed(3, bytes(&journey.efforts), saved, put);
     }
     one(4, &journey.decisions, saved, put);
-    if journey.runs.is_empty() {
-        if saved.rows[5].take().is_some() {
-            put(NAMES[5], None);
-        }
-    } else {
-        let mut row = Vec::with_capacity(saved.runs + saved.runs / 8 + 64);
-        row.push(runs::VERSION);
-        runs::put(&mut row, &journey.runs);
-        saved.runs = row.len();
-        changed(5, row, saved, put);
+    match parts::save(&journey.runs, layout, &mut saved.parts, put) {
+        Some(row) => changed(5, row, saved, put),
+        None if saved.rows[5].take().is_some() => put(NAMES[5], None),
+        None => {}
     }
     one(6, &journey.languages, saved, put);
     one(7, &journey.links, saved, put);
@@ -235,6 +242,7 @@ fn bytes<T: Wire>(row: &T) -> Vec<u8> {
 pub fn load_journey<'a>(rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) -> Result<(Journey, Saved), String> {
     let mut journey = Journey::default();
     let mut saved = Saved::default();
+    let mut found = Found::default();
     for (name, value) in rows {
         let told = || String::from_utf8_lossy(name.get(..2).unwrap_or_default()).into_owned();
         let (version, _) = value
@@ -278,6 +286,9 @@ pub fn load_journey<'a>(rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) ->
             journey.timeline.insert(index, entry);
             continue;
         }
+        if found.take(name, value).map_err(failed)? {
+            continue;
+        }
         let which = NAMES.iter().position(|known| known.as_slice() == name);
         match which {
             Some(0) => journey.core = read(value).map_err(failed)?,
@@ -301,6 +312,12 @@ pub fn load_journey<'a>(rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) ->
         if let Some(which) = which.filter(|which| *which > 0) {
             saved.rows[which] = Some(short(value));
         }
+    }
+    if let Some((runs, parts)) = found.runs().map_err(|refusal| format!("{}: row=rp", refusal.message))? {
+        if saved.rows[5].is_some() {
+            return Err("runs stand in one row and in parts: row=ru".to_owned());
+        }
+        (journey.runs, saved.parts) = (runs, parts);
     }
     Ok((journey, saved))
 }
@@ -361,11 +378,12 @@ fn read_origin(value: &[u8]) -> Result<Origin, String> {
 /// The version of a journey in one piece.
 const PACKED: u8 = 1;
 
-/// A journey in one piece, as it is handed over: a version, then the length and bytes of the name and value of each row, big-endian.
+/// A journey in one piece, as it is handed over: a version, then the length and bytes of the name and value of each row, big-endian. Runs
+/// stand in one row, since a piece is never written in part.
 #[must_use]
 pub fn pack_journey(journey: &Journey) -> Vec<u8> {
     let mut packed = vec![PACKED];
-    save_journey(journey, &mut Saved::default(), &mut |name, value| {
+    save(journey, Layout::Whole, &mut Saved::default(), &mut |name, value| {
         for part in [name, value.as_deref().unwrap_or_default()] {
             packed.extend(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
             packed.extend_from_slice(part);

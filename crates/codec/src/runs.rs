@@ -1,4 +1,4 @@
-//! The row `ru`: open runs of patterns and the events that they name.
+//! The row `ru`: open runs of patterns and the events that they name, all in one. What is large is written in parts, see `parts`.
 //!
 //! Version 2 writes differences: indexes from the one before, times from those of the events, names from the part in which they
 //! differ. Where a run stands follows from its events nearly always, so it takes a dozen bytes. Version 1 is read.
@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use event::{Attribute, EventRef, Millis};
-use pattern::{ChainRuns, Counted, Instance, Kept, Run, Runs, Sighting, Teller, Value};
+use pattern::{ChainRuns, Counted, Instance, Kept, KeptRef, Run, Runs, Sighting, Value};
 
 use crate::{
     Refusal,
@@ -50,40 +50,66 @@ fn small<T: TryFrom<i64>>(from: &mut Reader<'_>) -> Result<T, Refusal> {
     T::try_from(found).map_err(|_| from.malformed("a number is out of range"))
 }
 
-/// When the events of a row came, by their indexes.
-struct Times {
+/// When the events of a customer came, by their indexes.
+pub(crate) struct Times {
     indexes: Vec<u64>,
     times: Vec<Millis>,
-    /// Of the first event.
-    base: Millis,
-    first: u64,
+    /// Where indexes lie near each other: by the distance from the first one, one more than the place of the event.
+    near: Vec<u16>,
+    /// Times of events that are not kept, and of first events, are told from here; indexes from `first`.
+    pub base: Millis,
+    pub first: u64,
 }
 
+/// Indexes that lie nearer than this are found without a search.
+const NEAR: u64 = 4096;
+
 impl Times {
-    fn of(events: impl ExactSizeIterator<Item = (u64, Millis)>) -> Self {
+    /// Times and indexes are told from those of the first event.
+    pub fn of(events: impl ExactSizeIterator<Item = (u64, Millis)>) -> Self {
         let (indexes, times): (Vec<u64>, Vec<Millis>) = events.unzip();
+        let first = indexes.first().copied().unwrap_or_default();
+        let mut near = Vec::new();
+        let span = indexes.last().map_or(0, |last| last.wrapping_sub(first) + 1);
+        if span <= NEAR {
+            near.resize(usize::try_from(span).unwrap_or(0), 0);
+            for (index, place) in indexes.iter().zip(1..) {
+                if let Some(near) = near.get_mut(usize::try_from(index.wrapping_sub(first)).unwrap_or(usize::MAX)) {
+                    *near = place;
+                }
+            }
+        }
         Self {
             base: times.first().copied().unwrap_or_default(),
-            first: indexes.first().copied().unwrap_or_default(),
+            first,
+            near,
             indexes,
             times,
         }
     }
 
-    /// When an event came, or the first one if it is not kept.
+    /// When an event came, or the base if it is not kept.
     fn at(&self, index: Option<u64>) -> Millis {
-        let found = index.and_then(|index| self.indexes.binary_search(&index).ok());
-        found.map_or(self.base, |place| self.times[place])
+        index
+            .and_then(|index| self.place(index))
+            .map_or(self.base, |place| self.times[place])
+    }
+
+    fn place(&self, index: u64) -> Option<usize> {
+        let first = self.indexes.first()?;
+        if self.near.is_empty() {
+            return self.indexes.binary_search(&index).ok();
+        }
+        let near = self.near.get(usize::try_from(index.wrapping_sub(*first)).ok()?)?;
+        usize::from(*near).checked_sub(1)
     }
 }
 
-/// Writes version 2, without the version itself.
-pub(crate) fn put(out: &mut Vec<u8>, runs: &Runs) {
-    let events = runs.events();
-    let times = Times::of(events.map(|kept| (kept.index, kept.at)));
-    put_count(out, times.indexes.len());
+/// Writes events, and how many there are.
+pub(crate) fn put_events<'a>(out: &mut Vec<u8>, events: impl ExactSizeIterator<Item = KeptRef<'a>>) {
+    put_count(out, events.len());
     let (mut before, mut time) = (0, Millis(0));
-    for kept in runs.events() {
+    for kept in events {
         put_index(out, &mut before, kept.index);
         put_span(out, time, kept.at);
         time = kept.at;
@@ -93,42 +119,31 @@ pub(crate) fn put(out: &mut Vec<u8>, runs: &Runs) {
         }
         put_map(out, &kept.fields(), put_attribute);
     }
-    runs.tell(&mut Writer {
-        out,
-        times,
-        name: Arc::from(""),
-    });
 }
 
-/// Writes instances as they are told.
-struct Writer<'a> {
-    out: &'a mut Vec<u8>,
-    times: Times,
+/// Writes instances behind each other.
+pub(crate) struct Writer {
+    pub out: Vec<u8>,
+    pub times: Times,
     /// Of the pattern before.
-    name: Arc<str>,
+    pub name: Arc<str>,
 }
 
-impl Writer<'_> {
+impl Writer {
     fn put_name(&mut self, name: &Arc<str>) {
         let shared = self.name.bytes().zip(name.bytes()).take_while(|(a, b)| a == b).count();
         let shared = (0..=shared).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
-        put_count(self.out, shared);
-        put_text(self.out, &name[shared..]);
+        put_count(&mut self.out, shared);
+        put_text(&mut self.out, &name[shared..]);
         self.name.clone_from(name);
     }
-}
 
-impl Teller for Writer<'_> {
-    fn begin(&mut self, instances: usize) {
-        put_count(self.out, instances);
-    }
-
-    fn instance(&mut self, instance: &Instance) {
+    pub fn instance(&mut self, instance: &Instance) {
         self.put_name(&instance.pattern);
-        put_instance(self.out, instance, &self.times);
+        put_instance(&mut self.out, instance, &self.times);
     }
 
-    fn chain(&mut self, instance: &ChainRuns<'_>) {
+    pub fn chain(&mut self, instance: &ChainRuns<'_>) {
         self.put_name(instance.pattern);
         let Self { out, times, .. } = self;
         put_long(out, instance.version.into());
@@ -256,6 +271,17 @@ pub(crate) fn get(version: u8, from: &mut Reader<'_>) -> Result<Runs, Refusal> {
 }
 
 fn second_version(from: &mut Reader<'_>) -> Result<Runs, Refusal> {
+    let events = read_events(from)?;
+    let times = Times::of(events.iter().map(Kept::view).map(|kept| (kept.index, kept.at)));
+    let (mut instances, mut name) = (Vec::new(), String::new());
+    for _ in 0..from.long()? {
+        instances.push(read_named(from, &mut name, &times)?);
+    }
+    Ok(Runs::restored(instances, events))
+}
+
+/// Reads what [`put_events`] wrote.
+pub(crate) fn read_events(from: &mut Reader<'_>) -> Result<Vec<Kept>, Refusal> {
     let mut events: Vec<Kept> = Vec::new();
     let (mut before, mut last) = (0, Millis(0));
     for _ in 0..from.long()? {
@@ -272,18 +298,18 @@ fn second_version(from: &mut Reader<'_>) -> Result<Runs, Refusal> {
         };
         events.push(kept(index, at, &event, &from.map(read_attribute)?));
     }
-    let times = Times::of(events.iter().map(Kept::view).map(|kept| (kept.index, kept.at)));
-    let (mut instances, mut name) = (Vec::new(), String::new());
-    for _ in 0..from.long()? {
-        let shared: usize = small(from)?;
-        if !name.is_char_boundary(shared) {
-            return Err(from.malformed("a name does not fit the one before"));
-        }
-        name.truncate(shared);
-        name.push_str(&from.text()?);
-        instances.push(read_instance(from, Arc::from(name.as_str()), &times)?);
+    Ok(events)
+}
+
+/// Reads an instance behind its name, which is told from the one before.
+pub(crate) fn read_named(from: &mut Reader<'_>, name: &mut String, times: &Times) -> Result<Instance, Refusal> {
+    let shared: usize = small(from)?;
+    if !name.is_char_boundary(shared) {
+        return Err(from.malformed("a name does not fit the one before"));
     }
-    Ok(Runs::restored(instances, events))
+    name.truncate(shared);
+    name.push_str(&from.text()?);
+    read_instance(from, Arc::from(name.as_str()), times)
 }
 
 fn kept(index: u64, at: Millis, event: &EventRef, fields: &BTreeMap<String, Attribute>) -> Kept {

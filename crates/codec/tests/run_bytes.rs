@@ -1,4 +1,4 @@
-//! A live run takes few bytes of its row. Besides it costs four or five for each further event of its first step inside the window,
+//! A live run takes few bytes of its rows. Besides it costs four or five for each further event of its first step inside the window,
 //! by which counts are exact; a thousand patterns that all count the same thirty events are therefore not among these loads.
 
 use codec::{Saved, save_journey};
@@ -15,8 +15,8 @@ fn length(runs: Runs) -> usize {
     };
     let mut length = 0;
     save_journey(&journey, &mut Saved::default(), &mut |name, value| {
-        if name == b"ru" {
-            length = value.map_or(0, |value| value.len());
+        if codec::is_of_runs(name) {
+            length += value.map_or(0, |value| value.len());
         }
     });
     length

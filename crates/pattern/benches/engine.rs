@@ -5,23 +5,11 @@ use std::{collections::BTreeMap, hint::black_box};
 use criterion::{
     BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main, measurement::WallTime,
 };
-use event::{Attribute, Channel, Event, EventSentiment};
-use pattern::bench::{Load, Predicates, World};
+use event::{Attribute, Event};
+use pattern::bench::{Load, Predicates, UNLIKE, World, viewed};
 
 /// One iteration is so many events.
 const EVENTS: usize = 1000;
-
-/// Predicates of different kinds over different fields, as patterns have them.
-const UNLIKE: [&str; 8] = [
-    "event.value >= 9.0",
-    "event.product_id == 'p-4711'",
-    "event.channel in ['chat', 'web']",
-    "has(event.coupon)",
-    "event.value > 5.0 && event.currency == 'EUR'",
-    "event.sentiment.score <= -0.6",
-    "event.url.startsWith('https://shop.example/')",
-    "event.results == 0 || event.value * 2.0 > 100.0",
-];
 
 fn catalogues(criterion: &mut Criterion) {
     for (name, load, customers, sizes) in [
@@ -110,26 +98,6 @@ fn predicate(group: &mut BenchmarkGroup<'_, WallTime>, name: &str, conditions: &
     assert_eq!(predicates.distinct(), conditions.len());
     group.throughput(Throughput::Elements(conditions.len() as u64));
     group.bench_function(name, |bencher| bencher.iter(|| black_box(&mut predicates).evaluate()));
-}
-
-/// An event that has what most of [`UNLIKE`] read.
-fn viewed() -> Event {
-    let text = |text: &str| Attribute::Text(text.to_owned());
-    Event {
-        channel: Channel::Web,
-        attributes: BTreeMap::from([
-            ("currency".to_owned(), text("EUR")),
-            ("product_id".to_owned(), text("p-4711")),
-            ("results".to_owned(), Attribute::Long(4)),
-            ("url".to_owned(), text("https://shop.example/product/4711")),
-            ("value".to_owned(), Attribute::Double(9.5)),
-        ]),
-        sentiment: Some(EventSentiment {
-            score: Some(-0.7),
-            ..EventSentiment::default()
-        }),
-        ..Event::default()
-    }
 }
 
 criterion_group!(benches, catalogues, touched, predicates);

@@ -8,7 +8,7 @@ use event::{Attribute, Event, Millis};
 
 use crate::{Catalogue, Limits, NoFacts, Occurrence, Pattern, Runs, Stepped, parse};
 
-pub use predicates::Predicates;
+pub use predicates::{Predicates, UNLIKE, viewed};
 
 /// What is generated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

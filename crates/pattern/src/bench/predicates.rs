@@ -1,6 +1,8 @@
 //! Distinct predicates over one event, evaluated as the engine evaluates them: each once, fields looked up once.
 
-use event::{Event, Millis};
+use std::collections::BTreeMap;
+
+use event::{Attribute, Channel, Event, EventSentiment, Millis};
 
 use crate::{
     NoFacts, Occurrence,
@@ -8,6 +10,40 @@ use crate::{
     cel::{self, Code, Verdict},
     engine::{Memo, Sight},
 };
+
+/// Predicates of different kinds over different fields, as patterns have them.
+pub const UNLIKE: [&str; 8] = [
+    "event.value >= 9.0",
+    "event.product_id == 'p-4711'",
+    "event.channel in ['chat', 'web']",
+    "has(event.coupon)",
+    "event.value > 5.0 && event.currency == 'EUR'",
+    "event.sentiment.score <= -0.6",
+    "event.url.startsWith('https://shop.example/')",
+    "event.results == 0 || event.value * 2.0 > 100.0",
+];
+
+/// An event that has what most of [`UNLIKE`] read.
+#[must_use]
+pub fn viewed() -> Event {
+    let text = |text: &str| Attribute::Text(text.to_owned());
+    Event {
+        kind: "product.viewed".to_owned(),
+        channel: Channel::Web,
+        attributes: BTreeMap::from([
+            ("currency".to_owned(), text("EUR")),
+            ("product_id".to_owned(), text("p-4711")),
+            ("results".to_owned(), Attribute::Long(4)),
+            ("url".to_owned(), text("https://shop.example/product/4711")),
+            ("value".to_owned(), Attribute::Double(9.5)),
+        ]),
+        sentiment: Some(EventSentiment {
+            score: Some(-0.7),
+            ..EventSentiment::default()
+        }),
+        ..Event::default()
+    }
+}
 
 /// Predicates of one event type, and an event for them.
 #[derive(Debug)]

@@ -109,6 +109,12 @@ impl<'a> KeptRef<'a> {
         text(&mut { self.packed })
     }
 
+    /// Texts and fields as they lie in memory: of equal events mostly the same bytes, of others never.
+    #[must_use]
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.packed
+    }
+
     /// The key of the journey that it came from, if that was another one.
     #[must_use]
     pub fn origin(&self) -> Option<&'a str> {

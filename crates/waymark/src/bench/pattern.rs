@@ -1,13 +1,12 @@
 //! What matching costs: the engine alone, on generated catalogues and streams.
 
-use std::{collections::BTreeMap, hint::black_box};
+use std::hint::black_box;
 
 use ::pattern::{
     Runs,
-    bench::{Load, Predicates, World},
+    bench::{Load, Predicates, UNLIKE, World, viewed},
 };
 use codec::Saved;
-use event::{Attribute, Channel, Event, EventSentiment};
 use journey::Journey;
 
 use super::cells::{Cell, Figure, report, time};
@@ -26,18 +25,6 @@ const SPREAD: [usize; 5] = [1, 10, 100, 1000, 3000];
 const TOUCHED: f64 = 25.0;
 const PREDICATE: f64 = 10.0;
 const ROW: f64 = 40.0;
-
-/// Predicates as patterns have them.
-const PREDICATES: [&str; 8] = [
-    "event.value >= 9.0",
-    "event.product_id == 'p-4711'",
-    "event.channel in ['chat', 'web']",
-    "has(event.coupon)",
-    "event.value > 5.0 && event.currency == 'EUR'",
-    "event.sentiment.score <= -0.6",
-    "event.url.startsWith('https://shop.example/')",
-    "event.results == 0 || event.value * 2.0 > 100.0",
-];
 
 pub(super) fn run(only: Option<&str>) -> Result<Report, Failure> {
     let wanted = |name: &str| only.is_none_or(|only| name.contains(only));
@@ -63,12 +50,12 @@ pub(super) fn run(only: Option<&str>) -> Result<Report, Failure> {
             cells.push(events(name, &mut world, 1000.0, Some(TOUCHED)));
         }
     }
-    let name = format!("where, one of {} on an event", PREDICATES.len());
+    let name = format!("where, one of {} on an event", UNLIKE.len());
     if wanted(&name) {
-        let all = PREDICATES.map(ToOwned::to_owned);
+        let all = UNLIKE.map(ToOwned::to_owned);
         cells.push(predicates(name, &all, Some(PREDICATE))?);
     }
-    for text in PREDICATES {
+    for text in UNLIKE {
         let name = format!("where alone: {text}");
         if wanted(&name) {
             cells.push(predicates(name, &[text.to_owned()], None)?);
@@ -121,7 +108,7 @@ fn events(name: String, world: &mut World, touched: f64, target: Option<f64>) ->
 
 /// Nanoseconds a predicate, of those that are evaluated for one event.
 fn predicates(name: String, conditions: &[String], target: Option<f64>) -> Result<Cell, String> {
-    let mut predicates = Predicates::new(conditions, read())?;
+    let mut predicates = Predicates::new(conditions, viewed())?;
     let each = predicates.distinct() as f64;
     let timed = time(|| {
         black_box(black_box(&mut predicates).evaluate());
@@ -148,33 +135,12 @@ fn figure(name: String, value: f64, unit: &'static str, target: Option<f64>) -> 
     }
 }
 
-/// The event that predicates read.
-fn read() -> Event {
-    let text = |text: &str| Attribute::Text(text.to_owned());
-    Event {
-        kind: "product.viewed".to_owned(),
-        channel: Channel::Web,
-        attributes: BTreeMap::from([
-            ("currency".to_owned(), text("EUR")),
-            ("product_id".to_owned(), text("p-4711")),
-            ("results".to_owned(), Attribute::Long(4)),
-            ("url".to_owned(), text("https://shop.example/product/4711")),
-            ("value".to_owned(), Attribute::Double(9.5)),
-        ]),
-        sentiment: Some(EventSentiment {
-            score: Some(-0.7),
-            ..EventSentiment::default()
-        }),
-        ..Event::default()
-    }
-}
-
 /// Length of all customers' rows of runs, in bytes.
 fn row_bytes(world: &World) -> usize {
     world.runs().map(bytes).sum()
 }
 
-/// Length of one customer's row `ru`, in bytes.
+/// Length of one customer's rows of runs, in bytes.
 fn bytes(runs: &Runs) -> usize {
     let journey = Journey {
         runs: runs.clone(),
@@ -182,8 +148,8 @@ fn bytes(runs: &Runs) -> usize {
     };
     let mut length = 0;
     codec::save_journey(&journey, &mut Saved::default(), &mut |name, value| {
-        if name == b"ru" {
-            length = value.map_or(0, |value| value.len());
+        if codec::is_of_runs(name) {
+            length += value.map_or(0, |value| value.len());
         }
     });
     length
