@@ -69,7 +69,7 @@ sim: ## Both services on a simulated cluster with faults: SEEDS=200 from SEED=1
 
 .PHONY: oracle
 oracle: ## The pattern engine against its definition on random patterns and histories: CASES=10000000 from SEED=1
-	WAYMARK_ORACLE_CASES=$(or $(CASES),10000000) PROPTEST_RNG_SEED=$(or $(SEED),1) cargo test -p pattern --test oracle
+	WAYMARK_ORACLE_CASES=$(or $(CASES),10000000) WAYMARK_ORACLE_SEED=$(or $(SEED),1) cargo test -p pattern --test oracle -- --nocapture
 
 .PHONY: sim-mutants
 sim-mutants: ## Breaks the code on purpose, in 23 ways, and shows that the simulation notices each

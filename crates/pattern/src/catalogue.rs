@@ -357,7 +357,13 @@ impl Program {
             })
             .collect();
         waits.sort_by_key(|(index, wait)| (*wait, *index));
-        let most = when.sees().map(|see| usize::from(see.times)).max().unwrap_or(1);
+        // Members of an `all` may share events, so that each may need as many as all of them together.
+        let counts = when.sees().map(|see| usize::from(see.times));
+        let most = if when.any_order {
+            counts.sum()
+        } else {
+            counts.max().unwrap_or(1)
+        };
         let (mut repeats, mut at_least, mut step_within) = ([1; 8], [0; 8], [i64::MAX; 8]);
         for (index, step) in steps.iter().enumerate() {
             if let Step::See(see) = step {

@@ -214,6 +214,131 @@ fn an_older_version_finishes_what_is_open_and_begins_nothing() {
     assert!(case.runs.is_empty());
 }
 
+/// Waits of one deadline fire in order of the by-key, whatever their versions; of one key the newer wins.
+#[test]
+fn waits_of_two_versions_fire_in_order_of_the_by_key() {
+    let quiet = |version, begins: &str| {
+        let when = format!("by: [x], sequence: [{{see: {begins}}}, {{absent: t.c, for: 5s}}]");
+        pattern(version, &when)
+    };
+    let (old, new) = (quiet(1, "t.a"), quiet(2, "t.b"));
+    let before = Catalogue::compile([old.clone()], Limits::default());
+    let after = Catalogue::compile([old, new], Limits::default());
+    let mut case = Case::new();
+    case.event(&before, &read("a0(p)"));
+    case.event(&before, &read("a0(q)"));
+    for word in ["b0(q)", "b0(o)"] {
+        case.event(&after, &read(word));
+    }
+    case.clock(&after, Millis(60_000));
+    let found = case.out.matches.iter();
+    let found: Vec<(String, i32)> = found
+        .map(|found| (found.by()["x"].clone(), found.pattern.version))
+        .collect();
+    assert_eq!(found, [("o".to_owned(), 2), ("p".to_owned(), 1), ("q".to_owned(), 2)]);
+}
+
+/// What had begun may be half of a first step, or some member of an `all`; the rest comes later, whatever else it could be.
+#[test]
+fn an_older_version_finishes_a_first_step_that_it_has_half_seen() {
+    let run = |old: &str, first: &str, then: &str| {
+        let (old, new) = (pattern(1, old), pattern(2, "sequence: [{see: t.z}]"));
+        let before = Catalogue::compile([old.clone()], Limits::default());
+        let after = Catalogue::compile([old, new], Limits::default());
+        let mut case = Case::new();
+        first
+            .split_whitespace()
+            .for_each(|word| case.event(&before, &read(word)));
+        then.split_whitespace().for_each(|word| case.event(&after, &read(word)));
+        case.shown()
+    };
+    let twice = "sequence: [{see: t.a, times: 2}]";
+    let twice_then = "sequence: [{see: t.a, times: 2}, {see: t.b}]";
+    let values = "sequence: [{see: t.a, times: 2, across: {field: x, at_least: 2}}, {see: t.b}]";
+    let all_values = "all: [{see: t.a, times: 2, across: {field: x, at_least: 2}}]";
+    assert_eq!(run(twice, "a0", "a1 a2 a3"), "1: a0 a1");
+    assert_eq!(run(twice_then, "a0", "a1 a2 b3"), "3: a0 a2 b3");
+    assert_eq!(run(twice_then, "a0 a1", "a2 a3 b4"), "4: a1 a3 b4");
+    assert_eq!(run(twice_then, "", "a1 a2 b3"), "");
+    assert_eq!(run(twice_then, "a0", "a11 a12 b13"), "");
+    assert_eq!(run(values, "a0(p) a1(q)", "a2(q) a3(p) a4(q) b5"), "5: a1 a3 b5");
+    assert_eq!(run(values, "a0(p) a1(q)", "a2(q) b5"), "5: a0 a2 b5");
+    assert_eq!(run(all_values, "a0(p) a1(p)", "a2(q)"), "2: a1 a2");
+}
+
+/// However much of one member comes first: what the others need of it is kept, and no more.
+#[test]
+fn an_all_keeps_what_its_members_need_of_many_events() {
+    let run = |when: &str, history: &[String]| {
+        let catalogue = Catalogue::compile([pattern(1, when)], Limits::default());
+        let mut case = Case::new();
+        let mut most = 0;
+        for word in history {
+            case.event(&catalogue, &read(word));
+            let instances = case.runs.instances();
+            most = most.max(instances.iter().map(|instance| instance.sightings.len()).sum());
+        }
+        (case.shown(), most)
+    };
+    let many = |kind: char, from: u32, count: u32, x: &str| -> Vec<String> {
+        (from..from + count)
+            .map(|second| format!("{kind}{second}{x}"))
+            .collect()
+    };
+    // The last of each value that counts.
+    let values = "within: 1h, all: [{see: t.a, times: 2, across: {field: x, at_least: 2}}, {see: t.b}]";
+    let history = [many('a', 0, 1, "(p)"), many('a', 1, 200, "(q)"), many('b', 300, 1, "")].concat();
+    assert_eq!(run(values, &history), ("300: a0 a200 b300".to_owned(), 65));
+    // Members that share a type need their events together.
+    let shared = "within: 1h, all: [{see: t.a, times: 40}, {see: t.a, times: 40}]";
+    let (shown, most) = run(shared, &many('a', 0, 80, ""));
+    assert!(
+        shown.starts_with("79: a0 ") && shown.ends_with(" a79") && most == 79,
+        "{shown} {most}"
+    );
+    // One that waits for another does not let the others grow.
+    let rare = "within: 1h, all: [{see: t.a}, {see: t.b, times: 2}]";
+    let history = [many('b', 0, 1, ""), many('a', 1, 1000, ""), many('b', 2000, 1, "")].concat();
+    assert_eq!(run(rare, &history), ("2000: a1000 b0 b2000".to_owned(), 65));
+}
+
+/// What has expired takes nobody's place, and no cap falls before all patterns have seen the event.
+#[test]
+fn caps_count_what_is_open_behind_the_event() {
+    let named = |id: &str, when: &str| {
+        let text = pattern(1, when).canonical.replace("\"boundary\"", &format!("\"{id}\""));
+        Arc::new(parse("named.yaml", &text).expect("valid"))
+    };
+    let limits = Limits {
+        per_pattern: 64,
+        per_customer: 2,
+    };
+    let run = |patterns: [&str; 3], history: &str| {
+        let [one, two, three] = patterns;
+        let patterns = [named("the-one", one), named("the-three", three), named("the-two", two)];
+        let catalogue = Catalogue::compile(patterns, limits);
+        let mut case = Case::new();
+        for event in history.split_whitespace().map(read) {
+            case.event(&catalogue, &event);
+        }
+        format!("{} capped {}", case.shown(), case.out.capped)
+    };
+    for long in [
+        "within: 1h, sequence: [{see: t.a}, {see: t.b}]",
+        "within: 1h, by: [x], sequence: [{see: t.a}, {see: t.b}]",
+    ] {
+        let short = "within: 3s, sequence: [{see: t.c}, {see: t.b}]";
+        let third = "within: 3s, sequence: [{see: t.d}, {see: t.e}]";
+        assert_eq!(run([long, short, third], "a0(p) c1 d20 b21(p)"), "21: a0 b21 capped 0");
+        assert_eq!(run([long, short, third], "a0(p) c1 d2 b3(p)"), "3: c1 b3 capped 1");
+    }
+    // The oldest start is that of a run which the event completes.
+    let begins = "sequence: [{see: t.b, times: 2}]";
+    let completes = "by: [x], sequence: [{see: t.a}, {see: t.b}]";
+    let other = "sequence: [{see: t.b}, {see: t.f}]";
+    assert_eq!(run([begins, completes, other], "a0(p) b1(p)"), "1: a0 b1 capped 0");
+}
+
 /// Caps drop the oldest start, count it, and never report what the rules forbid.
 #[test]
 fn caps_drop_the_oldest_start_and_count_it() {

@@ -229,6 +229,33 @@ fn a_window_around_a_date_is_tested_like_everything_else() {
     for result in run_tests(&pattern) {
         assert_eq!(result.failure, None, "{}", result.name);
     }
+    for (given, found) in [
+        ("2026-01-01", "2026-01-01"),
+        ("'2026-01-01'", "2026-01-01"),
+        ("20", "20"),
+        ("-3d", "-3d"),
+        ("[20d]", "a list"),
+    ] {
+        let refused = text.replacen("renewal_date: 20d", &format!("renewal_date: {given}"), 1);
+        let findings = parse("quiet-cart.yaml", &refused).expect_err("a date is time since the start");
+        let line = 1 + text[..text.find("  - { name: in the month").expect("a test")]
+            .matches('\n')
+            .count();
+        let shown: Vec<String> = findings.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [format!(
+                "quiet-cart.yaml:{line}:59: error[duration]: a date in profile is time since the start of the test: found={found}\n  help: a whole number and one of ms s m h d, for example renewal_date: 20d"
+            )]
+        );
+    }
+    let unknown = text.replacen("renewal_date: 20d", "renewal_date: null", 1).replacen(
+        "expect: [ { at: 0s, intervene: notify } ]",
+        "expect: []",
+        1,
+    );
+    let pattern = parse("quiet-cart.yaml", &unknown).unwrap_or_else(|findings| panic!("{findings:#?}\n{text}"));
+    assert_eq!(run_tests(&pattern)[0].failure, None, "no date, no match");
 }
 
 #[test]

@@ -137,21 +137,12 @@ impl<O: Observer> Turn<'_, '_, O> {
             let value = step.and_then(|step| self.value(step));
             instance.values.push(value.map_or(Attribute::Null, Attribute::from));
         }
-        // Each member keeps as many as counts may need; that is more than evidence may.
-        if instance.sightings.len() > program.remembered {
-            let oldest = instance.sightings[0].members;
-            let is_needed = (0..8u8).filter(|member| oldest & (1 << member) != 0).any(|member| {
-                let own = instance
-                    .sightings
-                    .iter()
-                    .filter(|sighting| sighting.members & (1 << member) != 0);
-                own.count() <= program.remembered
-            });
-            if !is_needed {
-                instance.sightings.pop_front();
-                if !instance.values.is_empty() {
-                    instance.values.remove(0);
-                }
+        if instance.sightings.len() > program.remembered
+            && let Some(gone) = needless(program, instance)
+        {
+            instance.sightings.remove(gone);
+            if gone < instance.values.len() {
+                instance.values.remove(gone);
             }
         }
         if O::ACTIVE {
@@ -281,7 +272,8 @@ fn fill(
             .collect();
         let mut chosen = Vec::new();
         let value = |event: usize| Value::from(&instance.values[own[event]]);
-        if !pick::latest(own.len(), value, usize::from(see.times), at_least, &mut chosen) {
+        let forced = forced.and_then(|forced| own.iter().position(|place| *place == forced));
+        if !pick::latest(own.len(), value, usize::from(see.times), at_least, forced, &mut chosen) {
             return None;
         }
         let member = u8::try_from(index).unwrap_or(u8::MAX);
@@ -317,6 +309,33 @@ fn fill(
             .map(|(event, member)| (usable[*event], member)),
     );
     Some(all)
+}
+
+/// The oldest sighting that nothing can need any more: each of its members has enough later ones for counts, which is as many as
+/// evidence may take, and of an `across` it is not the last of one of the last values that count.
+fn needless(program: &Program, instance: &Instance) -> Option<usize> {
+    let mut later = [0; 8];
+    let mut values: [smallvec::SmallVec<[Value<'_>; 4]>; 8] = Default::default();
+    let mut gone = None;
+    for (place, sighting) in instance.sightings.iter().enumerate().rev() {
+        let mut is_needed = false;
+        for member in (0..program.see_steps.len()).filter(|member| sighting.members & (1 << member) != 0) {
+            later[member] += 1;
+            is_needed |= later[member] <= program.remembered;
+            let at_least = usize::from(program.at_least[program.see_steps[member]]);
+            if values[member].len() < at_least {
+                let value = instance.values.get(place).map_or(Value::Null, Value::from);
+                if !values[member].iter().any(|known| known.order(&value).is_eq()) {
+                    values[member].push(value);
+                    is_needed = true;
+                }
+            }
+        }
+        if !is_needed {
+            gone = Some(place);
+        }
+    }
+    gone
 }
 
 fn count(program: &Program, instance: &Instance, run: &mut Run, at: Millis, cut: u64) {

@@ -265,10 +265,11 @@ impl Catalogue {
         while let Some(due) = runs.due.filter(|due| *due <= clock) {
             has_fired = true;
             let place = runs.instances.iter().position(|instance| instance.due == Some(due));
-            let Some(index) = place else {
+            let Some(first) = place else {
                 runs.refresh_due();
                 continue;
             };
+            let index = self.next_due(runs, first, due);
             let program = &self.programs[runs.slots[index] as usize];
             let instance = &mut *runs.instances[index];
             let complete = fire(program, instance, due, &mut out.scratch, observer);

@@ -6,18 +6,20 @@
 
 use crate::Value;
 
-/// Chooses `times` of the events `0..values`, at least `at_least` values among them, and always the last event. Puts their numbers
-/// into `chosen`, ascending; whether there are so many.
+/// Chooses `times` of the events `0..events`, at least `at_least` values among them, and always the last event or, where there is one,
+/// the `forced` one. Puts their numbers into `chosen`, ascending; whether there are so many.
 pub(super) fn latest<'a>(
     events: usize,
     value: impl Fn(usize) -> Value<'a>,
     times: usize,
     at_least: usize,
+    forced: Option<usize>,
     chosen: &mut Vec<usize>,
 ) -> bool {
     chosen.clear();
     let mut distinct = 0;
-    for event in (0..events).rev() {
+    let others = (0..events).rev().filter(|event| Some(*event) != forced);
+    for event in forced.into_iter().chain(others) {
         if chosen.len() == times {
             break;
         }
@@ -31,7 +33,7 @@ pub(super) fn latest<'a>(
             distinct = values;
         }
     }
-    chosen.reverse();
+    chosen.sort_unstable();
     chosen.len() == times
 }
 

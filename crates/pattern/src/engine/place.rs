@@ -19,7 +19,7 @@ pub(super) fn gathered(run: &mut Run, see: &See, index: usize) -> bool {
     let base = run.evidence.len() - usize::from(run.seen);
     let mut chosen = Vec::new();
     let value = |event: usize| Value::from(&run.tail[event].value);
-    if !pick::latest(usize::from(run.seen), value, times, at_least, &mut chosen) {
+    if !pick::latest(usize::from(run.seen), value, times, at_least, None, &mut chosen) {
         return false;
     }
     run.counts[index - 1] = run.tail[chosen[0]].before;

@@ -123,12 +123,15 @@ impl<O: Observer> Turn<'_, '_, O> {
             }
             return;
         }
-        if program.is_closing && instance.runs.is_empty() {
+        // Of an older version only what had begun may finish, be it that its first step is half seen.
+        let closed = instance.closed.unwrap_or(u64::MAX);
+        let has_begun = |sighting: &Sighting| sighting.is_usable && sighting.index < closed;
+        if program.is_closing && instance.runs.is_empty() && !instance.sightings.iter().any(has_begun) {
             self.tell(&instance.by, &Note::Ignored(Ignored::Version));
             return;
         }
         let times = usize::from(program.times[0]);
-        let is_usable = is_inside && !program.is_closing;
+        let is_usable = is_inside && (!program.is_closing || times > 1);
         instance.sightings.push_back(Sighting {
             index: of.index,
             at: of.at,
@@ -187,19 +190,11 @@ impl<O: Observer> Turn<'_, '_, O> {
             if usable.len() < times {
                 return;
             }
-            if across == 0 {
-                let taken = &usable[usable.len() - times..];
-                start = instance.sightings[taken[0]].at;
-                evidence.extend(taken.iter().map(|place| instance.sightings[*place].index));
-            } else {
-                let mut chosen = Vec::new();
-                let value = |event: usize| Value::from(&instance.values[usable[event]]);
-                if !pick::latest(usable.len(), value, times, across, &mut chosen) {
-                    return;
-                }
-                start = instance.sightings[usable[chosen[0]]].at;
-                evidence.extend(chosen.iter().map(|event| instance.sightings[usable[*event]].index));
-            }
+            let Some(chosen) = first_events(instance, &usable, times, across, closed) else {
+                return;
+            };
+            start = instance.sightings[chosen[0]].at;
+            evidence.extend(chosen.iter().map(|place| instance.sightings[*place].index));
         }
         let mut run = self.blank();
         run.start = start;
@@ -470,6 +465,39 @@ impl<O: Observer> Turn<'_, '_, O> {
         *self.fresh = fresh;
         best
     }
+}
+
+/// The latest of the usable sightings that fill the first step, the newest among them, and one from before the event `closed`.
+fn first_events(
+    instance: &Instance,
+    usable: &[usize],
+    times: usize,
+    across: usize,
+    closed: u64,
+) -> Option<smallvec::SmallVec<[usize; 4]>> {
+    let is_open = |place: &usize| instance.sightings[*place].index < closed;
+    let mut taken = smallvec::SmallVec::new();
+    if across == 0 {
+        taken.extend_from_slice(&usable[usable.len() - times..]);
+        if !is_open(&taken[0]) {
+            taken[0] = *usable.iter().rev().find(|place| is_open(place))?;
+        }
+        return Some(taken);
+    }
+    let mut chosen = Vec::new();
+    let value = |event: usize| Value::from(&instance.values[usable[event]]);
+    let newest = usable.len() - 1;
+    let mut fills = |forced| {
+        pick::latest(usable.len(), value, times, across, forced, &mut chosen)
+            && chosen.last() == Some(&newest)
+            && is_open(&usable[chosen[0]])
+    };
+    let old = (0..usable.len()).rev().filter(|event| is_open(&usable[*event]));
+    if !fills(None) && (closed == u64::MAX || !old.map(Some).any(fills)) {
+        return None;
+    }
+    taken.extend(chosen.iter().map(|event| usable[*event]));
+    Some(taken)
 }
 
 /// Events of the first step, or of a member of an `all`, in the last `within` before `until` and before the event `below`.

@@ -83,6 +83,22 @@ impl Catalogue {
         self.drop_blanks(runs, scratch);
     }
 
+    /// Of the instances of one pattern that are due, whatever their versions: the first by-key's, `first` being the first in place.
+    pub(super) fn next_due(&self, runs: &Runs, first: usize, due: Millis) -> usize {
+        let program = &self.programs[runs.slots[first] as usize];
+        if program.siblings.is_empty() {
+            return first;
+        }
+        let own = (first..runs.instances.len())
+            .take_while(|index| self.programs[runs.slots[*index] as usize].id == program.id)
+            .filter(|index| runs.instances[*index].due == Some(due));
+        let by_key = |a: &usize, b: &usize| {
+            let key: Vec<Value<'_>> = runs.instances[*b].by.iter().map(Value::from).collect();
+            crate::runs::order(&runs.instances[*a].by, &key)
+        };
+        own.min_by(by_key).unwrap_or(first)
+    }
+
     pub(super) fn drop_blanks(&self, runs: &mut Runs, scratch: &mut Scratch) {
         runs.weight = 0;
         let mut left = 0;
@@ -131,7 +147,7 @@ impl Catalogue {
         events.push(of.index, of.at, of.event.time, texts, fields);
     }
 
-    /// Drops the oldest starts beyond the caps, among them that of a program; whether an instance was touched.
+    /// Drops the oldest starts beyond a cap: of a program that of its own runs, else that of all; whether instances may have moved.
     pub(super) fn cap<O: Observer>(
         &self,
         runs: &mut Runs,
@@ -140,25 +156,33 @@ impl Catalogue {
         out: &mut Stepped,
         observer: &mut O,
     ) -> bool {
-        let mut has_dropped = false;
+        let (mut has_dropped, mut is_expired) = (false, false);
         loop {
-            let own = number.map_or(0..0, |number| {
+            // A customer's cap is that of all runs behind the event: however they are kept meanwhile, the same ones go.
+            let (among, is_beyond) = if let Some(number) = number {
                 let first = runs.slots.partition_point(|slot| *slot < number);
-                first..first + runs.slots[first..].partition_point(|slot| *slot == number)
-            });
-            let weight: usize = runs.instances[own.clone()].iter().map(|instance| instance.weight).sum();
-            let (among, is_any) = if weight > self.limits.per_pattern {
-                (own, false)
-            } else if runs.weight + runs.chains.len() > self.limits.per_customer.min(MOST) {
-                (0..runs.instances.len(), true)
+                let own = first..first + runs.slots[first..].partition_point(|slot| *slot == number);
+                let weight: usize = runs.instances[own.clone()].iter().map(|instance| instance.weight).sum();
+                (own, weight > self.limits.per_pattern)
             } else {
-                return has_dropped;
+                let weight = runs.weight + runs.chains.len();
+                (0..runs.instances.len(), weight > self.limits.per_customer.min(MOST))
             };
+            if !is_beyond {
+                return has_dropped;
+            }
+            if !is_expired {
+                // What has expired takes nobody's place.
+                self.expire(runs, at, &mut out.scratch);
+                self.drop_blanks(runs, &mut out.scratch);
+                (has_dropped, is_expired) = (true, true);
+                continue;
+            }
             let oldest = among.min_by_key(|index| runs.instances[*index].oldest());
             let oldest = oldest.map(|index| (runs.instances[index].oldest(), index));
             // Of equal starts in a chain the later step goes: the run that awaits the second step is the last to go.
             let chained = |link: &Link| (link.start, link.program(), Reverse(link.step()));
-            let link = if is_any {
+            let link = if number.is_none() {
                 runs.chains.iter().min_by_key(|link| chained(link))
             } else {
                 None

@@ -43,7 +43,8 @@ pub(crate) const GIVEN: usize = 200;
 /// Tests in a file.
 pub(crate) const TESTS: usize = 64;
 
-pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<TestCase>> {
+/// Reads the tests. `date` is the path of the profile's date that `during` names.
+pub(super) fn read(node: &Node, date: Option<&str>, report: &mut Report) -> Option<Vec<TestCase>> {
     let Value::List(nodes) = &node.value else {
         report.error(node.at, "type", "tests must be a list");
         return None;
@@ -55,10 +56,10 @@ pub(super) fn read(node: &Node, report: &mut Report) -> Option<Vec<TestCase>> {
             format!("a pattern has 2 to 64 tests: found={}", nodes.len()),
         );
     }
-    Some(nodes.iter().filter_map(|node| read_case(node, report)).collect())
+    Some(nodes.iter().filter_map(|node| read_case(node, date, report)).collect())
 }
 
-fn read_case(node: &Node, report: &mut Report) -> Option<TestCase> {
+fn read_case(node: &Node, date: Option<&str>, report: &mut Report) -> Option<TestCase> {
     let mut keys = Fields::of(node, "a test", report)?;
     let name = keys
         .required("name", report)
@@ -68,6 +69,9 @@ fn read_case(node: &Node, report: &mut Report) -> Option<TestCase> {
         if let Some(node) = keys.get(key) {
             if matches!(node.value, Value::Map(_)) {
                 flatten(node, "", &mut paths);
+                if key == "profile" {
+                    check_dates(node, "", date, report);
+                }
             } else {
                 report.error(
                     node.at,
@@ -136,6 +140,37 @@ fn read_case(node: &Node, report: &mut Report) -> Option<TestCase> {
         expect,
         at: node.at,
     })
+}
+
+/// Whether the profile holds a date there.
+fn is_date(path: &str, date: Option<&str>) -> bool {
+    date == Some(path) || path.ends_with("_date")
+}
+
+/// Refuses dates of the profile that are not given as time since the start of the test.
+fn check_dates(node: &Node, prefix: &str, date: Option<&str>, report: &mut Report) {
+    let Value::Map(entries) = &node.value else { return };
+    for (key, node) in entries {
+        let path = joined(prefix, key.text().unwrap_or_default());
+        check_dates(node, &path, date, report);
+        if !is_date(&path, date) || value_of(node) == Some(Attribute::Null) {
+            continue;
+        }
+        if node.text().and_then(fields::millis).is_none() {
+            let found = node.text().map_or_else(|| node.kind().to_owned(), ToOwned::to_owned);
+            let message = format!("a date in profile is time since the start of the test: found={found}");
+            let help = format!("a whole number and one of ms s m h d, for example {path}: 20d");
+            report.error_with_help(node.at, "duration", message, help);
+        }
+    }
+}
+
+fn joined(prefix: &str, key: &str) -> String {
+    if prefix.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{prefix}.{key}")
+    }
 }
 
 fn list<'a>(node: &'a Node, what: &str, report: &mut Report) -> &'a [Node] {
@@ -281,13 +316,7 @@ fn flatten(node: &Node, prefix: &str, paths: &mut Paths) {
     match &node.value {
         Value::Map(entries) => {
             for (key, node) in entries {
-                let key = key.text().unwrap_or_default();
-                let path = if prefix.is_empty() {
-                    key.to_owned()
-                } else {
-                    format!("{prefix}.{key}")
-                };
-                flatten(node, &path, paths);
+                flatten(node, &joined(prefix, key.text().unwrap_or_default()), paths);
             }
         }
         _ => {

@@ -176,7 +176,10 @@ fn read(source: &str, report: &mut Report) -> Option<Pattern> {
     let rollout = top
         .required("rollout", report)
         .and_then(|node| then::read_rollout(node, report));
-    let tests = top.required("tests", report).and_then(|node| given::read(node, report));
+    let tests = top.required("tests", report).and_then(|node| {
+        let during = when.as_ref().and_then(|when| when.during.as_ref());
+        given::read(node, during.map(|during| during.field.as_str()), report)
+    });
     top.finish(report);
     Some(Pattern {
         id: id?,
