@@ -1,21 +1,12 @@
 //! Each rule of each language on texts of its own; general lexicons get most of them wrong.
 
-use event::{Label, Modality, Role, Score};
-use sentiment::{Input, Scorer, Scratch};
+use event::{Label, Modality, Score};
+use sentiment::Scratch;
 
-static SCORER: std::sync::LazyLock<Scorer> = std::sync::LazyLock::new(Scorer::new);
+mod stage;
 
 fn heard(body: &str, lang: &str, modality: Modality) -> Score {
-    let input = Input {
-        body,
-        lang: Some(lang),
-        role: Role::Customer,
-        modality,
-        asr_confidence: None,
-    };
-    SCORER
-        .score(&input, &mut Scratch::default())
-        .expect("a customer's text is scored")
+    stage::heard(body, Some(lang), modality, &mut Scratch::default())
 }
 
 fn score(body: &str, lang: &str) -> Score {

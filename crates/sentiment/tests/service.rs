@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use event::{Label, Modality, Role};
-use sentiment::{Input, Scorer, Scratch, measure, train};
+use event::{Label, Modality};
+use sentiment::{Scratch, measure, train};
+use stage::SCORER;
 
-static SCORER: std::sync::LazyLock<Scorer> = std::sync::LazyLock::new(Scorer::new);
+mod stage;
 
 fn file(name: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/{name}.tsv"));
@@ -90,14 +91,7 @@ fn signals(lang: &str, floors: [f64; 2]) {
         let mut cells = line.split('\t').skip(1);
         let body = cells.next().expect("a text");
         let meant: Vec<&str> = cells.next().map(|cell| cell.split(',').collect()).unwrap_or_default();
-        let input = Input {
-            body,
-            lang: Some(lang),
-            role: Role::Customer,
-            modality: Modality::Text,
-            asr_confidence: None,
-        };
-        let score = SCORER.score(&input, &mut scratch).expect("scored");
+        let score = stage::heard(body, Some(lang), Modality::Text, &mut scratch);
         assert!(score.label != Label::Unscored || score.score.is_none());
         for signal in &meant {
             counts.entry((*signal).to_owned()).or_default()[2] += 1.0;

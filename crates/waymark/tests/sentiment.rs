@@ -196,9 +196,22 @@ fn rows_of_an_operator_replace_ours() {
     .expect("written");
     let (exit, _, error) = accuracy();
     assert!(
-        exit == 3 && error.contains("lexicon of en: line 2: unknown kind: found=verb"),
+        exit == 3 && error.contains("models/en.tsv:2: unknown kind: found=verb"),
         "{exit} {error}"
     );
+    fs::write(
+        at("models/en.tsv"),
+        b"term\tweight\tkind\tsource\ncaf\xe9\t1\tword\tours\n",
+    )
+    .expect("written");
+    for command in ["eval", "train"] {
+        let words = ["sentiment", command, "set.tsv", "--lang", "en", "--set", eval[8]];
+        let (exit, _, error) = run(folder.path(), &words);
+        assert!(
+            exit == 3 && error.contains("models/en.tsv:2: no UTF-8: byte=4 found=0xe9"),
+            "{exit} {error}"
+        );
+    }
 }
 
 #[test]
@@ -276,7 +289,7 @@ fn a_model_is_trained_used_and_refused() {
     fs::write(at("models/en.model"), damaged).expect("written");
     let (exit, _, error) = run(folder.path(), &eval);
     assert!(
-        exit == 3 && error.contains("model of en: model is damaged"),
+        exit == 3 && error.contains("models/en.model: model is damaged"),
         "{exit} {error}"
     );
 }
