@@ -275,6 +275,18 @@ fn names_and_questions_weigh_less() {
     assert_eq!(score("one star", "en").label, Label::Negative);
     let (told, asked) = (score("it is damaged", "en"), score("is it damaged?", "en"));
     assert!(asked.score > told.score, "{asked:#?}");
+    for (told, asked) in [
+        ("my flight was on time", "is my flight on time?"),
+        ("it is worth it", "is it worth it?"),
+    ] {
+        assert_eq!(score(told, "en").label, Label::Positive, "{told}");
+        assert_ne!(
+            score(asked, "en").label,
+            Label::Positive,
+            "{asked}: who asks praises nothing"
+        );
+    }
+    assert_eq!(score("how hard can it be?", "en").label, Label::Negative);
 }
 
 #[test]
