@@ -42,6 +42,8 @@ pub struct Feed {
     interventions: BTreeMap<String, u64>,
     withheld: BTreeMap<String, u64>,
     sentiment: BTreeMap<&'static str, u64>,
+    /// Texts by language that a model read which calls itself experimental.
+    experimental: BTreeMap<String, u64>,
     signals: BTreeMap<String, u64>,
     at_risk: BTreeMap<String, Millis>,
     /// Those at risk are looked through when there are more than this.
@@ -74,6 +76,11 @@ impl Feed {
             return;
         }
         *self.sentiment.entry(sentiment.score.label.as_str()).or_default() += 1;
+        if let Some(lang) = &sentiment.score.lang
+            && sentiment.score.model_version.contains("-experimental")
+        {
+            *self.experimental.entry(lang.clone()).or_default() += 1;
+        }
     }
 
     /// Takes an intervention, a cancellation, or one decided against.
@@ -191,7 +198,8 @@ impl Feed {
         json!({
             "id": self.next_id, "clock": self.clock.0, "events": self.events, "events_per_second": events_per_second,
             "at_risk": self.at_risk(), "signals": self.signals, "interventions": self.interventions,
-            "withheld": self.withheld, "sentiment": self.sentiment, "texts": scored, "lines": lines,
+            "withheld": self.withheld, "sentiment": self.sentiment, "texts": scored,
+            "experimental": self.experimental, "lines": lines,
         })
     }
 }
@@ -229,6 +237,19 @@ mod tests {
         let whats: Vec<&str> = feed.lines_after(1).map(|line| line.what).collect();
         assert_eq!(whats, vec!["withheld", "cancelled"]);
         assert_eq!(feed.json(2, 5)["lines"].as_array().map(Vec::len), Some(1));
+    }
+
+    #[test]
+    fn what_is_read_experimentally_is_told() {
+        let mut feed = Feed::default();
+        for (lang, version) in [("it", "2-experimental+00"), ("it", "2-experimental+00"), ("nl", "2+00")] {
+            let mut sentiment = Sentiment::default();
+            (sentiment.score.lang, sentiment.score.model_version) = (Some(lang.to_owned()), version.to_owned());
+            feed.sentiment(&sentiment);
+        }
+        let told = feed.json(0, 0);
+        assert_eq!(told["experimental"], json!({ "it": 2 }));
+        assert_eq!(told["texts"], 3);
     }
 
     #[test]

@@ -174,7 +174,8 @@ impl Scorer {
         Self::with(&[]).unwrap_or_else(|problem| panic!("what ships is broken: {problem}"))
     }
 
-    /// Loads what ships and what an operator adds; the message names what is broken.
+    /// Loads what ships and what an operator adds. The message names what is broken: of an extension the file that it comes from,
+    /// `<lang>.tsv` with its line, or `<lang>.model`.
     pub fn with(extensions: &[Extension]) -> Result<Self, String> {
         for Extension { lang, .. } in extensions {
             if !LANGUAGES.contains(&lang.as_str()) {
@@ -190,8 +191,10 @@ impl Scorer {
             texts.extend(of().filter_map(|extension| extension.overlay.as_deref()));
             let toml = of().find_map(|extension| extension.rules.as_deref()).unwrap_or(toml);
             let rules = Rules::read(toml).map_err(|problem| format!("rules of {code}: {problem}"))?;
-            let lexicon =
-                Lexicon::read(&texts, Some(&rules.words)).map_err(|problem| format!("lexicon of {code}: {problem}"))?;
+            let lexicon = Lexicon::read(&texts, Some(&rules.words)).map_err(|problem| match problem.text {
+                0 => format!("lexicon of {code}: {problem}"),
+                _ => format!("{code}.tsv:{}: {}", problem.line, problem.message),
+            })?;
             let mut hash = Sha256::new();
             texts.iter().for_each(|text| hash.update(text));
             for part in [toml, EMOJI, calibration::TABLE] {
@@ -207,10 +210,10 @@ impl Scorer {
             let mut version = format!("2{stage}+{}", short(&hash));
             let mut linear = None;
             for bytes in of().filter_map(|extension| extension.model.as_deref()) {
-                let model = Linear::read(bytes).map_err(|problem| format!("model of {code}: {problem}"))?;
+                let model = Linear::read(bytes).map_err(|problem| format!("{code}.model: {problem}"))?;
                 if model.lang() != code {
                     return Err(format!(
-                        "model of {code}: trained for another language: found={}",
+                        "{code}.model: trained for another language: found={}",
                         model.lang()
                     ));
                 }

@@ -1,20 +1,13 @@
 //! Whatever a customer sends, scoring ends and its figures hold.
 
-use event::{Label, Modality, Role};
+use event::{Label, Modality};
 use proptest::prelude::*;
-use sentiment::{Input, Scorer, Scratch};
+use sentiment::Scratch;
 
-static SCORER: std::sync::LazyLock<Scorer> = std::sync::LazyLock::new(Scorer::new);
+mod stage;
 
 fn holds(body: &str, lang: Option<&str>, modality: Modality, scratch: &mut Scratch) {
-    let input = Input {
-        body,
-        lang,
-        role: Role::Customer,
-        modality,
-        asr_confidence: None,
-    };
-    let score = SCORER.score(&input, scratch).expect("customers are scored");
+    let score = stage::heard(body, lang, modality, scratch);
     assert_eq!(score.score.is_some(), score.label != Label::Unscored);
     for hit in &score.evidence {
         assert!(
@@ -104,8 +97,7 @@ proptest! {
         transcript in any::<bool>(),
     ) {
         let modality = if transcript { Modality::Transcript } else { Modality::Text };
-        let input = Input { body: &body, lang, role: Role::Customer, modality, asr_confidence: None };
-        let score = SCORER.score(&input, &mut Scratch::default()).expect("customers are scored");
+        let score = stage::heard(&body, lang, modality, &mut Scratch::default());
         prop_assert_eq!(score.score.is_some(), score.label != Label::Unscored);
         prop_assert_eq!(score.score.is_none(), score.abstain_reason.is_some());
         prop_assert!(score.score.is_none_or(|score| (-1.0..=1.0).contains(&score)));

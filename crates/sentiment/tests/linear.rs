@@ -118,7 +118,7 @@ fn a_model_judges_its_own_language_and_says_so() {
         ..extension
     };
     let problem = Scorer::with(&[elsewhere]).err().expect("refused");
-    assert_eq!(problem, "model of nl: trained for another language: found=en");
+    assert_eq!(problem, "nl.model: trained for another language: found=en");
 }
 
 #[test]

@@ -1,21 +1,12 @@
 //! Each rule of each language on texts of its own; general lexicons get most of them wrong.
 
-use event::{Label, Modality, Role, Score};
-use sentiment::{Input, Scorer, Scratch};
+use event::{Label, Modality, Score};
+use sentiment::Scratch;
 
-static SCORER: std::sync::LazyLock<Scorer> = std::sync::LazyLock::new(Scorer::new);
+mod stage;
 
 fn heard(body: &str, lang: &str, modality: Modality) -> Score {
-    let input = Input {
-        body,
-        lang: Some(lang),
-        role: Role::Customer,
-        modality,
-        asr_confidence: None,
-    };
-    SCORER
-        .score(&input, &mut Scratch::default())
-        .expect("a customer's text is scored")
+    stage::heard(body, Some(lang), modality, &mut Scratch::default())
 }
 
 fn score(body: &str, lang: &str) -> Score {
@@ -284,6 +275,18 @@ fn names_and_questions_weigh_less() {
     assert_eq!(score("one star", "en").label, Label::Negative);
     let (told, asked) = (score("it is damaged", "en"), score("is it damaged?", "en"));
     assert!(asked.score > told.score, "{asked:#?}");
+    for (told, asked) in [
+        ("my flight was on time", "is my flight on time?"),
+        ("it is worth it", "is it worth it?"),
+    ] {
+        assert_eq!(score(told, "en").label, Label::Positive, "{told}");
+        assert_ne!(
+            score(asked, "en").label,
+            Label::Positive,
+            "{asked}: who asks praises nothing"
+        );
+    }
+    assert_eq!(score("how hard can it be?", "en").label, Label::Negative);
 }
 
 #[test]

@@ -5,20 +5,13 @@
 
 use std::{fs, path::Path};
 
-use event::{Label, Modality, Role, Score};
-use sentiment::{Input, Scorer, Scratch};
+use event::{Label, Modality, Score};
+use sentiment::Scratch;
 
-static SCORER: std::sync::LazyLock<Scorer> = std::sync::LazyLock::new(Scorer::new);
+mod stage;
 
 fn score(lang: &str, body: &str, modality: Modality) -> Score {
-    let input = Input {
-        body,
-        lang: Some(lang),
-        role: Role::Customer,
-        modality,
-        asr_confidence: None,
-    };
-    SCORER.score(&input, &mut Scratch::default()).expect("scored")
+    stage::heard(body, Some(lang), modality, &mut Scratch::default())
 }
 
 #[test]

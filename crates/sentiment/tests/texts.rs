@@ -1,21 +1,13 @@
 //! Texts that general lexicons get wrong, and what must be read from them.
 
 use event::{Label, LangSource, Modality, Role, Score};
-use sentiment::{Input, Scorer, Scratch};
+use sentiment::{Input, Scratch};
+use stage::SCORER;
 
-static SCORER: std::sync::LazyLock<Scorer> = std::sync::LazyLock::new(Scorer::new);
+mod stage;
 
 fn score(body: &str, lang: Option<&str>) -> Score {
-    let input = Input {
-        body,
-        lang,
-        role: Role::Customer,
-        modality: Modality::Text,
-        asr_confidence: None,
-    };
-    SCORER
-        .score(&input, &mut Scratch::default())
-        .expect("a customer's text is scored")
+    stage::heard(body, lang, Modality::Text, &mut Scratch::default())
 }
 
 #[track_caller]
@@ -126,7 +118,6 @@ fn evidence_points_into_the_text_and_quotes_the_lexicon_only() {
 
 #[test]
 fn who_speaks_in_which_way_and_language_decides() {
-    let scorer = Scorer::new();
     let mut scratch = Scratch::default();
     let mut input = Input {
         body: "this is terrible, nobody answers the phone",
@@ -134,7 +125,7 @@ fn who_speaks_in_which_way_and_language_decides() {
         modality: Modality::Text,
         ..Input::default()
     };
-    let detected = scorer.score(&input, &mut scratch).expect("scored");
+    let detected = SCORER.score(&input, &mut scratch).expect("scored");
     assert_eq!(
         (detected.lang.as_deref(), detected.lang_source),
         (Some("en"), LangSource::Detect)
@@ -142,11 +133,11 @@ fn who_speaks_in_which_way_and_language_decides() {
     assert_eq!(detected.label, Label::Negative);
     input.modality = Modality::Transcript;
     input.asr_confidence = Some(0.5);
-    let heard = scorer.score(&input, &mut scratch).expect("scored");
+    let heard = SCORER.score(&input, &mut scratch).expect("scored");
     assert!(heard.confidence < detected.confidence);
     input.asr_confidence = Some(0.1);
     assert_eq!(
-        scorer
+        SCORER
             .score(&input, &mut scratch)
             .expect("read")
             .abstain_reason
@@ -156,7 +147,7 @@ fn who_speaks_in_which_way_and_language_decides() {
     for role in [Role::Agent, Role::Bot, Role::System] {
         input.role = role;
         assert!(
-            scorer.score(&input, &mut scratch).is_none(),
+            SCORER.score(&input, &mut scratch).is_none(),
             "{role}: only customers are scored"
         );
     }
@@ -183,7 +174,6 @@ fn what_is_experimental_says_so() {
 
 #[test]
 fn buffers_that_were_used_change_no_score() {
-    let scorer = Scorer::new();
     let mut used = Scratch::default();
     for body in [
         "waardeloos!!",
@@ -192,13 +182,7 @@ fn buffers_that_were_used_change_no_score() {
         "",
         "NIET goed :-( :)",
     ] {
-        let input = Input {
-            body,
-            lang: Some("nl"),
-            role: Role::Customer,
-            modality: Modality::Text,
-            asr_confidence: None,
-        };
-        assert_eq!(scorer.score(&input, &mut used), Some(score(body, Some("nl"))));
+        let again = stage::heard(body, Some("nl"), Modality::Text, &mut used);
+        assert_eq!(again, score(body, Some("nl")));
     }
 }

@@ -31,7 +31,7 @@ pub fn extensions(folder: &str) -> Result<Vec<Extension>, String> {
             }
         };
         let overlay = read("tsv")?
-            .map(|bytes| String::from_utf8(bytes).map_err(|_| format!("{}: {lang}.tsv is not UTF-8", folder.display())))
+            .map(|bytes| utf8(&folder.join(format!("{lang}.tsv")), bytes))
             .transpose()?;
         let model = read("model")?;
         if overlay.is_some() || model.is_some() {
@@ -46,10 +46,26 @@ pub fn extensions(folder: &str) -> Result<Vec<Extension>, String> {
     Ok(extensions)
 }
 
+/// A file's text; the message names file, line and column of the first byte that is none.
+pub fn utf8(path: &Path, bytes: Vec<u8>) -> Result<String, String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let (good, wrong) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
+        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
+        let column = 1 + good.iter().rev().take_while(|byte| **byte != b'\n').count();
+        let byte = wrong.first().copied().unwrap_or_default();
+        format!("{}:{line}: no UTF-8: byte={column} found={byte:#04x}", path.display())
+    })
+}
+
+/// The scorer of what ships and of what was read from a folder; the message names the file that is broken.
+pub fn load(folder: &str, extensions: &[Extension]) -> Result<Scorer, String> {
+    Scorer::with(extensions).map_err(|problem| format!("{}/{problem}", folder.trim_end_matches('/')))
+}
+
 /// The scorer that the configuration wants.
 pub fn scorer(config: &Config) -> Result<Scorer, String> {
     let folder = config.text("sentiment.models_dir");
-    Scorer::with(&extensions(folder)?).map_err(|problem| format!("{folder}: {problem}"))
+    load(folder, &extensions(folder)?)
 }
 
 /// Everything that reads texts, as the configuration wants it.

@@ -51,7 +51,7 @@ pub fn run(global: &Global, command: &SentimentCommand) -> Result<Report, Failur
                 model: None,
                 ..extension
             });
-            let scorer = Scorer::with(&bare.collect::<Vec<_>>())?;
+            let scorer = texts::load(folder, &bare.collect::<Vec<_>>())?;
             train(&scorer, labels, lang.as_deref(), name, *dry_run)
         }
     }
@@ -59,16 +59,7 @@ pub fn run(global: &Global, command: &SentimentCommand) -> Result<Report, Failur
 
 fn read(path: &Path) -> Result<Vec<Labelled>, Failure> {
     let bytes = std::fs::read(path).map_err(|error| Failure::invalid(format!("{}: {error}", path.display())))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let (good, wrong) = error.as_bytes().split_at(error.utf8_error().valid_up_to());
-        let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
-        let column = 1 + good.iter().rev().take_while(|byte| **byte != b'\n').count();
-        let byte = wrong.first().copied().unwrap_or_default();
-        Failure::invalid(format!(
-            "{}:{line}: no UTF-8: byte={column} found={byte:#04x}",
-            path.display()
-        ))
-    })?;
+    let text = texts::utf8(path, bytes)?;
     let texts = measure::read(&text).map_err(|problem| Failure::invalid(format!("{}:{problem}", path.display())))?;
     if texts.is_empty() {
         return Err(Failure::invalid(format!("{}: no labelled texts", path.display())));

@@ -18,6 +18,22 @@ fn run(folder: &Path, words: &[&str]) -> (i32, String, String) {
     (status.code().expect("it ended by itself"), text(stdout), text(stderr))
 }
 
+/// The members of an object, in the order of their names.
+fn members(object: &Value) -> String {
+    let mut names: Vec<&str> = object
+        .as_object()
+        .expect("an object")
+        .keys()
+        .map(String::as_str)
+        .collect();
+    names.sort_unstable();
+    names.join(" ")
+}
+
+/// What programs read of a set of texts; `docs/SENTIMENT.md` lists it, and none of it may go.
+const FIGURES: &str = "accuracy binary_accuracy calibration_error macro_f1 macro_f1_interval negative_precision negative_recall precision \
+                       recall texts unscored";
+
 /// Labelled texts of a trade whose words no lexicon knows.
 fn labels(count: usize) -> String {
     let words = [
@@ -52,6 +68,13 @@ fn labelled_texts_are_measured() {
     assert_eq!(row["figures"]["accuracy"], 1.0);
     assert_eq!(row["figures"]["negative_recall"], 1.0);
     assert!(row["figures"]["macro_f1_interval"][0].is_number() && row["figures"]["calibration_error"].is_number());
+    assert_eq!(json["format"], "waymark.cli/1");
+    assert_eq!(
+        members(row),
+        "duplicates figures file lang model_version tier transformer"
+    );
+    assert_eq!(members(&row["figures"]), FIGURES);
+    assert_eq!(members(&row["figures"]["recall"]), "negative neutral positive");
 }
 
 #[test]
@@ -196,9 +219,22 @@ fn rows_of_an_operator_replace_ours() {
     .expect("written");
     let (exit, _, error) = accuracy();
     assert!(
-        exit == 3 && error.contains("lexicon of en: line 2: unknown kind: found=verb"),
+        exit == 3 && error.contains("models/en.tsv:2: unknown kind: found=verb"),
         "{exit} {error}"
     );
+    fs::write(
+        at("models/en.tsv"),
+        b"term\tweight\tkind\tsource\ncaf\xe9\t1\tword\tours\n",
+    )
+    .expect("written");
+    for command in ["eval", "train"] {
+        let words = ["sentiment", command, "set.tsv", "--lang", "en", "--set", eval[8]];
+        let (exit, _, error) = run(folder.path(), &words);
+        assert!(
+            exit == 3 && error.contains("models/en.tsv:2: no UTF-8: byte=4 found=0xe9"),
+            "{exit} {error}"
+        );
+    }
 }
 
 #[test]
@@ -261,6 +297,16 @@ fn a_model_is_trained_used_and_refused() {
     let (_, json, _) = run(folder.path(), &eval);
     let json: Value = serde_json::from_str(&json).expect("JSON");
     assert_eq!(json["data"]["sets"][0]["tier"], "linear");
+    let (_, json, _) = run(
+        folder.path(),
+        &[&train[..], &["--dry-run", "--output", "json"]].concat(),
+    );
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(
+        members(&json["data"]),
+        "accepted duplicates gain gain_interval labels lang lexicon linear written"
+    );
+    assert_eq!(members(&json["data"]["linear"]), FIGURES);
     // What the lexicon reads without a fault leaves nothing to gain: no model.
     let plain = labels(300)
         .replace("flimmed", "terrible")
@@ -276,7 +322,7 @@ fn a_model_is_trained_used_and_refused() {
     fs::write(at("models/en.model"), damaged).expect("written");
     let (exit, _, error) = run(folder.path(), &eval);
     assert!(
-        exit == 3 && error.contains("model of en: model is damaged"),
+        exit == 3 && error.contains("models/en.model: model is damaged"),
         "{exit} {error}"
     );
 }

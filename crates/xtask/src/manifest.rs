@@ -137,3 +137,37 @@ impl Manifest {
         self.lexicon.iter().filter(move |lexicon| lexicon.lang == lang)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn what_is_committed_comes_from_what_the_manifest_names() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let sentiment = here.join("../sentiment");
+        let manifest = Manifest::read(&here.join("lexicons.toml")).expect("the manifest");
+        for artefact in &manifest.artefact {
+            let path = sentiment.join("LICENSES").join(&artefact.name);
+            let licence = std::fs::read_to_string(&path).unwrap_or_default();
+            for line in [
+                format!("SHA-256: {}", artefact.sha256),
+                format!("Licence: {}", artefact.licence),
+            ] {
+                assert!(licence.contains(&line), "{}: {line}", path.display());
+            }
+        }
+        for lang in manifest.languages() {
+            let path = sentiment.join(format!("lexicons/{lang}.tsv"));
+            let text = std::fs::read_to_string(&path).expect("a lexicon");
+            let named: BTreeSet<&str> = manifest.of(&lang).map(|lexicon| lexicon.artefact.as_str()).collect();
+            let of_row = |line: &'_ str| line.rsplit('\t').next().map(ToOwned::to_owned);
+            let sources: BTreeSet<String> = text.lines().skip(1).filter_map(of_row).collect();
+            for source in sources.iter().flat_map(|sources| sources.split('+')) {
+                assert!(source == "waymark" || named.contains(source), "{lang}: {source}");
+            }
+        }
+    }
+}

@@ -98,9 +98,11 @@ pub struct Entry {
     pub denies: bool,
 }
 
-/// A problem of a lexicon, with its line.
+/// A problem of a lexicon, with its text and line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// Which of the texts that were read together; counts from 0.
+    pub text: usize,
     /// Counts from 1.
     pub line: usize,
     /// What is wrong.
@@ -115,13 +117,14 @@ impl fmt::Display for Problem {
 
 const HEADER: &str = "term\tweight\tkind\tsource";
 
-/// The rows of a lexicon.
-pub fn rows(text: &str) -> Result<Vec<Entry>, Problem> {
+/// The rows of a lexicon, which is the `place`th of several that are read together; a byte order mark says nothing.
+pub fn rows(place: usize, text: &str) -> Result<Vec<Entry>, Problem> {
     let problem = |line: usize, message: String| Problem {
+        text: place,
         line: line + 1,
         message,
     };
-    let mut lines = text.lines().enumerate();
+    let mut lines = text.strip_prefix('\u{feff}').unwrap_or(text).lines().enumerate();
     if lines.next().map(|(_, line)| line) != Some(HEADER) {
         return Err(problem(0, format!("header must be {HEADER:?}")));
     }

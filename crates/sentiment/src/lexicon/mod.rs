@@ -93,8 +93,8 @@ impl Lexicon {
             ..Self::default()
         };
         let mut known: HashMap<(Box<str>, &'static str), usize> = HashMap::new();
-        for text in texts {
-            for entry in rows(text)? {
+        for (place, text) in texts.iter().enumerate() {
+            for entry in rows(place, text)? {
                 let polar = entry.kind.is_polar() || entry.kind == Kind::Plain;
                 let means = if polar { "polar" } else { entry.kind.as_str() };
                 let place = known
@@ -109,6 +109,7 @@ impl Lexicon {
         }
         if u16::try_from(lexicon.entries.len()).is_err() {
             return Err(Problem {
+                text: texts.len() - 1,
                 line: 1,
                 message: "more than 65,535 terms".to_owned(),
             });
@@ -421,5 +422,10 @@ mod tests {
         );
         let lexicon = Lexicon::read(&[&ours, &overlay], None).expect("sound");
         assert_eq!(lexicon.feels("fine").map(|(_, weight)| weight), Some(-1.0));
+        let marked = format!("\u{feff}{overlay}").replace('\n', "\r\n");
+        let lexicon = Lexicon::read(&[&ours, &marked], None).expect("sound");
+        assert_eq!(lexicon.feels("fine").map(|(_, weight)| weight), Some(-1.0));
+        let problem = Lexicon::read(&[&ours, "x"], None).expect_err("broken");
+        assert_eq!((problem.text, problem.line), (1, 1));
     }
 }

@@ -201,7 +201,9 @@ pub fn read(
         if hit.kind == Kind::Event && sentence.resolved {
             (hit.weight, hit.rule) = (0.0, signals::SETTLED);
         }
-        if sentence.asks && hit.kind == Kind::Word {
+        // Who asks praises nothing yet (will it be on time?); a phrase of blame is often put as a question (how hard can it be?).
+        let asked = hit.kind == Kind::Word || (hit.kind == Kind::Idiom && hit.weight > 0.0);
+        if sentence.asks && asked {
             hit.weight *= rules.emphasis.asking;
         }
         if hit.weight < 0.0 && sentence.lasting {

@@ -7,7 +7,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use event::{Attribute, Event, EventSentiment, Identifier, IdentifierKind, Label, Millis, vocabulary};
+use event::{Attribute, Event, EventSentiment, Identifier, IdentifierKind, Label, Millis, Role, vocabulary};
 use sentiment::{Input, Scorer, Scratch};
 
 use super::{
@@ -98,7 +98,9 @@ impl Texts {
             event.sentiment = Some(given(row)?);
             return Ok(());
         }
-        let Some(text) = &event.text else { return Ok(()) };
+        let Some(text) = event.text.as_ref().filter(|text| !text.body.is_empty()) else {
+            return Ok(());
+        };
         let scorer = self.scorer.get_or_insert_with(Scorer::default);
         let score = scorer.score(&Input::of(text), &mut self.scratch);
         event.sentiment = score.as_ref().map(EventSentiment::from);
@@ -185,11 +187,13 @@ fn plain(row: &Row) -> Result<Event, Refused> {
         kind,
         time,
         identifiers: vec![customer],
+        text: said(row)?,
         ..Event::default()
     };
     for (column, cell) in row.cells() {
         match column {
-            "id" | "time" | "customer" | "type" => {}
+            "id" | "time" | "customer" | "type" | "text" => {}
+            "role" if event.text.is_some() => {}
             "channel" => {
                 event.channel = event::Channel::parse(cell)
                     .ok_or_else(|| Refused::at(column, format!("unknown channel: found={cell}")))?;
@@ -211,6 +215,29 @@ fn plain(row: &Row) -> Result<Event, Refused> {
         }
     }
     Ok(event)
+}
+
+/// What the row's `text` says, in `lang`, by `role`. A `role` alone says who acted, unless it is a word of the file's own.
+fn said(row: &Row) -> Result<Option<event::Text>, Refused> {
+    let (body, written) = (row.get("text"), row.get("role"));
+    let role = match written.as_deref().map(|name| Role::parse(name).ok_or(name)) {
+        None if body.is_none() => return Ok(None),
+        None => Role::default(),
+        Some(Ok(role)) => role,
+        Some(Err(_)) if body.is_none() => return Ok(None),
+        Some(Err(name)) => {
+            let known: Vec<&str> = Role::ALL.iter().map(|role| role.as_str()).collect();
+            let known = known.join(" ");
+            return Err(Refused::at("role", format!("unknown role: found={name} known={known}")));
+        }
+    };
+    Ok(Some(event::Text {
+        body: body.unwrap_or_default(),
+        lang: row.get("lang"),
+        role,
+        modality: event::Modality::Text,
+        ..event::Text::default()
+    }))
 }
 
 /// A list of texts, as JSON writes it.
@@ -309,6 +336,38 @@ mod tests {
         assert_eq!(read[0].sentiment, Some(expected));
         let wrong = read_text("a.jsonl", &line(r#","sentiment":{"label":"glad"}"#)).expect_err("refused");
         assert!(wrong.contains("unknown label: found=glad"), "{wrong}");
+    }
+
+    #[test]
+    fn a_column_of_texts_is_read_by_whoever_wrote_them() {
+        let table = "id,time,customer,type,role,lang,text\n\
+                     1,2026-11-21T13:00:00Z,7,message.received,customer,nl,het werkt nog steeds niet\n\
+                     2,2026-11-21T13:00:01Z,7,message.sent,agent,nl,wat vervelend voor u\n\
+                     3,2026-11-21T13:00:02Z,7,message.sent,bot,,\n\
+                     4,2026-11-21T13:00:03Z,7,message.received,,,\n";
+        let read = read_text("a.csv", table).expect("read");
+        let labels: Vec<_> = read
+            .iter()
+            .map(|event| event.sentiment.as_ref().map(|sentiment| sentiment.label))
+            .collect();
+        assert_eq!(labels, [Some(Label::Negative), None, None, None]);
+        let roles: Vec<_> = read
+            .iter()
+            .map(|event| event.text.as_ref().map(|text| text.role))
+            .collect();
+        assert_eq!(roles, [Some(Role::Customer), Some(Role::Agent), Some(Role::Bot), None]);
+        assert!(!read[0].attributes.contains_key("text"));
+        let wrong = read_text("a.csv", &table.replace(",agent,", ",colleague,")).expect_err("refused");
+        assert!(
+            wrong.contains("a.csv:3") && wrong.contains("unknown role: found=colleague"),
+            "{wrong}"
+        );
+        let own = table.replace(
+            "3,2026-11-21T13:00:02Z,7,message.sent,bot",
+            "3,2026-11-21T13:00:02Z,7,message.sent,crew",
+        );
+        let read = read_text("a.csv", &own).expect("a word of the file's own");
+        assert_eq!(read[2].attributes["role"], Attribute::Text("crew".to_owned()));
     }
 
     #[test]
