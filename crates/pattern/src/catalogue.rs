@@ -153,7 +153,9 @@ pub(crate) struct Program {
     pub reads: Vec<Place>,
     /// Of an `all`: its waits, the shortest first.
     pub waits: Vec<(usize, i64)>,
-    /// Sightings kept for counts.
+    /// Up to where events of a first step, or of a member of an `all`, are counted.
+    pub most: u32,
+    /// Sightings kept for counts: as many, and the event in hand, before which a step may begin.
     pub remembered: usize,
 }
 
@@ -420,7 +422,8 @@ impl Program {
                 .collect(),
             is_gathered: is_gathered.collect(),
             waits,
-            remembered: most.max(64),
+            most: u32::try_from(most.max(64)).unwrap_or(u32::MAX),
+            remembered: most.max(64) + 1,
             see_index,
             see_steps,
             pattern,

@@ -288,7 +288,7 @@ fn an_all_keeps_what_its_members_need_of_many_events() {
     // The last of each value that counts.
     let values = "within: 1h, all: [{see: t.a, times: 2, across: {field: x, at_least: 2}}, {see: t.b}]";
     let history = [many('a', 0, 1, "(p)"), many('a', 1, 200, "(q)"), many('b', 300, 1, "")].concat();
-    assert_eq!(run(values, &history), ("300: a0 a200 b300".to_owned(), 65));
+    assert_eq!(run(values, &history), ("300: a0 a200 b300".to_owned(), 66));
     // Members that share a type need their events together.
     let shared = "within: 1h, all: [{see: t.a, times: 40}, {see: t.a, times: 40}]";
     let (shown, most) = run(shared, &many('a', 0, 80, ""));
@@ -299,7 +299,7 @@ fn an_all_keeps_what_its_members_need_of_many_events() {
     // One that waits for another does not let the others grow.
     let rare = "within: 1h, all: [{see: t.a}, {see: t.b, times: 2}]";
     let history = [many('b', 0, 1, ""), many('a', 1, 1000, ""), many('b', 2000, 1, "")].concat();
-    assert_eq!(run(rare, &history), ("2000: a1000 b0 b2000".to_owned(), 65));
+    assert_eq!(run(rare, &history), ("2000: a1000 b0 b2000".to_owned(), 66));
 }
 
 /// What has expired takes nobody's place, and no cap falls before all patterns have seen the event.
@@ -463,5 +463,21 @@ fn counts_end_at_sixty_four_or_at_times() {
         case.event(&catalogue, &read("b200"));
         assert_eq!(case.out.matches[0].seen()[0].count, expected, "{times} {seen}");
         assert_eq!(case.out.capped, 0, "the counts of a step are one run");
+    }
+    // The events that the next step gathers match the first one too, and are not among those before them.
+    let catalogue = Catalogue::compile(
+        [pattern(
+            1,
+            "within: 1h, sequence: [{see: [t.a, t.c]}, {see: t.a, times: 2}]",
+        )],
+        Limits::default(),
+    );
+    for (before, expected) in [(63, 63), (64, 64), (80, 64)] {
+        let mut case = Case::new();
+        (0..before).for_each(|second| case.event(&catalogue, &read(&format!("c{second}"))));
+        ["a100", "a101"]
+            .iter()
+            .for_each(|word| case.event(&catalogue, &read(word)));
+        assert_eq!(case.out.matches[0].seen()[0].count, expected, "{before}");
     }
 }

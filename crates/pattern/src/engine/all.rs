@@ -4,7 +4,7 @@ use event::{Attribute, Millis};
 
 use super::{
     pick::{self, Places},
-    sequence::{counted, forget_old},
+    sequence::{forget_old, sighted},
     turn::Turn,
 };
 use crate::{
@@ -340,9 +340,9 @@ fn needless(program: &Program, instance: &Instance) -> Option<usize> {
 
 fn count(program: &Program, instance: &Instance, run: &mut Run, at: Millis, cut: u64) {
     for index in 0..program.see_steps.len() {
-        let all = counted(instance, 1 << index, at, program.within, u64::MAX);
-        let cut_off = counted(instance, 1 << index, at, program.within, cut);
-        run.counts[index] = all - cut_off;
+        let all = sighted(instance, 1 << index, at, program.within, u64::MAX);
+        let cut_off = sighted(instance, 1 << index, at, program.within, cut);
+        run.counts[index] = (all - cut_off).min(program.most);
     }
 }
 

@@ -158,7 +158,7 @@ pub(super) fn fired<O: Observer>(
 ) -> Option<Run> {
     let step = usize::from(run.step);
     if program.see_index[step] == 0 && program.next[step].is_none() {
-        run.counts[0] = counted(instance, 1, due, program.within, u64::MAX);
+        run.counts[0] = counted(instance, program, due, u64::MAX);
     }
     enter(program, &mut run, step, due);
     if O::ACTIVE {

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     Ignored, Instance, Note, Observer, Run, Value,
+    catalogue::Program,
     file::Step,
     runs::{Counted, Sighting},
 };
@@ -147,7 +148,7 @@ impl<O: Observer> Turn<'_, '_, O> {
         let most = program.remembered + across;
         if instance.sightings.len() > most {
             let value = |event: usize| instance.values.get(event).map_or(Value::Null, Value::from);
-            let gone = pick::needless(most + 1, value, times.max(64), across).unwrap_or(0);
+            let gone = pick::needless(most + 1, value, program.remembered, across).unwrap_or(0);
             instance.sightings.remove(gone);
             if gone < instance.values.len() {
                 instance.values.remove(gone);
@@ -332,7 +333,7 @@ impl<O: Observer> Turn<'_, '_, O> {
     /// How many events matched the `see` before `index`, up to this event.
     fn counted_before(&self, instance: &Instance, run: &Run, index: usize) -> u32 {
         match index {
-            1 => counted(instance, 1, self.of.at, self.program.within, self.of.index),
+            1 => counted(instance, self.program, self.of.at, self.of.index),
             _ => run.counts[index.saturating_sub(1)],
         }
     }
@@ -455,7 +456,7 @@ impl<O: Observer> Turn<'_, '_, O> {
                 insert(program, instance, run, self.spare, self.of.at, self.observer);
             } else if best.as_ref().is_none_or(|best| run.evidence > best.evidence) {
                 if program.see_steps.len() == 1 {
-                    run.counts[0] = counted(instance, 1, self.of.at, program.within, u64::MAX);
+                    run.counts[0] = counted(instance, program, self.of.at, u64::MAX);
                 }
                 self.spare.extend(best.replace(run));
             } else {
@@ -500,8 +501,13 @@ fn first_events(
     Some(taken)
 }
 
+/// Events of the first step in the last `within` before `until` and before the event `below`, as far as they are counted.
+pub(super) fn counted(instance: &Instance, program: &Program, until: Millis, below: u64) -> u32 {
+    sighted(instance, 1, until, program.within, below).min(program.most)
+}
+
 /// Events of the first step, or of a member of an `all`, in the last `within` before `until` and before the event `below`.
-pub(super) fn counted(instance: &Instance, members: u8, until: Millis, within: i64, below: u64) -> u32 {
+pub(super) fn sighted(instance: &Instance, members: u8, until: Millis, within: i64, below: u64) -> u32 {
     let recent = instance.sightings.iter().filter(|sighting| {
         sighting.members & members != 0 && sighting.index < below && until.since(sighting.at) <= within
     });

@@ -57,19 +57,57 @@ impl Observer for Watching {
     fn note(&mut self, _: &Subject<'_>, _: &Note<'_>) {}
 }
 
-/// A case ready to run.
+/// The patterns of a case, compiled.
 pub struct Compiled {
-    /// What is in force from which moment on.
-    catalogues: Vec<(usize, Catalogue)>,
-    /// Per moment that is one: its event.
-    events: Vec<Option<Event>>,
+    /// What is in force at first, and from the change on.
+    catalogues: Vec<Catalogue>,
+}
+
+/// Per moment that is one: its event.
+pub fn events(case: &Case) -> Vec<Option<Event>> {
+    let (mut number, mut record) = (0, None);
+    let event = |moment: &Moment| {
+        let made = match moment {
+            Moment::Event(of) => {
+                let mut attributes = BTreeMap::new();
+                for (name, value) in [("x", of.x), ("z", of.z)] {
+                    attributes.extend(value.map(|value| (name.to_owned(), Attribute::Long(value))));
+                }
+                for (name, value) in [("y", of.y), ("k", of.k)] {
+                    let value = value.map(|value| match value {
+                        Held::Long(value) => Attribute::Long(value),
+                        Held::Text(text) => Attribute::Text(text.to_owned()),
+                    });
+                    attributes.extend(value.map(|value| (name.to_owned(), value)));
+                }
+                record = Some(Event {
+                    id: number.to_string(),
+                    kind: format!("t.{}", of.kind),
+                    time: Millis(of.at),
+                    session: of.session.map(str::to_owned),
+                    attributes,
+                    ..Event::default()
+                });
+                record.clone()
+            }
+            // Of its own it has a type and fields, which are told beside it.
+            Moment::Derived { .. } => record.clone().map(|record| Event {
+                id: number.to_string(),
+                ..record
+            }),
+            Moment::Clock(_) => None,
+        };
+        number += usize::from(made.is_some());
+        made
+    };
+    case.moments.iter().map(event).collect()
 }
 
 impl Compiled {
-    /// Compiles a case.
+    /// Compiles the patterns of a case.
     ///
     /// # Errors
-    /// What the language forbids in one of its patterns.
+    /// What the language forbids in one of them.
     pub fn of(case: &Case) -> Result<Self, (String, Vec<Finding>)> {
         let parsed = |id: usize, version: i32, of| {
             let text = yaml(id, version, of);
@@ -84,66 +122,27 @@ impl Compiled {
             });
         let patterns = case.patterns.iter().enumerate().map(|(id, of)| parsed(id, 1, of));
         let mut patterns = patterns.collect::<Result<Vec<Arc<Pattern>>, _>>()?;
-        let mut catalogues = vec![(0, Catalogue::compile(patterns.clone(), limits))];
-        if let Some((from, newer)) = &case.newer {
+        let mut catalogues = vec![Catalogue::compile(patterns.clone(), limits)];
+        if let Some((_, newer)) = &case.newer {
             patterns.push(parsed(0, 2, newer)?);
-            catalogues.push((*from, Catalogue::compile(patterns, limits)));
+            catalogues.push(Catalogue::compile(patterns, limits));
         }
-        let mut number = 0;
-        let mut record = None;
-        let mut event = |moment: &Moment| {
-            let made = match moment {
-                Moment::Event(of) => {
-                    let mut attributes = BTreeMap::new();
-                    for (name, value) in [("x", of.x), ("z", of.z)] {
-                        attributes.extend(value.map(|value| (name.to_owned(), Attribute::Long(value))));
-                    }
-                    for (name, value) in [("y", of.y), ("k", of.k)] {
-                        let value = value.map(|value| match value {
-                            Held::Long(value) => Attribute::Long(value),
-                            Held::Text(text) => Attribute::Text(text.to_owned()),
-                        });
-                        attributes.extend(value.map(|value| (name.to_owned(), value)));
-                    }
-                    record = Some(Event {
-                        id: number.to_string(),
-                        kind: format!("t.{}", of.kind),
-                        time: Millis(of.at),
-                        session: of.session.map(str::to_owned),
-                        attributes,
-                        ..Event::default()
-                    });
-                    record.clone()
-                }
-                // Of its own it has a type and fields, which are told beside it.
-                Moment::Derived { .. } => record.clone().map(|record| Event {
-                    id: number.to_string(),
-                    ..record
-                }),
-                Moment::Clock(_) => None,
-            };
-            number += usize::from(made.is_some());
-            made
-        };
-        Ok(Self {
-            catalogues,
-            events: case.moments.iter().map(&mut event).collect(),
-        })
+        Ok(Self { catalogues })
     }
 
     /// What the engine finds, and how many runs its caps dropped.
-    pub fn run(&self, case: &Case, drive: Drive) -> (Vec<Found>, u32) {
+    pub fn run(&self, case: &Case, events: &[Option<Event>], drive: Drive) -> (Vec<Found>, u32) {
         let (mut runs, mut out, facts) = (Runs::default(), Stepped::default(), Known::default());
         let (mut clock, mut last, mut index) = (i64::MIN, i64::MIN, case.first_index);
         let mut found = Vec::new();
         for (position, moment) in case.moments.iter().enumerate() {
-            let in_force = self.catalogues.iter().rev().find(|(from, _)| *from <= position);
-            let (_, catalogue) = in_force.expect("one is in force from the first moment on");
+            let is_changed = case.newer.as_ref().is_some_and(|(from, _)| *from <= position);
+            let catalogue = &self.catalogues[usize::from(is_changed)];
             let way = match drive {
                 Drive::Mixed => Drive::ALL[(position + case.moments.len()) * 7 % 11 % 3],
                 drive => drive,
             };
-            let event = self.events[position].as_ref();
+            let event = events[position].as_ref();
             match (moment, event) {
                 (Moment::Clock(to), _) => {
                     clock = clock.max(*to);

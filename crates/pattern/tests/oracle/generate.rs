@@ -44,20 +44,22 @@ impl Dice {
 /// How long the shortest times are.
 const UNITS: [i64; 6] = [1, 1000, 1000, 1000, 3_600_000, 36 * 3_600_000];
 
+/// So many cases in a row, the first of which has a number that this divides, have the same patterns, each a history of its own:
+/// reading files takes most of the time.
+pub const HISTORIES: u64 = 4;
+
 /// The case of this number.
 pub fn case(seed: u64, number: u64) -> Case {
-    let mut dice = Dice::new(seed, number);
+    let mut dice = Dice::new(seed, number / HISTORIES);
     let unit = dice.pick(&UNITS);
     let is_long = dice.chance(6);
     let count = if dice.chance(80) { 1 } else { 2 + dice.below(2) };
     let patterns: Vec<Description> = (0..count).map(|_| description(&mut dice, unit, is_long)).collect();
-    let moments = history(&mut dice, unit, &patterns, is_long);
-    let newer = dice.chance(10).then(|| {
-        let from = dice.below(moments.len());
-        let newer = newer(&mut dice, unit, &patterns[0], is_long);
-        (from, newer)
-    });
+    let newer = dice.chance(10).then(|| newer(&mut dice, unit, &patterns[0], is_long));
     let caps = dice.chance(6).then(|| [1 + dice.below(3), 1 + dice.below(6)]);
+    let mut dice = Dice::new(!seed, number);
+    let moments = history(&mut dice, unit, &patterns, is_long);
+    let newer = newer.map(|newer| (dice.below(moments.len()), newer));
     let first_index = match dice.below(4) {
         0 => 0,
         1 => u64::from(u32::MAX) - dice.next() % 12,
