@@ -169,6 +169,9 @@ fn step(dice: &mut Dice, unit: i64) -> Step {
     }
 }
 
+/// The longest `within` that a pattern may have, in milliseconds.
+const LONGEST: i64 = 30 * 86_400_000;
+
 /// So many units, now and then a millisecond more or less.
 fn span(dice: &mut Dice, unit: i64, low: i64, high: i64) -> i64 {
     let whole = unit * dice.range(low, high);
@@ -330,12 +333,27 @@ fn shaped(mut of: Description) -> Description {
             }
         }
     }
-    let waits = of.steps.iter().map(|step| match step.what {
-        What::Wait(wait) => wait,
-        _ => 0,
-    });
-    let waits = if any_order { waits.max() } else { Some(waits.sum()) };
-    of.within = of.within.max(waits.unwrap_or(0));
+    let together = |of: &Description| {
+        let waits = of.steps.iter().map(|step| match step.what {
+            What::Wait(wait) => wait,
+            _ => 0,
+        });
+        if any_order {
+            waits.max().unwrap_or(0)
+        } else {
+            waits.sum()
+        }
+    };
+    // `within` is as long as all waits together, and has a limit.
+    let most = LONGEST / i64::try_from(of.steps.len()).expect("few");
+    if together(&of) > LONGEST {
+        for step in &mut of.steps {
+            if let What::Wait(wait) = &mut step.what {
+                *wait = (*wait).min(most);
+            }
+        }
+    }
+    of.within = of.within.max(together(&of));
     of
 }
 
