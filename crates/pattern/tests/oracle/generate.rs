@@ -170,7 +170,8 @@ fn step(dice: &mut Dice, unit: i64) -> Step {
 }
 
 /// The longest `within` that a pattern may have, in milliseconds.
-const LONGEST: i64 = 30 * 86_400_000;
+const LONGEST: i64 = 30 * 24 * HOUR;
+const HOUR: i64 = 3_600_000;
 
 /// So many units, now and then a millisecond more or less.
 fn span(dice: &mut Dice, unit: i64, low: i64, high: i64) -> i64 {
@@ -345,11 +346,11 @@ fn shaped(mut of: Description) -> Description {
         }
     };
     // `within` is as long as all waits together, and has a limit.
-    let most = LONGEST / i64::try_from(of.steps.len()).expect("few");
+    let hours = LONGEST / HOUR / i64::try_from(of.steps.len()).expect("few");
     if together(&of) > LONGEST {
         for step in &mut of.steps {
             if let What::Wait(wait) = &mut step.what {
-                *wait = (*wait).min(most);
+                *wait = (*wait).min(hours * HOUR);
             }
         }
     }
