@@ -174,6 +174,9 @@ fn a_transformer_needs_its_feature_its_files_and_their_hashes() {
         );
         let error = refused(&[&weights, &hashes, "sentiment.transformer_languages=nl,xx"]);
         assert!(error.contains("no such language: found=xx"), "{error}");
+        for name in ["tokenizer.json", "config.json", file] {
+            fs::remove_file(at(name)).expect("it is there");
+        }
     }
     let error = refused(&[
         "sentiment.transformer=m.bin",
