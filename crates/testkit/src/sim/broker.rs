@@ -86,6 +86,16 @@ pub(super) enum Request {
     },
 }
 
+impl Request {
+    /// Whether it goes through a producer's connection.
+    pub fn is_of_producer(&self) -> bool {
+        matches!(
+            self,
+            Self::Produce { .. } | Self::Offsets { .. } | Self::End { .. } | Self::Init { .. }
+        )
+    }
+}
+
 /// Who a producer says it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Identity {

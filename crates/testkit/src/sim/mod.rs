@@ -78,6 +78,9 @@ pub enum Fault {
     Isolate(usize, Micros),
     /// The same, from the next time on that it sends records; its producer's connection comes back later than its consumer's.
     IsolateAtSend(usize, Micros),
+    /// From the next time on that it asks for its transaction to be committed, no answer to its producer comes back for this long, and
+    /// none about committed offsets for twice as long. What it asks for is done.
+    DeafAtCommit(usize, Micros),
     /// A broker does not answer: leader, coordinator or both, for whatever it has. Once it does again, it tells for a moment what its
     /// groups had committed before, and every other time something of it until they commit again.
     NodeDown(usize, Micros),
@@ -153,6 +156,21 @@ struct Process {
     isolated_at_send: Option<Micros>,
     /// Its producer's connection is cut.
     muted_until: Micros,
+    /// It is deaf for this long when it asks for a commit.
+    deaf_at_commit: Option<Micros>,
+    /// Nothing that its producer is answered comes back.
+    deaf_until: Micros,
+    /// Nothing that it is told of committed offsets comes back.
+    unaware_until: Micros,
+}
+
+impl Process {
+    /// Whether the answer to this request is lost because of what went wrong with its sender.
+    fn misses(&self, request: &Request, now: Micros) -> bool {
+        self.isolated_until > now
+            || (request.is_of_producer() && self.deaf_until > now)
+            || (matches!(request, Request::Committed { .. }) && self.unaware_until > now)
+    }
 }
 
 struct Slot {
@@ -212,11 +230,13 @@ impl World {
             process.isolated_until = self.now + long;
             process.muted_until = process.isolated_until + 1_500_000;
         }
-        let is_of_producer = matches!(
-            request,
-            Request::Produce { .. } | Request::Offsets { .. } | Request::End { .. } | Request::Init { .. }
-        );
-        if process.isolated_until > self.now || (is_of_producer && process.muted_until > self.now) {
+        if matches!(request, Request::End { commits: true, .. })
+            && let Some(long) = process.deaf_at_commit.take()
+        {
+            process.deaf_until = self.now + long;
+            process.unaware_until = self.now + 2 * long;
+        }
+        if process.isolated_until > self.now || (request.is_of_producer() && process.muted_until > self.now) {
             return;
         }
         if let Some(mut when) = self.travel() {
@@ -457,10 +477,11 @@ impl Sim {
         match event {
             Event::Arrive { slot, request, from } => {
                 // What was sent arrives, whatever has become of the sender.
+                let misses = world.processes[from].misses(&request, when);
                 let response = world.broker.handle(request, when);
                 world.schedule();
                 if let Some(response) = response
-                    && world.processes[from].isolated_until <= when
+                    && !misses
                     && let Some(back) = world.travel()
                 {
                     world.at(
@@ -569,6 +590,7 @@ impl World {
             Fault::Forget(transactions) => self.broker.forgets += transactions,
             Fault::Hijack(process) => self.hijack(process),
             Fault::IsolateAtSend(process, long) => self.processes[process].isolated_at_send = Some(long),
+            Fault::DeafAtCommit(process, long) => self.processes[process].deaf_at_commit = Some(long),
             Fault::KillAtTrim(process) => self.processes[process].is_doomed = true,
             Fault::Compact => {
                 self.broker.compact("journey.patterns");

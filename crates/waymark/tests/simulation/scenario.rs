@@ -257,6 +257,21 @@ impl Scenario {
         scenario
     }
 
+    /// Transactions are committed and nobody hears of it.
+    pub fn unheard(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0xdeaf);
+        let mut scenario = Self::of(seed);
+        let mut at = 3 * SECOND;
+        while at < scenario.ends - 10 * SECOND {
+            let any = [MONITORS[0], MONITORS[1], INTAKES[0], INTAKES[1]][random.index(4)];
+            // Longer than an answer is waited for.
+            let long = random.between(5_100_000, 6 * SECOND);
+            scenario.faults.push((at, Fault::DeafAtCommit(any, long)));
+            at += random.between(2 * SECOND, 8 * SECOND);
+        }
+        scenario
+    }
+
     /// The changelog is trimmed while somebody reads it.
     pub fn trimmed(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x7213);
