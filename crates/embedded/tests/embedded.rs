@@ -72,7 +72,7 @@ fn an_epoch_is_whole_or_not_there() {
             changelog: Vec::new(),
             rows: vec![(b"st1".to_vec(), Some(b"v".to_vec()))],
         };
-        worker.commit(&Commit { partitions: vec![part] }).expect("commits");
+        worker.commit(&Commit::from(vec![part])).expect("commits");
         // One that is open when the process ends leaves nothing either.
         worker.begin().expect("begins");
         worker.send(output("out", "k", Some("lost"))).expect("sent");

@@ -180,8 +180,6 @@ pub struct KafkaLog {
     is_resumed: bool,
     /// Where partitions were assigned that have not flowed yet.
     assigned_at: BTreeMap<TopicPartition, i64>,
-    /// The changelog position behind the last part known to be delivered.
-    changelog_last: BTreeMap<i32, i64>,
 }
 
 impl KafkaLog {
@@ -209,7 +207,6 @@ impl KafkaLog {
             unset: BTreeSet::new(),
             is_resumed: false,
             assigned_at: BTreeMap::new(),
-            changelog_last: BTreeMap::new(),
         };
         // Nobody knows how the transactions of an earlier process of this name ended.
         match log.discard() {
@@ -502,17 +499,23 @@ impl Log for KafkaLog {
             changelog_next: vec![None; epoch.partitions.len()],
             ..CommitReport::default()
         };
+        let mut placed: BTreeMap<usize, (i64, i64)> = BTreeMap::new();
         for (index, offset) in &self.producer()?.delivered().offsets {
-            let next = &mut report.changelog_next[*index];
-            *next = Some(next.unwrap_or(0).max(offset + 1));
+            let (first, last) = placed.entry(*index).or_insert((*offset, *offset));
+            (*first, *last) = ((*first).min(*offset), (*last).max(*offset));
         }
-        for (part, next) in epoch.partitions.iter().zip(&report.changelog_next) {
-            let last = self.changelog_last.get(&part.slot).copied().unwrap_or(0);
-            if !part.changelog.is_empty() && next.is_none_or(|next| next <= last) {
+        for (index, part) in epoch.partitions.iter().enumerate() {
+            if part.changelog.is_empty() {
+                continue;
+            }
+            let (first, last) = placed.get(&index).copied().unwrap_or((-1, -1));
+            epoch.is_alone(part, first, last)?;
+            if first < 0 {
                 return Err(LogError::Abort(
-                    "changelog part was delivered at an impossible offset".to_owned(),
+                    "nobody told where the changelog was written".to_owned(),
                 ));
             }
+            report.changelog_next[index] = Some(last + 1);
         }
         let mut offsets = Partitions::new();
         for part in &epoch.partitions {
@@ -537,11 +540,6 @@ impl Log for KafkaLog {
         self.producer()?.commit()?;
         report.longest_request = sent.max(committing.elapsed());
         report.is_disturbed = self.producer()?.is_disturbed();
-        for (part, next) in epoch.partitions.iter().zip(&report.changelog_next) {
-            if let Some(next) = next {
-                self.changelog_last.insert(part.slot, *next);
-            }
-        }
         tracing::trace!(elapsed = ?begun.elapsed(), "epoch committed");
         Ok(report)
     }

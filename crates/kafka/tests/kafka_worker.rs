@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::RangeInclusive,
     path::Path,
     process::{Child, Command, Stdio},
     sync::{Arc, atomic::AtomicBool},
@@ -14,7 +15,10 @@ use service::{
     topics::Changelog,
     worker::{Hand, Start, Worker, WorkerConfig},
 };
-use stream::{ChangelogBatch, Log, LogError, Millis, Output, Record, SnapshotRule, Statefulness, TopicPartition};
+use stream::{
+    Batch, Change, ChangelogBatch, Commit, Log, LogError, Millis, Output, Record, SnapshotRule, Statefulness,
+    TopicPartition,
+};
 use testkit::{
     broker::Kafka,
     memory::{Broker, Disk, Fuse, MemoryLog},
@@ -335,19 +339,17 @@ fn an_aborted_transaction_shows_nothing_and_a_successor_fences_its_predecessor()
     );
     assert_eq!(records[0].headers, output("").headers);
 
-    let epoch = stream::Commit {
-        partitions: vec![stream::PartitionEpoch {
-            input: TopicPartition {
-                topic: Arc::from("in"),
-                partition: 0,
-            },
-            offset: 1,
-            metadata: String::new(),
-            slot: 0,
-            changelog: Vec::new(),
-            rows: Vec::new(),
-        }],
-    };
+    let epoch = Commit::from(vec![stream::PartitionEpoch {
+        input: TopicPartition {
+            topic: Arc::from("in"),
+            partition: 0,
+        },
+        offset: 1,
+        metadata: String::new(),
+        slot: 0,
+        changelog: Vec::new(),
+        rows: Vec::new(),
+    }]);
     let refused = zombie
         .commit(&epoch)
         .expect_err("it does not own the partition, and is fenced");
@@ -355,6 +357,62 @@ fn an_aborted_transaction_shows_nothing_and_a_successor_fences_its_predecessor()
         matches!(refused, LogError::Abort(_) | LogError::Fenced(_) | LogError::Unknown(_)),
         "{refused}"
     );
+}
+
+#[test]
+fn an_epoch_is_committed_only_where_its_worker_knows_the_changelog_to_end() {
+    let Some(kafka) = Kafka::for_test() else { return };
+    create_topics(kafka.address());
+    let mut log = KafkaLog::open(kafka_config(kafka.address(), "g-0")).expect("broker answers");
+    let input = TopicPartition {
+        topic: Arc::from("in"),
+        partition: 0,
+    };
+    let begun = Instant::now();
+    let mut batch = Batch::default();
+    let gives = |change: &Change| matches!(change, Change::Assigned(given) if given.contains(&input));
+    while !batch.changes.iter().any(gives) && begun.elapsed() < BUDGET {
+        log.poll(Duration::from_millis(100), 10, &mut batch)
+            .expect("broker answers");
+    }
+    let mut commit = |offset: i64, ends: RangeInclusive<i64>, parts: &[&str]| {
+        let mut epoch = Commit::from(vec![stream::PartitionEpoch {
+            input: input.clone(),
+            offset,
+            metadata: String::new(),
+            slot: 0,
+            changelog: parts.iter().map(|part| part.as_bytes().to_vec()).collect(),
+            rows: Vec::new(),
+        }]);
+        epoch.ends.insert(0, ends);
+        log.begin().expect("begins");
+        let done = log.commit(&epoch);
+        if done.is_err() {
+            log.abort().expect("aborts");
+        }
+        let told = log.committed(std::slice::from_ref(&input)).expect("broker answers");
+        let told = told[0].as_ref().map(|told| told.offset);
+        (done.map(|report| report.changelog_next), told)
+    };
+    assert_eq!(commit(1, 0..=0, &["one", "two"]), (Ok(vec![Some(2)]), Some(1)));
+    // Behind an own commit stands the end of its transaction.
+    assert_eq!(commit(2, 2..=3, &["three"]), (Ok(vec![Some(4)]), Some(2)));
+    let mut other = Publisher::open(&kafka_config(kafka.address(), "other")).expect("broker answers");
+    let foreign = Output {
+        topic: Arc::from("log"),
+        partition: Some(0),
+        timestamp: None,
+        key: None,
+        value: Some(b"foreign".to_vec()),
+        headers: Vec::new(),
+    };
+    other.publish(&[foreign]).expect("published");
+    let (refused, told) = commit(3, 4..=5, &["four"]);
+    let refused = refused.expect_err("somebody else has written");
+    let says = "somebody else has written to the changelog: partition=0 end=Some(4..=5) placed=7..=7 parts=1";
+    assert_eq!(refused, LogError::Abort(says.to_owned()));
+    assert_eq!(told, Some(2), "nothing was committed");
+    assert_eq!(commit(3, 9..=9, &["four"]), (Ok(vec![Some(10)]), Some(3)));
 }
 
 #[test]

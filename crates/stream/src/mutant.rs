@@ -50,11 +50,13 @@ pub enum Mutant {
     LeftoversKept,
     /// Committed offsets are believed, whatever the changelog says.
     OffsetsBelieved,
+    /// What somebody else has written to a partition's changelog meanwhile is not looked at.
+    OthersIgnored,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::ApplyBeforeCommit,
         Self::UnknownIsAborted,
         Self::UnknownIsCommitted,
@@ -78,6 +80,7 @@ impl Mutant {
         Self::SkipsAhead,
         Self::LeftoversKept,
         Self::OffsetsBelieved,
+        Self::OthersIgnored,
     ];
 }
 

@@ -1,8 +1,11 @@
 //! The two seams: a log that carries records and transactions, and a database that holds a view of what was committed.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, ops::RangeInclusive, time::Duration};
 
-use crate::{Millis, Output, Record, TopicPartition};
+use crate::{
+    Millis, Output, Record, TopicPartition,
+    mutant::{self, Mutant},
+};
 
 /// One row of state: its full key, and its value or a deletion.
 pub type Row = (Vec<u8>, Option<Vec<u8>>);
@@ -101,6 +104,37 @@ pub struct PartitionEpoch {
 pub struct Commit {
     /// What it did to each partition that it touched. Never empty.
     pub partitions: Vec<PartitionEpoch>,
+    /// Where partitions of the changelog end as far as this worker knows. Parts that are not placed right there, one behind the other, say
+    /// that somebody else has written too.
+    pub ends: BTreeMap<i32, RangeInclusive<i64>>,
+}
+
+impl From<Vec<PartitionEpoch>> for Commit {
+    fn from(partitions: Vec<PartitionEpoch>) -> Self {
+        Self {
+            partitions,
+            ends: BTreeMap::new(),
+        }
+    }
+}
+
+impl Commit {
+    /// Whether a partition's parts, placed at these offsets, stand where this worker knows the changelog to end, with nobody's between them.
+    ///
+    /// # Errors
+    /// [`LogError::Abort`] if not.
+    pub fn is_alone(&self, part: &PartitionEpoch, first: i64, last: i64) -> Result<(), LogError> {
+        let parts = i64::try_from(part.changelog.len()).unwrap_or(i64::MAX);
+        let stands = self.ends.get(&part.slot).is_none_or(|ends| ends.contains(&first));
+        if (stands && last - first + 1 == parts) || mutant::is_on(Mutant::OthersIgnored) {
+            return Ok(());
+        }
+        Err(LogError::Abort(format!(
+            "somebody else has written to the changelog: partition={} end={:?} placed={first}..={last} parts={parts}",
+            part.slot,
+            self.ends.get(&part.slot)
+        )))
+    }
 }
 
 /// What a commit reported, in the order of [`Commit::partitions`].
@@ -219,7 +253,8 @@ pub trait Log {
     /// [`LogError::Abort`] or [`LogError::Unknown`].
     fn send(&mut self, output: Output) -> Result<(), LogError>;
 
-    /// Commits outputs, changelog (or rows) and offsets together, or none.
+    /// Commits outputs, changelog (or rows) and offsets together, or none. The changelog is written first, and offsets only if
+    /// [`Commit::is_alone`]: whoever else believes to have a partition waits then for this transaction's end, and sees it.
     ///
     /// # Errors
     /// [`LogError::Abort`]: nothing is visible, call [`Log::abort`]. [`LogError::Unknown`]: see there.

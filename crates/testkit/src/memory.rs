@@ -408,6 +408,16 @@ impl Log for MemoryLog {
         let mut report = CommitReport::default();
         {
             let mut inner = lock(&self.broker.inner);
+            for part in epoch.partitions.iter().filter(|part| !part.changelog.is_empty()) {
+                let Some(topic) = &self.changelog else { continue };
+                let at = TopicPartition {
+                    topic: Arc::clone(topic),
+                    partition: part.slot,
+                };
+                let first = i64::try_from(inner.lane(&at)?.len()).expect("small");
+                let parts = i64::try_from(part.changelog.len()).expect("small");
+                epoch.is_alone(part, first, first + parts - 1)?;
+            }
             for output in outputs {
                 touched.insert(inner.append(output).map_err(LogError::Fatal)?);
             }

@@ -360,8 +360,5 @@ fn forget(config: &KafkaConfig, of: &TopicPartition) {
         changelog: Vec::new(),
         rows: Vec::new(),
     };
-    log.commit(&Commit {
-        partitions: vec![epoch],
-    })
-    .expect("committed");
+    log.commit(&Commit::from(vec![epoch])).expect("committed");
 }

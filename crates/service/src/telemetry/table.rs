@@ -217,6 +217,14 @@ pub const METRICS: &[Metric] = &[
         "a partition's committed offset was told as it stood earlier, and reading went on where the changelog stands; a coordinator that reads its log in part does that",
     ),
     metric(
+        "waymark_partitions_moved_on_total",
+        Counter,
+        &[],
+        WORKERS,
+        ONE,
+        "a worker that believed to have a partition found in its changelog that another had gone on with it, committed nothing, and opened it anew where that one stood; one that stood still and whose group's coordinator has read its log in part does that",
+    ),
+    metric(
         "waymark_partitions_assigned",
         Gauge,
         &[],

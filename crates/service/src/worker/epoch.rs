@@ -6,7 +6,7 @@ use std::{
 };
 
 use stream::{
-    Commit, CommitReport, Log, LogError, Stage, Statefulness, Task,
+    Commit, CommitReport, Log, LogError, PartitionEpoch, Stage, Statefulness, Task,
     mutant::{self, Mutant},
 };
 
@@ -87,6 +87,11 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 rows: Vec::new(),
             });
         }
+        let is_unclear = |part: &PartitionEpoch| !part.changelog.is_empty() && !self.ends.contains_key(&part.slot);
+        if epoch.partitions.iter().any(is_unclear) {
+            return self.abort("where the changelog ends is to be looked up");
+        }
+        epoch.ends = self.ends.clone();
         self.begin()?;
         let started = self.now();
         let process = started.saturating_sub(self.begun.unwrap_or(started));
@@ -159,8 +164,13 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             if carries_ticks_only {
                 continue;
             }
+            let next = report.changelog_next.get(index).copied().flatten();
+            if let Some(next) = next {
+                // The end of a transaction is a record too. Kafka has been seen to forget it (KAFKA-20734); the next commit mends that.
+                self.ends.insert(part.slot, next..=next + 1);
+            }
             if let Some(task) = self.tasks.get_mut(&part.input) {
-                task.committed(part, report.changelog_next.get(index).copied().flatten())?;
+                task.committed(part, next)?;
             }
         }
         self.begun = None;

@@ -146,6 +146,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             self.hooks.dropped(partition);
             self.hooks.observe(&Observation::Given(self.slot(partition)));
             self.forget_opening(partition)?;
+            self.ends.remove(&self.slot(partition));
             if let Some(mut task) = self.tasks.remove(partition) {
                 task.aborted();
                 task.flush()?;

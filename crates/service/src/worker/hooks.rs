@@ -115,6 +115,8 @@ pub enum Observation<'a> {
     },
     /// The group told of a partition where it stood earlier; the changelog knew better.
     ToldPast,
+    /// Somebody else had gone on with a partition that this worker believed to have.
+    MovedOn,
     /// A key was quarantined.
     Quarantined(Cause),
     /// A changelog was trimmed, or that was refused.

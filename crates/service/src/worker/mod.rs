@@ -9,6 +9,7 @@ mod hooks;
 mod in_hand;
 mod newest;
 mod opening;
+mod others;
 mod outcome;
 mod poison;
 mod process;
@@ -21,6 +22,7 @@ pub use outcome::{GoesOn, Outcome, Position, goes_on, outcome};
 
 use std::{
     collections::BTreeMap,
+    ops::RangeInclusive,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -151,6 +153,8 @@ pub struct Worker<L: Log, S: Stage, H: Hooks<S>> {
     fenced: Vec<Duration>,
     /// When committed offsets were last compared with what they should be.
     compared: Duration,
+    /// Where partitions of the changelog end, of the tasks of which that is known.
+    ends: BTreeMap<i32, RangeInclusive<i64>>,
     /// Where the group told that a partition stands, and where it stood when that was looked at: nothing is done about it again.
     settled: BTreeMap<TopicPartition, (Position, Position)>,
     /// Partitions that were opened anew because an epoch that was reported as committed, this one, was not seen.
@@ -196,6 +200,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             leftovers: false,
             fenced: Vec::new(),
             compared: now,
+            ends: BTreeMap::new(),
             settled: BTreeMap::new(),
             doubted: BTreeMap::new(),
             differed: None,
@@ -274,10 +279,9 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     /// See [`Worker::run`].
     pub fn turn(&mut self) -> Result<(), Stop> {
         self.hooks.observe(&Observation::Turned);
-        if self.leftovers && self.begun.is_none() {
-            // Positions that wait for the end of a transaction keep others from opening their partitions.
-            self.clean_up()?;
-        }
+        // Positions that wait for the end of a transaction keep others from opening their partitions.
+        self.tidy()?;
+        self.look_for_others()?;
         if !self.is_open() {
             // What is published while nothing happens holds for the next record already.
             self.between_epochs();

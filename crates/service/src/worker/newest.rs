@@ -92,6 +92,10 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                     return Err(Stop::Failed(format!("changelog does not end within {PATIENCE:?}")));
                 }
             }
+            if !is_dropped {
+                let ends = looks.iter().map(|(slot, look)| (*slot, look.position..=look.position));
+                self.ends.extend(ends);
+            }
         }
         let seen = asked
             .iter()

@@ -113,10 +113,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     /// Opens partitions: the database, then the changelog behind it. What is to be read of that is read in slices between the
     /// turns of the partitions that run; meanwhile only the input of these is paused.
     pub(super) fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), Stop> {
-        if self.leftovers && self.begun.is_none() {
-            // What this worker left itself would be waited for in vain.
-            self.clean_up()?;
-        }
+        // What this worker left itself would be waited for in vain.
+        self.tidy()?;
         let found = self.patiently("committed offsets", |log| log.committed(partitions))?;
         tracing::debug!(?found, "committed offsets told");
         for (partition, committed) in partitions.iter().zip(found) {
@@ -433,6 +431,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             self.did_not_happen(&partition)?;
         }
         if let Some(span) = restored {
+            self.ends.insert(self.slot(&partition), span.position..=span.position);
             if span.position > span.from {
                 let (records, millis) = (
                     span.position - span.from,

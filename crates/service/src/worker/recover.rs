@@ -92,6 +92,14 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         self.rewind()
     }
 
+    /// Between transactions: what the last one may have left is gone then.
+    pub(super) fn tidy(&mut self) -> Result<(), Stop> {
+        if self.leftovers && self.begun.is_none() {
+            self.clean_up()?;
+        }
+        Ok(())
+    }
+
     /// Before a transaction begins: what the one before may have left is gone then.
     pub(super) fn clean_up(&mut self) -> Result<(), Stop> {
         if let Some(cause) = self.suspect {
@@ -105,6 +113,9 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     /// left while the coordinator starts).
     pub(super) fn discard(&mut self) -> Result<(), Stop> {
         let begun = self.now();
+        if self.leftovers {
+            self.ends.clear();
+        }
         while self.leftovers {
             match self.log.discard() {
                 Ok(()) => self.leftovers = false,
@@ -132,6 +143,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         self.outputs.clear();
         // What was read before stands behind the place where reading goes on.
         self.rewound = true;
+        // Where the changelog ends after a transaction that was not committed, and who has written to it, is to be looked up.
+        self.ends.clear();
         self.later.records.clear();
         self.later.ends.clear();
         let mut positions = Vec::new();
@@ -177,7 +190,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         if mutant::is_on(Mutant::UnknownIsCommitted) {
             let report = self.ends_of_changelogs(&epoch.partitions)?;
             let partitions = epoch.partitions.clone();
-            return self.apply(Commit { partitions }, &report, Duration::ZERO, Duration::ZERO);
+            return self.apply(Commit::from(partitions), &report, Duration::ZERO, Duration::ZERO);
         }
         let begun = self.now();
         loop {
@@ -195,7 +208,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 .zip(&found)
                 .map(|(part, found)| outcome(part, found.position, self.tasks.get(&part.input).map(Task::marker)))
                 .collect();
-            if outcomes.contains(&Outcome::Neither) {
+            if outcomes.contains(&Outcome::Neither) && self.config.changelog.is_none() {
                 let contradiction = "what is committed is neither the epoch nor the one before";
                 let membership = self.log.membership();
                 self.listen()?;
@@ -214,16 +227,24 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             if came_through && outcomes.contains(&Outcome::DidNot) {
                 return Err(Stop::Halted("a transaction was published in part".to_owned()));
             }
-            if !came_through {
-                self.leftovers = true;
-                return self.rewind();
+            let mut moved = Vec::new();
+            let mut report = CommitReport::default();
+            let mut partitions = Vec::new();
+            for ((part, found), outcome) in kept.into_iter().zip(found).zip(outcomes) {
+                if outcome == Outcome::Neither {
+                    moved.push(part.input.clone());
+                } else {
+                    partitions.push(part.clone());
+                    report.changelog_next.push(found.next);
+                }
             }
-            let partitions = kept.into_iter().cloned().collect();
-            let report = CommitReport {
-                changelog_next: found.into_iter().map(|found| found.next).collect(),
-                ..CommitReport::default()
-            };
-            return self.apply(Commit { partitions }, &report, Duration::ZERO, Duration::ZERO);
+            if came_through {
+                self.apply(Commit::from(partitions), &report, Duration::ZERO, Duration::ZERO)?;
+            } else {
+                self.leftovers = true;
+                self.rewind()?;
+            }
+            return self.moved_on(moved);
         }
     }
 
@@ -309,14 +330,33 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         );
         self.recycle("unknown")?;
         for partition in &differing {
-            self.patiently("pausing", |log| log.pause(partition))?;
-            // Not flushed: what it holds was perhaps never committed.
-            if let Some(task) = self.tasks.remove(partition) {
+            if let Some(task) = self.tasks.get(partition) {
                 self.doubted.insert(partition.clone(), task.marker().epoch);
             }
         }
-        self.assign(&differing)?;
+        self.open_anew(&differing)?;
         Ok(false)
+    }
+
+    /// Opens partitions again as if they were given now. What their tasks hold is not flushed: it was perhaps never committed.
+    pub(super) fn open_anew(&mut self, partitions: &[TopicPartition]) -> Result<(), Stop> {
+        // What was heard meanwhile was read from where they stood.
+        let stays = |topic: &str, partition: i32| {
+            !partitions
+                .iter()
+                .any(|of| of.partition == partition && *of.topic == *topic)
+        };
+        self.later
+            .records
+            .retain(|record| stays(&record.topic, record.partition));
+        self.later.ends.retain(|(of, _)| stays(&of.topic, of.partition));
+        for partition in partitions {
+            self.hooks.dropped(partition);
+            self.patiently("pausing", |log| log.pause(partition))?;
+            self.ends.remove(&self.slot(partition));
+            drop(self.tasks.remove(partition));
+        }
+        self.assign(partitions)
     }
 
     /// Leaves out the partitions whose changelog shows what was committed last: of those the group tells the past.

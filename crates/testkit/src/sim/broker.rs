@@ -316,18 +316,37 @@ impl Broker {
     /// meanwhile: the last few commits are not there, and the groups are what they were some generations ago. Who was in them has until then to
     /// be heard.
     pub fn read_in_part(&mut self, node: usize, commits: usize, deadline: u64) {
-        for (name, group) in &mut self.groups {
-            if Self::coordinator(name) == node && commits > 0 {
-                let earlier = self.earlier.entry(name.clone()).or_default();
-                earlier.truncate(earlier.len().saturating_sub(commits));
-                group.is_as_before(earlier.last().cloned().unwrap_or_default(), deadline);
-            }
+        let names: Vec<String> = self.groups.keys().cloned().collect();
+        for name in names.into_iter().filter(|name| Self::coordinator(name) == node) {
+            self.forget(&name, commits, deadline);
+        }
+    }
+
+    fn forget(&mut self, name: &str, commits: usize, deadline: u64) {
+        if commits == 0 {
+            return;
+        }
+        if let Some(group) = self.groups.get_mut(name) {
+            let earlier = self.earlier.entry(name.to_owned()).or_default();
+            earlier.truncate(earlier.len().saturating_sub(commits));
+            group.is_as_before(earlier.last().cloned().unwrap_or_default(), deadline);
         }
         for ((group, of), past) in &self.past {
-            if Self::coordinator(group) == node && commits > 0 {
+            if group == name {
                 let told = past.len().checked_sub(1 + commits).map(|index| past[index].clone());
                 self.told.insert((group.clone(), of.clone()), told);
             }
+        }
+    }
+
+    /// The coordinator of a group that has put this member out takes the group for what it was when the member was in it.
+    pub fn forget_since(&mut self, name: &str, member: u64, deadline: u64) {
+        if self.groups.get(name).is_some_and(|group| group.has(member)) {
+            return;
+        }
+        let earlier = self.earlier.get(name).map(Vec::as_slice).unwrap_or_default();
+        if let Some(last) = earlier.iter().rposition(|group| group.has(member)) {
+            self.forget(name, earlier.len() - 1 - last, deadline);
         }
     }
 

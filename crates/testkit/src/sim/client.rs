@@ -180,6 +180,11 @@ impl World {
 }
 
 impl Client {
+    /// Its group, and the name that it has there now.
+    pub(super) fn member(&self) -> (&str, u64) {
+        (&self.group, self.member)
+    }
+
     fn take(&mut self, sync: Sync) {
         self.is_member = true;
         self.generation = self.generation.max(sync.generation);
@@ -557,6 +562,7 @@ impl Log for SimLog {
             let Some(topic) = self.member.changelog.clone() else {
                 continue;
             };
+            let mut placed: Option<(i64, i64)> = None;
             for value in &part.changelog {
                 self.open.push(Output {
                     topic: Arc::from(topic.as_str()),
@@ -568,8 +574,12 @@ impl Log for SimLog {
                 });
                 // One at a time, so that an epoch's parts can be torn apart.
                 if let Some((_, at)) = self.produce()?.last() {
-                    report.changelog_next[index] = Some(at + 1);
+                    placed = Some((placed.map_or(*at, |(first, _)| first), *at));
                 }
+            }
+            if let Some((first, last)) = placed {
+                epoch.is_alone(part, first, last)?;
+                report.changelog_next[index] = Some(last + 1);
             }
         }
         for part in &epoch.partitions {

@@ -211,6 +211,10 @@ impl Group {
         generation == self.generation && *owned == here
     }
 
+    pub fn has(&self, member: u64) -> bool {
+        self.members.contains_key(&member)
+    }
+
     pub fn is_current(&self, member: u64, generation: i32) -> bool {
         self.members.contains_key(&member) && generation == self.generation
     }

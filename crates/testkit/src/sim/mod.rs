@@ -93,6 +93,8 @@ pub enum Fault {
     /// The next so many transactions whose producer is not heard end without a marker anywhere, as those of Kafka 4.3 do while a
     /// partition has no leader (KAFKA-20734).
     Forget(usize),
+    /// If this process was put out of its group, the group's coordinator takes it for what it was when that one was in it.
+    ForgetSince(usize),
     /// Old records of compacted topics go.
     Compact,
     /// The next time that this process asks for its changelog to be trimmed it is killed, its disk is what it was at the last
@@ -588,6 +590,13 @@ impl World {
             }
             Fault::DiskFull(process, long) => self.processes[process].full_until = now + long,
             Fault::Forget(transactions) => self.broker.forgets += transactions,
+            Fault::ForgetSince(process) => {
+                let deadline = now + self.sessions;
+                let clients = self.clients.iter().filter(|(_, client)| client.process == process);
+                for (group, member) in clients.map(|(_, client)| client.member()) {
+                    self.broker.forget_since(group, member, deadline);
+                }
+            }
             Fault::Hijack(process) => self.hijack(process),
             Fault::IsolateAtSend(process, long) => self.processes[process].isolated_at_send = Some(long),
             Fault::DeafAtCommit(process, long) => self.processes[process].deaf_at_commit = Some(long),

@@ -149,6 +149,7 @@ fn checked(seeds: &[u64]) -> Vec<(u64, Result<Told, String>)> {
         while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
             // Most of the time anything; now and then one thing that chance seldom brings about.
             let scenario = match seed % 8 {
+                3 => Scenario::woken(*seed),
                 4 => Scenario::unheard(*seed),
                 5 => Scenario::forgetful(*seed),
                 6 => Scenario::rejoined(*seed),
@@ -191,6 +192,7 @@ fn every_mutant_is_caught() {
                 Mutant::SkipsAhead => Scenario::trimmed,
                 Mutant::LeftoversKept => Scenario::forgetful,
                 Mutant::UnknownIsAborted => Scenario::unheard,
+                Mutant::OthersIgnored => Scenario::woken,
                 _ => Scenario::of,
             };
             (1..=seeds).find_map(|seed| Some((seed, check(&scenario(seed), break_it).err()?)))

@@ -272,6 +272,27 @@ impl Scenario {
         scenario
     }
 
+    /// A process stands still until it is out of its group, and wakes when the coordinator takes the group for what it was before.
+    pub fn woken(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x20b1e);
+        let mut faults = Vec::new();
+        let mut at = 5 * SECOND;
+        while at < 30 * SECOND {
+            let any = [MONITORS[0], MONITORS[1], INTAKES[0], INTAKES[1]][random.index(4)];
+            // A session is three seconds.
+            let out = at + random.between(3_500_000, 5 * SECOND);
+            let wakes = out + random.between(0, 800_000);
+            faults.push((at, Fault::Pause(any, wakes - at)));
+            faults.push((out, Fault::ForgetSince(any)));
+            at = wakes + random.between(3 * SECOND, 5 * SECOND);
+        }
+        Self {
+            faults,
+            is_static: false,
+            ..Self::of(seed)
+        }
+    }
+
     /// The changelog is trimmed while somebody reads it.
     pub fn trimmed(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x7213);
