@@ -14,35 +14,54 @@ pub struct Labelled {
 }
 
 /// Reads `label<TAB>text` lines; what stands behind a further tab is not read. Labels are −1, 0, 1 or negative, neutral, positive, in capitals or
-/// not; a byte order mark and empty lines are skipped; the message names the line.
+/// not; a byte order mark and empty lines are skipped; the message names the line. Lines end with a line feed, a carriage return before it or not;
+/// in a file without any line feed, with a carriage return. Where both end lines, the file is refused: a label would be read as text.
 pub fn read(file: &str) -> Result<Vec<Labelled>, String> {
     let mut texts = Vec::new();
     let file = file.strip_prefix('\u{feff}').unwrap_or(file);
-    for (index, line) in file.lines().enumerate() {
+    let end = if file.contains('\n') { '\n' } else { '\r' };
+    for (index, line) in file.split(end).enumerate() {
         if line.trim().is_empty() {
             continue;
         }
+        let line = line.strip_suffix('\r').unwrap_or(line);
         let wrong = |message: String| format!("{}: {message}", index + 1);
         let (label, rest) = line
             .split_once('\t')
             .ok_or_else(|| wrong("a tab between label and text expected".to_owned()))?;
-        let label = match label.trim().to_ascii_lowercase().as_str() {
-            "-1" | "negative" => Label::Negative,
-            "0" | "neutral" => Label::Neutral,
-            "1" | "+1" | "positive" => Label::Positive,
-            _ => {
-                return Err(wrong(format!(
-                    "unknown label: found={} known=negative,neutral,positive,-1,0,1",
-                    label.trim()
-                )));
-            }
-        };
+        let known = parse(label).ok_or_else(|| {
+            wrong(format!(
+                "unknown label: found={} known=negative,neutral,positive,-1,0,1",
+                label.trim()
+            ))
+        })?;
+        let mut behind = rest.match_indices('\r').map(|(at, _)| &rest[at + 1..]);
+        if behind.any(begins_with_label) {
+            return Err(wrong(
+                "a bare carriage return ends a line, others end with a line feed".to_owned(),
+            ));
+        }
         texts.push(Labelled {
-            label,
+            label: known,
             text: rest.split('\t').next().unwrap_or_default().to_owned(),
         });
     }
     Ok(texts)
+}
+
+/// Whether a label and a tab come next; only so many bytes are looked at as the longest label has, and some spaces.
+fn begins_with_label(text: &str) -> bool {
+    let tab = text.bytes().take(16).position(|byte| byte == b'\t');
+    tab.is_some_and(|at| parse(&text[..at]).is_some())
+}
+
+fn parse(label: &str) -> Option<Label> {
+    match label.trim().to_ascii_lowercase().as_str() {
+        "-1" | "negative" => Some(Label::Negative),
+        "0" | "neutral" => Some(Label::Neutral),
+        "1" | "+1" | "positive" => Some(Label::Positive),
+        _ => None,
+    }
 }
 
 /// What texts have in common that differ in case, spaces and marks alone. A text of marks and emoji alone has only itself.
@@ -94,7 +113,7 @@ pub struct Figures {
     pub unscored: f64,
     /// The mean distance between claimed and true chance over ten bins of claimed chances, weighed by their size.
     pub calibration_error: f64,
-    /// Where no text is neutral: the share of right signs, a score of 0 and none counting as positive.
+    /// Where there are texts and none is neutral: the share of right signs, a score of 0 and none counting as positive.
     pub binary_accuracy: Option<f64>,
 }
 
@@ -210,7 +229,7 @@ pub fn figures(answers: &[Answer]) -> Figures {
         precision: each(precision),
         unscored: of(answers.iter().filter(|answer| answer.score.is_none()).count()),
         calibration_error: calibration_error(answers),
-        binary_accuracy: (neutral == 0).then(|| of(answers.iter().filter(sign).count())),
+        binary_accuracy: (neutral == 0 && texts > 0).then(|| of(answers.iter().filter(sign).count())),
     }
 }
 
@@ -292,6 +311,8 @@ mod tests {
         assert!((figures.unscored - 1.0 / 6.0).abs() < 1e-9);
         assert!((figures.calibration_error - 0.05).abs() < 1e-9, "{figures:?}");
         assert_eq!(figures.binary_accuracy, None);
+        assert_eq!(super::figures(&[]).binary_accuracy, None, "nothing is no share");
+        assert_eq!(super::figures(&answers[..2]).binary_accuracy, Some(0.0));
         assert!(figures.macro_f1_interval[0] <= figures.macro_f1 && figures.macro_f1 <= figures.macro_f1_interval[1]);
     }
 
@@ -321,6 +342,21 @@ mod tests {
             read("negative\ta\nneutral\tb\n").expect("sound"),
             "mark, capitals and ends of lines say nothing"
         );
+        assert_eq!(
+            read("\u{feff}negative\ta\r\r0\tb\tc\r1\td\r").expect("sound"),
+            read("negative\ta\n\n0\tb\n1\td\n").expect("sound"),
+            "carriage returns alone end lines too"
+        );
+        assert_eq!(
+            read("0\ta\r7\tb\r").expect_err("broken"),
+            "2: unknown label: found=7 known=negative,neutral,positive,-1,0,1"
+        );
+        assert_eq!(
+            read("0\ta\n0\tb\tb\r1\tc\n").expect_err("broken"),
+            "2: a bare carriage return ends a line, others end with a line feed"
+        );
+        let inside = read("0\ta\rb\n").expect("sound");
+        assert_eq!(inside[0].text, "a\rb", "one inside a text is part of it");
         assert_eq!(normal("Not OK!!  really"), normal("not ok, really"));
         assert_ne!(normal("😡"), normal("😍"), "marks alone are not all the same");
     }

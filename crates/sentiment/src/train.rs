@@ -32,6 +32,8 @@ pub enum Refusal {
     TooFew(usize),
     /// A label with fewer texts than there are folds.
     Lopsided(Label, usize),
+    /// One label alone: a model that always says it would be right, and useless.
+    OneLabel(Label),
     /// No lexicon to compare with.
     NoLexicon(String),
 }
@@ -47,6 +49,11 @@ impl std::fmt::Display for Refusal {
                     label.as_str()
                 )
             }
+            Self::OneLabel(label) => write!(
+                f,
+                "all texts have the same label: found={} needed=2 labels",
+                label.as_str()
+            ),
             Self::NoLexicon(lang) => write!(f, "no such language: found={lang} known={}", crate::LANGUAGES.join(" ")),
         }
     }
@@ -91,6 +98,9 @@ pub fn train(scorer: &Scorer, lang: &str, texts: &[Labelled]) -> Result<Outcome,
         .into_iter()
         .filter(|label| distinct.iter().any(|text| text.label == *label))
         .collect();
+    if let [only] = present[..] {
+        return Err(Refusal::OneLabel(only));
+    }
     for label in &present {
         let found = distinct.iter().filter(|text| text.label == *label).count();
         if found < FOLDS {

@@ -57,6 +57,14 @@ fn too_few_labels_are_refused_and_repeated_ones_do_not_count() {
         train(&SCORER, "en", &lopsided).expect_err("refused"),
         Refusal::Lopsided(Label::Positive, 3)
     );
+    let mut alone = labels(750);
+    alone.retain(|text| text.label == Label::Negative);
+    let refusal = train(&SCORER, "en", &alone).expect_err("refused");
+    assert_eq!(refusal, Refusal::OneLabel(Label::Negative));
+    assert_eq!(
+        refusal.to_string(),
+        "all texts have the same label: found=negative needed=2 labels"
+    );
 }
 
 #[test]

@@ -53,7 +53,13 @@ pub fn utf8(path: &Path, bytes: Vec<u8>) -> Result<String, String> {
         let line = 1 + good.iter().filter(|byte| **byte == b'\n').count();
         let column = 1 + good.iter().rev().take_while(|byte| **byte != b'\n').count();
         let byte = wrong.first().copied().unwrap_or_default();
-        format!("{}:{line}: no UTF-8: byte={column} found={byte:#04x}", path.display())
+        // What spreadsheets call Unicode text.
+        let utf16 = matches!(error.as_bytes(), [0xff, 0xfe, ..] | [0xfe, 0xff, ..]);
+        let instead = if utf16 { ", but UTF-16" } else { "" };
+        format!(
+            "{}:{line}: no UTF-8{instead}: byte={column} found={byte:#04x}",
+            path.display()
+        )
     })
 }
 

@@ -427,7 +427,7 @@ Exit codes: 0 measured, 3 a file cannot be read or has a line that is none."
         /// Labelled texts
         #[arg(required = true, value_name = "FILE.tsv")]
         files: Vec<PathBuf>,
-        /// The texts' language [default: the one that most texts of a file are in]
+        /// The texts' language as BCP 47 [default: the one that most texts of a file are in]
         #[arg(long)]
         lang: Option<String>,
     },
@@ -440,7 +440,7 @@ calibration.tsv and name its SHA-256 in sentiment.transformer_sha256; one that i
         /// Labelled texts
         #[arg(required = true, value_name = "FILE.tsv")]
         files: Vec<PathBuf>,
-        /// The texts' language [default: the one that most texts of a file are in]
+        /// The texts' language as BCP 47 [default: the one that most texts of a file are in]
         #[arg(long)]
         lang: Option<String>,
         /// Where the table goes [default: it is printed]
@@ -449,16 +449,16 @@ calibration.tsv and name its SHA-256 in sentiment.transformer_sha256; one that i
     },
     /// Train a linear model on labelled texts and compare it with the lexicons on texts that it has not seen
     #[command(
-        after_help = "A line is `label<TAB>text`, as eval reads it. Refuses fewer than 200 distinct texts. The model is written only if the whole
+        after_help = "A line is `label<TAB>text`, as eval reads it. Refuses fewer than 200 distinct texts, and texts of one label. The model is written only if the whole
 95 % interval of the gain lies above zero. It is in use for its language once it lies in sentiment.models_dir.
 
-Exit codes: 0 written, 1 refused since the gain is not certain, 3 a file cannot be read or written, 5 refused since labels are too few."
+Exit codes: 0 written, 1 refused since the gain is not certain, 3 a file cannot be read or written, 5 refused since labels are too few or all alike."
     )]
     Train {
         /// Labelled texts
         #[arg(value_name = "LABELS.tsv")]
         labels: PathBuf,
-        /// The texts' language [default: the one that most texts are in]
+        /// The texts' language as BCP 47 [default: the one that most texts are in]
         #[arg(long)]
         lang: Option<String>,
         /// Where the model is written [default: LANG.model in sentiment.models_dir, else here]

@@ -67,18 +67,16 @@ fn read(path: &Path) -> Result<Vec<Labelled>, Failure> {
     Ok(texts)
 }
 
-/// The language that was named, or the one that most texts are in.
+/// The language that was named, as BCP 47, or the one that most texts are in.
 fn language(named: Option<&str>, path: &Path, texts: &[Labelled], scorer: &Scorer) -> Result<&'static str, Failure> {
-    let known = |found: &str| LANGUAGES.into_iter().find(|lang| *lang == found);
-    let refuse = |found: &str| {
-        Failure::invalid(format!(
-            "{}: no lexicon for this language: found={found} known={}",
-            path.display(),
-            LANGUAGES.join(" ")
-        ))
+    let known = |found: &str| {
+        let primary = found.split(['-', '_']).next().unwrap_or_default();
+        LANGUAGES.into_iter().find(|lang| lang.eq_ignore_ascii_case(primary))
     };
+    let refuse =
+        |problem: &str| Failure::invalid(format!("{}: {problem} known={}", path.display(), LANGUAGES.join(" ")));
     if let Some(named) = named {
-        return known(named).ok_or_else(|| refuse(named));
+        return known(named).ok_or_else(|| refuse(&format!("no lexicon for this language: found={named}")));
     }
     let mut scratch = Scratch::default();
     let mut counts: BTreeMap<String, u32> = BTreeMap::new();
@@ -94,11 +92,9 @@ fn language(named: Option<&str>, path: &Path, texts: &[Labelled], scorer: &Score
             *counts.entry(code.as_str().to_owned()).or_default() += 1;
         }
     }
-    let most = counts
-        .iter()
-        .max_by_key(|(_, count)| **count)
-        .map_or("und", |(lang, _)| lang.as_str());
-    known(most).ok_or_else(|| refuse(most))
+    let most = counts.iter().max_by_key(|(_, count)| **count).map(|(lang, _)| lang);
+    let most = most.ok_or_else(|| refuse("no text tells its language, name it: option=--lang"))?;
+    known(most).ok_or_else(|| refuse(&format!("no lexicon for this language: found={most}")))
 }
 
 fn eval(reader: &Reader, files: &[PathBuf], named: Option<&str>) -> Result<Report, Failure> {

@@ -259,6 +259,26 @@ fn what_cannot_be_read_is_named() {
             "{exit} {error}"
         );
     }
+    let utf16: Vec<u8> = "\u{feff}0\tx\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(folder.path().join("wide.tsv"), utf16).expect("written");
+    let (exit, _, error) = run(folder.path(), &["sentiment", "eval", "wide.tsv"]);
+    assert!(
+        exit == 3 && error.contains("wide.tsv:1: no UTF-8, but UTF-16"),
+        "{exit} {error}"
+    );
+    fs::write(folder.path().join("short.tsv"), "0\t\n1\tok\n").expect("written");
+    let (exit, _, error) = run(folder.path(), &["sentiment", "eval", "short.tsv"]);
+    assert!(
+        exit == 3 && error.contains("short.tsv: no text tells its language, name it: option=--lang known=en"),
+        "{exit} {error}"
+    );
+    let (exit, _, error) = run(folder.path(), &["sentiment", "eval", "short.tsv", "--lang", "ja"]);
+    assert!(
+        exit == 3 && error.contains("no lexicon for this language: found=ja known=en"),
+        "{exit} {error}"
+    );
+    let (exit, table, error) = run(folder.path(), &["sentiment", "eval", "short.tsv", "--lang", "EN-gb"]);
+    assert!(exit == 0 && table.contains(" en "), "{exit} {table} {error}");
     let (exit, _, error) = run(
         folder.path(),
         &["sentiment", "eval", "bad.tsv", "--set", "sentiment.models_dir=nowhere"],
@@ -273,6 +293,15 @@ fn a_model_is_trained_used_and_refused() {
     fs::write(at("few.tsv"), labels(199)).expect("written");
     let (exit, _, error) = run(folder.path(), &["sentiment", "train", "few.tsv", "--lang", "en"]);
     assert!(exit == 5 && error.contains("found=199 needed=200"), "{exit} {error}");
+    let alone = labels(750);
+    let alone = alone.split_inclusive('\n').filter(|line| line.starts_with("negative"));
+    let alone: String = alone.collect();
+    fs::write(at("alone.tsv"), alone).expect("written");
+    let (exit, _, error) = run(folder.path(), &["sentiment", "train", "alone.tsv", "--lang", "en"]);
+    assert!(
+        exit == 5 && error.contains("alone.tsv: all texts have the same label: found=negative needed=2 labels"),
+        "{exit} {error}"
+    );
     fs::write(at("enough.tsv"), labels(300)).expect("written");
     fs::create_dir(at("models")).expect("a folder");
     let models = "sentiment.models_dir=models";
