@@ -5,7 +5,10 @@
 //! changelog to end, or not committed (`Commit::is_alone`); what is not known any more, because a transaction was not committed, is looked up
 //! here before the next one.
 
-use stream::{Log, Stage, TopicPartition};
+use stream::{
+    Log, Stage, TopicPartition,
+    mutant::{self, Mutant},
+};
 
 use super::{Hooks, Observation, Stop, Worker, newest::Seen};
 
@@ -27,6 +30,9 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             return Ok(());
         }
         let seen = self.newest(&asked)?;
+        if mutant::is_on(Mutant::OthersIgnored) {
+            return Ok(());
+        }
         let moved = partitions.into_iter().zip(seen);
         let moved = moved.filter_map(|(partition, seen)| (!matches!(seen, Seen::Nothing)).then_some(partition));
         let moved = moved.collect();
