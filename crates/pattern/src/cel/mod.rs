@@ -11,6 +11,8 @@ mod types;
 
 pub(crate) use code::Code;
 pub(crate) use field::{Field, Fields, View, read};
+#[cfg(test)]
+pub(crate) use numbers::equal as same;
 pub(crate) use parser::parse;
 pub(crate) use types::{Scope, check};
 

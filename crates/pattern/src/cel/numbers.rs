@@ -5,10 +5,7 @@ use std::cmp::Ordering;
 use event::Attribute;
 
 use super::{Fault, Op, Verdict};
-use crate::Value;
-
-/// 2^63, exact as a double: the first value above every `i64`.
-const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+use crate::{Value, value::TWO_TO_63};
 
 impl Op {
     pub(super) const fn compares(self) -> bool {
@@ -230,7 +227,7 @@ pub(super) fn arithmetic(op: Op, left: Number, right: Number) -> Result<Number, 
 
 /// Equality across types: numbers by value, everything else only with its own kind.
 #[inline]
-pub(super) fn equal(left: Value<'_>, right: Value<'_>) -> bool {
+pub(crate) fn equal(left: Value<'_>, right: Value<'_>) -> bool {
     match (left, right) {
         (Value::Text(a), Value::Text(b)) => a == b,
         (Value::Long(_) | Value::Double(_), Value::Long(_) | Value::Double(_)) => {

@@ -149,7 +149,7 @@ impl<O: Observer> Turn<'_, '_, O> {
 
     /// The value that `across` counts.
     pub fn value(&self, step: usize) -> Option<Value<'_>> {
-        self.program.across[step].as_ref()?.read(self.of)
+        Some(self.program.across[step].as_ref()?.read(self.of)?.unified())
     }
 
     pub fn tell(&mut self, by: &[Attribute], note: &Note<'_>) {
