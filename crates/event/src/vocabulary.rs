@@ -260,8 +260,9 @@ pub fn holds(kind: &str, attribute: &str) -> Option<Holds> {
     Some(HOLDS[found].1)
 }
 
-/// Gives numbers the type that the vocabulary says: writers of JSON print 2 for 2.0, and senders write ids as numbers. A whole number
-/// becomes a double or a text, a double without fraction a whole number. Everything else stays as it was sent.
+/// Gives numbers the type that the vocabulary says: writers of JSON print 2 for 2.0, and senders write ids as numbers, some as 7.0. A
+/// whole number becomes a double or a text, a double without fraction a whole number or the text of one. Everything else stays as it
+/// was sent.
 pub fn conform(kind: &str, attributes: &mut Attributes) {
     for (name, value) in attributes {
         let conformed = match (&*value, holds(kind, name)) {
@@ -269,8 +270,15 @@ pub fn conform(kind: &str, attributes: &mut Attributes) {
             (Attribute::Long(whole), Some(Holds::Double)) => Attribute::Double(*whole as f64),
             (Attribute::Long(whole), Some(Holds::Text)) => Attribute::Text(whole.to_string()),
             #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and far below 2^63")]
-            (Attribute::Double(number), Some(Holds::Long)) if number.fract() == 0.0 && number.abs() < 1e15 => {
-                Attribute::Long(*number as i64)
+            (Attribute::Double(number), Some(wanted @ (Holds::Long | Holds::Text)))
+                if number.fract() == 0.0 && number.abs() < 1e15 =>
+            {
+                let whole = *number as i64;
+                if wanted == Holds::Text {
+                    Attribute::Text(whole.to_string())
+                } else {
+                    Attribute::Long(whole)
+                }
             }
             _ => continue,
         };
@@ -318,6 +326,20 @@ mod tests {
             ("own.type", "value", Attribute::Long(2), Attribute::Double(2.0)),
             ("product.viewed", "product_id", Attribute::Long(7), text("7")),
             ("own.type", "gift_id", Attribute::Long(7), text("7")),
+            ("order.completed", "order_id", Attribute::Double(7.0), text("7")),
+            ("order.completed", "order_id", Attribute::Double(-0.0), text("0")),
+            (
+                "order.completed",
+                "order_id",
+                Attribute::Double(7.5),
+                Attribute::Double(7.5),
+            ),
+            (
+                "order.completed",
+                "order_id",
+                Attribute::Double(1e15),
+                Attribute::Double(1e15),
+            ),
             ("own.type", "count", Attribute::Double(7.0), Attribute::Double(7.0)),
             ("click.raged", "count", Attribute::Double(7.0), Attribute::Long(7)),
             ("click.raged", "count", Attribute::Double(7.5), Attribute::Double(7.5)),

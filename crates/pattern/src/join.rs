@@ -1,8 +1,8 @@
 //! The open runs of two journeys of one customer in one, and apart again.
 
-use std::{cmp::Ordering, collections::BTreeSet};
+use std::collections::BTreeSet;
 
-use crate::{Instance, Kept, KeptRef, Run, Runs, Sighting, Value, runs::order};
+use crate::{Instance, Kept, KeptRef, Run, Runs, Sighting};
 
 impl Runs {
     /// Adds what a customer's other journey had open; its events get indexes behind `offset`, which no event of this one has reached, and
@@ -30,7 +30,7 @@ impl Runs {
         let mine = self.events().map(Kept::from);
         let events: Vec<Kept> = mine.chain(kept(&of_added, offset, origin)).collect();
         instances.extend(added.into_iter().map(|instance| moved(instance, offset)));
-        instances.sort_by(stands_before);
+        instances.sort_by(Instance::stands_before);
         *self = Self::restored(instances, events);
         Self::restored(left, kept(&of_left, 0, None))
     }
@@ -105,15 +105,6 @@ fn of(instance: &Instance, is_in: &dyn Fn(u64) -> bool) -> Option<Instance> {
         .map(|(value, _)| value.clone())
         .collect();
     (!part.is_blank()).then_some(part)
-}
-
-/// By pattern, then the newer version first, then by-key.
-fn stands_before(one: &Instance, two: &Instance) -> Ordering {
-    let by: Vec<Value<'_>> = two.by.iter().map(Value::from).collect();
-    one.pattern
-        .cmp(&two.pattern)
-        .then(two.version.cmp(&one.version))
-        .then_with(|| order(&one.by, &by))
 }
 
 /// The same under later indexes. An index of 0 that says "none" stays.

@@ -124,7 +124,7 @@ impl Ignored<'_> {
     }
 }
 
-/// A value so that no two kinds look alike: 7, 7.0 and '7' are three values, and `by` tells them apart.
+/// A value so that no two kinds look alike: 7, 7.0 and '7' are three. `by` tells the text apart from the numbers, which are one there.
 fn shown(value: &Attribute) -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"));
     match value {

@@ -4,6 +4,9 @@ use std::cmp::Ordering;
 
 use event::{Attribute, Millis};
 
+/// 2^63, exact as a double: the first value above every `i64`.
+pub(crate) const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+
 /// What a field holds.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Value<'a> {
@@ -76,7 +79,17 @@ impl Value<'_> {
         }
     }
 
-    /// A total order of values: kind first, then value. 1, 1.0 and `"1"` all differ.
+    /// The one value that stands for all which CEL's `==` takes for the same: a double that is a whole number becomes that whole number.
+    /// By it `by` and `across` tell values apart, so that 1 and 1.0 are one and `"1"` is another.
+    #[inline]
+    pub(crate) fn unified(self) -> Self {
+        match self {
+            Self::Double(number) => whole(number).map_or(self, Self::Long),
+            other => other,
+        }
+    }
+
+    /// A total order of values: kind first, then value. 1, 1.0 and `"1"` all differ; of [`Value::unified`] values those that CEL does.
     pub(crate) fn order(&self, other: &Self) -> Ordering {
         let rank = |value: &Self| match value {
             Self::Null => 0,
@@ -97,6 +110,26 @@ impl Value<'_> {
     }
 }
 
+/// The whole number that a double is, exactly.
+fn whole(number: f64) -> Option<i64> {
+    // The bounds are exact doubles, the upper one the first above every `i64`. What is no number is not between them.
+    let is_in_range = (-TWO_TO_63..TWO_TO_63).contains(&number);
+    #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and in range")]
+    (is_in_range && number.fract() == 0.0).then_some(number as i64)
+}
+
+/// Has an attribute hold its [`Value::unified`] value; whether it was another one.
+pub(crate) fn unify(attribute: &mut Attribute) -> bool {
+    let Attribute::Double(number) = *attribute else {
+        return false;
+    };
+    let whole = whole(number);
+    if let Some(whole) = whole {
+        *attribute = Attribute::Long(whole);
+    }
+    whole.is_some()
+}
+
 /// Overwrites an attribute, keeping a text's memory where there is one.
 pub(crate) fn assign(slot: &mut Attribute, value: Value<'_>) {
     match (&mut *slot, value) {
@@ -105,5 +138,50 @@ pub(crate) fn assign(slot: &mut Attribute, value: Value<'_>) {
             old.push_str(new);
         }
         (_, value) => *slot = Attribute::from(value),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cel::same;
+
+    #[test]
+    fn what_cel_takes_for_the_same_has_one_unified_value() {
+        let edge = 1i64 << 53;
+        let whole = [0, 1, -1, 7, edge, edge + 1, i64::MAX, i64::MIN].map(Value::Long);
+        let doubles = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            7.0,
+            7.5,
+            1e15,
+            9_007_199_254_740_992.0,
+            9_007_199_254_740_994.0,
+            TWO_TO_63,
+            -TWO_TO_63,
+            1e300,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+        ]
+        .map(Value::Double);
+        let others = [Value::Text("1"), Value::Text("1.0"), Value::Bool(true), Value::Null];
+        let values: Vec<Value<'_>> = whole.into_iter().chain(doubles).chain(others).collect();
+        for one in &values {
+            for other in &values {
+                let is_one = one.unified().order(&other.unified()).is_eq();
+                assert_eq!(is_one, same(*one, *other), "{one:?} {other:?}");
+            }
+            let mut attribute = Attribute::from(*one);
+            let is_changed = unify(&mut attribute);
+            assert_eq!(Value::from(&attribute), one.unified());
+            assert_eq!(is_changed, one.order(&one.unified()).is_ne(), "{one:?}");
+        }
+        assert_eq!(Value::Double(1.0).unified(), Value::Long(1));
+        assert_eq!(Value::Double(TWO_TO_63).unified(), Value::Double(TWO_TO_63));
+        assert_eq!(Value::Double(-TWO_TO_63).unified(), Value::Long(i64::MIN));
+        assert!(matches!(Value::Double(f64::NAN).unified(), Value::Double(_)));
     }
 }

@@ -78,7 +78,10 @@ pub(crate) fn read(text: &str, report: &mut Report) -> Option<Node> {
                     // An alias of nothing.
                     builder.refuse(at);
                 } else {
-                    builder.report.error(at, "yaml", error.info());
+                    match help(&error.info(), line) {
+                        Some(help) => builder.report.error_with_help(at, "yaml", error.info(), help),
+                        None => builder.report.error(at, "yaml", error.info()),
+                    }
                 }
                 return None;
             }
@@ -89,6 +92,31 @@ pub(crate) fn read(text: &str, report: &mut Report) -> Option<Node> {
         report.error(Mark { line: 1, column: 1 }, "yaml", "the file is empty");
     }
     root
+}
+
+/// What to do about a line that is no YAML, by what the reader of YAML says of it and how it looks.
+fn help(found: &str, line: &str) -> Option<&'static str> {
+    let text = line.trim_start();
+    let has_curly_quote = line.contains(['\u{201c}', '\u{201d}', '\u{201e}', '\u{2018}', '\u{2019}']);
+    if found.contains("tabs") || line.contains('\t') {
+        Some("indent with blanks")
+    } else if has_curly_quote {
+        Some("quotes are straight: \" or '")
+    } else if text.starts_with('-') && !text.starts_with("- ") {
+        Some("a blank follows the dash of an entry: - see: …")
+    } else if line.contains("{{") {
+        Some("a sentence with {{ }} stands in quotes")
+    } else if found.contains("mapping values") {
+        Some(
+            "a text with a colon and a blank in it stands in quotes; entries of a list begin with a dash; keys of one mapping begin in one column",
+        )
+    } else if found.contains("'-' indicator") || found.contains("block mapping") {
+        Some("what belongs together begins in one column")
+    } else if found.contains("':'") {
+        Some("a colon and a blank follow a key")
+    } else {
+        None
+    }
 }
 
 fn mark(line: usize, column: usize) -> Mark {

@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use event::{Attribute, Event, Millis};
-use pattern::{Catalogue, Limits, NoFacts, Occurrence, Pattern, Runs, Stepped, parse};
+use pattern::{Catalogue, Kept, Limits, NoFacts, Occurrence, Pattern, Runs, Stepped, parse};
 
 const BEHIND: &str = "
 then: { intervene: notify, channels: [email], priority: 1, valid_for: 1h, because: { en: 'seen {{ seen[0].count }}' } }
@@ -28,12 +28,19 @@ fn pattern(version: u16, when: &str) -> Arc<Pattern> {
     Arc::new(parse("boundary.yaml", &text).unwrap_or_else(|findings| panic!("{findings:#?}\n{text}")))
 }
 
-/// An event of a history: its type, second and `x`.
+/// An event of a history: its type, second and `x`, a text or, behind `#`, a number.
 fn read(word: &str) -> Event {
     let (word, x) = word.split_once('(').unwrap_or((word, ""));
     let mut attributes = BTreeMap::new();
     if let Some(x) = x.strip_suffix(')') {
-        attributes.insert("x".to_owned(), Attribute::Text(x.to_owned()));
+        let value = match x.strip_prefix('#') {
+            Some(number) => number
+                .parse()
+                .map(Attribute::Long)
+                .unwrap_or_else(|_| Attribute::Double(number.parse().expect("a number"))),
+            None => Attribute::Text(x.to_owned()),
+        };
+        attributes.insert("x".to_owned(), value);
     }
     let seconds: i64 = word[1..].parse().expect("a second");
     Event {
@@ -158,6 +165,85 @@ fn every_boundary_case_is_decided_as_stated() {
         assert_eq!(stepped(when, history).shown(), expected, "{when} on {history}");
     }
     assert_eq!(stepped(twice, "a0 a1 a2 b3").out.matches[0].seen()[0].count, 3);
+}
+
+/// What CEL takes for the same number is one value, however it was sent; a text is another one.
+#[test]
+fn numbers_that_are_equal_join_and_count_as_one_value() {
+    let joined = "by: [x], sequence: [{see: t.a}, {see: t.b}]";
+    let quiet = "by: [x], sequence: [{see: t.a}, {absent: t.b, for: 5s}]";
+    let across = "sequence: [{see: t.a, times: 3, across: {field: x, at_least: 3}}]";
+    let all = "all: [{see: t.a, times: 2, across: {field: x, at_least: 2}}, {see: t.b}]";
+    for (when, history, expected) in [
+        (joined, "a0(#1) b1(#1.0)", "1: a0 b1"),
+        (joined, "a0(#1.0) b1(#1)", "1: a0 b1"),
+        (joined, "a0(#0) b1(#-0.0)", "1: a0 b1"),
+        (joined, "a0(#9007199254740993) b1(#9007199254740992.0)", ""),
+        (joined, "a0(#1.5) b1(#1)", ""),
+        (joined, "a0(1) b1(#1)", ""),
+        (joined, "a0(1.0) b1(1)", ""),
+        (quiet, "a0(#1) b4(#1.0)", ""),
+        (quiet, "a0(#1) b4(1)", "5: a0"),
+        (across, "a0(#1) a1(#1.0) a2(#2)", ""),
+        (across, "a0(#1) a1(#1.0) a2(#2) a3(1)", "3: a1 a2 a3"),
+        (all, "a0(#1) a1(#1.0) b2", ""),
+        (all, "a0(#1.0) b1 a2(#1.5)", "2: a0 a2 b1"),
+    ] {
+        assert_eq!(stepped(when, history).shown(), expected, "{when} on {history}");
+    }
+    let found = stepped(joined, "a0(#1.0) b1(#1)").out.matches.remove(0);
+    assert_eq!(found.joined().collect::<Vec<_>>(), [("x", &Attribute::Long(1))]);
+    assert_eq!(found.by()["x"], "1");
+}
+
+/// Rows that were written while 1 and 1.0 were two keys are read, and what was told apart by them goes on as one.
+#[test]
+fn what_was_stored_under_two_equal_numbers_goes_on_as_one() {
+    let text = |text: &str| Attribute::Text(text.to_owned());
+    let run = |when: &str, stored: &[(&str, Attribute)], first: &str, then: &str| {
+        let catalogue = Catalogue::compile([pattern(1, when)], Limits::default());
+        let mut case = Case::new();
+        first
+            .split_whitespace()
+            .for_each(|word| case.event(&catalogue, &read(word)));
+        // As they were stored: texts stand for what was written then.
+        let mut instances = case.runs.instances();
+        for value in instances
+            .iter_mut()
+            .flat_map(|instance| instance.by.iter_mut().chain(&mut instance.values))
+        {
+            let as_stored = stored.iter().find(|(name, _)| *value == text(name));
+            *value = as_stored.map_or_else(|| value.clone(), |(_, value)| value.clone());
+        }
+        let events = case.runs.events().map(Kept::from).collect();
+        case.runs = Runs::restored(instances, events);
+        then.split_whitespace()
+            .for_each(|word| case.event(&catalogue, &read(word)));
+        (case.shown(), case.runs.instances().len())
+    };
+    let joined = "by: [x], sequence: [{see: t.a}, {see: t.b}]";
+    let (one, other, two) = (
+        ("a", Attribute::Long(1)),
+        ("c", Attribute::Double(1.0)),
+        ("b", Attribute::Long(2)),
+    );
+    let all = [one, other.clone(), two];
+    let shown = |text: &str, left: usize| (text.to_owned(), left);
+    // Of both the later goes on.
+    assert_eq!(run(joined, &all, "a0(a) a1(c)", "b2(#1)"), shown("2: a1 b2", 0));
+    assert_eq!(run(joined, &all, "a0(c) a1(a)", "b2(#1.0)"), shown("2: a1 b2", 0));
+    // What stood behind others is found where it belongs.
+    assert_eq!(
+        run(joined, &all, "a0(b) a1(c)", "b2(#1) b3(#2)"),
+        shown("2: a1 b2; 3: a0 b3", 0)
+    );
+    assert_eq!(run(joined, &all, "a0(a) a1(b) a2(c) a3(d)", ""), shown("", 3));
+    // Values that are counted are one too.
+    let across = "sequence: [{see: t.a, times: 3, across: {field: x, at_least: 3}}]";
+    assert_eq!(
+        run(across, &[other], "a0(c) a1(d)", "a2(#1) a3(e)"),
+        shown("3: a1 a2 a3", 0)
+    );
 }
 
 /// A wait is not over before the clock says so, whatever the times of events.

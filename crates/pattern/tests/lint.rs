@@ -806,6 +806,21 @@ fn hints() {
             condition("event.brand == 'x'"),
             "where it may be missing: has(event.brand) && …",
         ),
+        (condition("event.brand == acme"), "a text stands in quotes: 'acme'"),
+        (
+            condition("event.brand == \u{2018}acme\u{2019}"),
+            "quotes are straight: 'text'",
+        ),
+        (
+            condition("profile.renewal_date > 'May'"),
+            "renewal_date is a time in milliseconds; a window about it is a during",
+        ),
+        (with("  within: 30m", "\twithin: 30m"), "indent with blanks"),
+        (
+            with("owner: cx-web", "owner: cx: web"),
+            "a text with a colon and a blank in it stands in quotes; entries of a list begin with a dash; keys of one mapping begin in one column",
+        ),
+        (with("expect: []", "expect: none"), "an empty one is []"),
     ] {
         let findings = lint("quiet-cart.yaml", &text);
         assert!(

@@ -54,7 +54,7 @@ fn vocabulary() -> String {
         page.push_str(&format!("| `{kind}` | {} |\n", fields.join(", ")));
     }
     page.push_str(
-        "\n## What fields hold\n\nA number that a sender writes otherwise is read as what the field holds: `\"value\": 2` is 2.0, `\"product_id\": 7` is the text `7`. \
+        "\n## What fields hold\n\nA number that a sender writes otherwise is read as what the field holds: `\"value\": 2` is 2.0, `\"product_id\": 7` is the text `7`, and so is `7.0`. \
          Literals of a `where` are\nchecked against it. `value`, `currency` and every `…_id` hold the same on types of your own, of which nothing else is known. What is not here \
          (`step`,\n`status`, times such as `ends_at`) is as it was sent.\n\n| holds | fields |\n|---|---|\n| number | `value`, `sentiment.score`, `sentiment.confidence`",
     );

@@ -94,7 +94,7 @@ impl Predicates {
         };
         let mut sight = Sight::new(&of, &NoFacts, &self.found, &mut self.memo);
         let numbers = 0..u16::try_from(self.found.shared.len()).unwrap_or(u16::MAX);
-        let holds = |number: u16| sight.shared(number) == Verdict::HOLDS;
+        let holds = |number: u16| sight.shared(number) == Verdict::Holds;
         numbers.map(holds).map(usize::from).sum()
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Code {
     Calculated(Op, Box<(Self, Self)>, Test),
     Not(Box<Self>),
     Negate(Box<Self>),
+    /// Both or one of two, told by what decides: a side that fails, or one that holds.
+    Joined(Verdict, Box<(Self, Self)>),
     Binary(Op, Box<(Self, Self)>),
     Choose(Box<(Self, Self, Self)>),
     In(Box<Self>, Vec<Attribute>),
@@ -57,11 +59,11 @@ impl Check {
         let Some(held) = held else { return self.of_nothing() };
         match self {
             Self::Number(test) => match (held.double(), held.long()) {
-                (Some(value), _) if test.is_double() => Verdict::of(test.holds_double(value)),
-                (_, Some(value)) if test.is_long() => Verdict::of(test.holds_long(value)),
-                _ => mixed(test, held),
+                (Some(value), _) => Verdict::of(test.holds_double(value)),
+                (_, Some(value)) => Verdict::of(test.holds_long(value)),
+                _ => test.of_another_type(),
             },
-            Self::Has => Verdict::HOLDS,
+            Self::Has => Verdict::Holds,
             _ => match held.text() {
                 Some(found) => self.holds_of_text(found),
                 None => self.of_another_type(),
@@ -72,9 +74,9 @@ impl Check {
     #[inline(always)]
     const fn of_nothing(&self) -> Verdict {
         if matches!(self, Self::Has) {
-            Verdict::FAILS
+            Verdict::Fails
         } else {
-            Verdict::MISSING
+            Verdict::Missing
         }
     }
 
@@ -93,26 +95,20 @@ impl Check {
     const fn of_another_type(&self) -> Verdict {
         match self {
             Self::Text(_, wanted) => Verdict::of(!*wanted),
-            Self::Among(_) => Verdict::FAILS,
-            _ => Verdict::FAILED,
+            Self::Among(_) => Verdict::Fails,
+            _ => Verdict::Failed,
         }
     }
-}
-
-#[cold]
-#[inline(never)]
-fn mixed<H: Held + ?Sized>(test: &Test, held: &H) -> Verdict {
-    test.mixed(held.value())
 }
 
 #[inline(never)]
 fn is_among(found: &str, texts: &[String]) -> Verdict {
     for text in texts {
         if same(found, text) {
-            return Verdict::HOLDS;
+            return Verdict::Holds;
         }
     }
-    Verdict::FAILS
+    Verdict::Fails
 }
 
 /// Where a text stands in another.
@@ -128,7 +124,7 @@ impl Part {
     fn is_in(self, part: &str, text: &str) -> Verdict {
         let (wanted, bytes) = (part.as_bytes(), text.as_bytes());
         let Some(rest) = bytes.len().checked_sub(wanted.len()) else {
-            return Verdict::FAILS;
+            return Verdict::Fails;
         };
         match self {
             Self::Start => Verdict::of(same_bytes(&bytes[..wanted.len()], wanted)),
@@ -163,6 +159,8 @@ impl Code {
             Node::Binary(op, left, right) => {
                 let pair = Self::pair(left, right);
                 match (*op, &pair.0, &pair.1) {
+                    (Op::And, ..) => Self::Joined(Verdict::Fails, pair),
+                    (Op::Or, ..) => Self::Joined(Verdict::Holds, pair),
                     (Op::Equal | Op::Unequal, Self::Read(source), Self::Constant(Attribute::Text(text)))
                     | (Op::Equal | Op::Unequal, Self::Constant(Attribute::Text(text)), Self::Read(source)) => {
                         Self::Check(source.clone(), Check::Text(text.clone(), *op == Op::Equal))
@@ -252,15 +250,14 @@ impl Code {
     }
 
     fn is_constant(&self) -> bool {
-        let decides =
-            |side: &Self, op: Op| matches!(side, Self::Constant(Attribute::Bool(value)) if *value == (op == Op::Or));
+        let decides = |side: &Self, decides: Verdict| matches!(side, Self::Constant(Attribute::Bool(value)) if Verdict::of(*value) == decides);
         match self {
             Self::Constant(_) | Self::Fails => true,
             Self::Read(_) | Self::Check(..) | Self::CheckAttribute(..) => false,
             Self::Not(a) | Self::Negate(a) | Self::Size(a) | Self::ToInt(a) | Self::ToDouble(a) => a.is_constant(),
             Self::In(a, _) | Self::Matches(a, _) => a.is_constant(),
-            Self::Binary(op @ (Op::And | Op::Or), pair) if decides(&pair.0, *op) || decides(&pair.1, *op) => true,
-            Self::Binary(_, pair) | Self::Part(_, pair) | Self::Calculated(_, pair, _) => {
+            Self::Joined(verdict, pair) if decides(&pair.0, *verdict) || decides(&pair.1, *verdict) => true,
+            Self::Joined(_, pair) | Self::Binary(_, pair) | Self::Part(_, pair) | Self::Calculated(_, pair, _) => {
                 pair.0.is_constant() && pair.1.is_constant()
             }
             Self::Choose(parts) => parts.0.is_constant() && parts.1.is_constant() && parts.2.is_constant(),
@@ -280,7 +277,7 @@ impl Code {
             }
             Self::Not(a) | Self::Negate(a) | Self::Size(a) | Self::ToInt(a) | Self::ToDouble(a) => a.resolve(fields),
             Self::In(a, _) | Self::Matches(a, _) => a.resolve(fields),
-            Self::Binary(_, pair) | Self::Part(_, pair) | Self::Calculated(_, pair, _) => {
+            Self::Joined(_, pair) | Self::Binary(_, pair) | Self::Part(_, pair) | Self::Calculated(_, pair, _) => {
                 pair.0.resolve(fields);
                 pair.1.resolve(fields);
             }
@@ -299,6 +296,7 @@ impl Code {
         match self {
             Self::CheckAttribute(place, check) => check.holds(view.attribute(*place)),
             Self::Check(source, check) => source.check(check, view, captured),
+            Self::Joined(decides, pair) => Self::joined(*decides, pair, view, captured),
             _ => self.composed_holds(view, captured),
         }
     }
@@ -307,8 +305,6 @@ impl Code {
     #[inline(never)]
     fn composed_holds(&self, view: &View<'_>, captured: &[Option<Attribute>]) -> Verdict {
         match self {
-            Self::Binary(Op::And, pair) => Self::joined(Verdict::FAILS, pair, view, captured),
-            Self::Binary(Op::Or, pair) => Self::joined(Verdict::HOLDS, pair, view, captured),
             Self::Calculated(op, pair, test) => Self::calculation_holds((*op, test), pair, view, captured),
             _ => self.value_holds(view, captured),
         }
@@ -322,7 +318,7 @@ impl Code {
             return decides;
         }
         let right = pair.1.holds(view, captured);
-        if left.is_fault() && right != decides && right != Verdict::FAILED {
+        if left.is_fault() && right != decides && right != Verdict::Failed {
             left
         } else {
             right
@@ -337,9 +333,8 @@ impl Code {
         captured: &[Option<Attribute>],
     ) -> Verdict {
         match Self::calculated(op, pair, view, captured) {
-            Ok(Number::Double(value)) if test.is_double() => Verdict::of(test.holds_double(value)),
-            Ok(Number::Long(value)) if test.is_long() => Verdict::of(test.holds_long(value)),
-            Ok(number) => test.mixed(number.value()),
+            Ok(Number::Double(value)) => Verdict::of(test.holds_double(value)),
+            Ok(Number::Long(value)) => Verdict::of(test.holds_long(value)),
             Err(fault) => Verdict::from(Err(fault)),
         }
     }
@@ -421,7 +416,7 @@ impl Code {
                 Value::Long(i64::try_from(size).map_err(|_| Fault::Failed)?)
             }
             Self::Part(part, pair) => match (pair.0.value(view, captured)?, pair.1.value(view, captured)?) {
-                (Value::Text(on), Value::Text(with)) => Value::Bool(part.is_in(with, on) == Verdict::HOLDS),
+                (Value::Text(on), Value::Text(with)) => Value::Bool(part.is_in(with, on) == Verdict::Holds),
                 _ => return Err(Fault::Failed),
             },
             Self::Matches(on, pattern) => match on.value(view, captured)? {
@@ -436,9 +431,12 @@ impl Code {
                 Value::Text(text) => Value::Double(text.parse().map_err(|_| Fault::Failed)?),
                 _ => return Err(Fault::Failed),
             },
-            Self::Check(..) | Self::CheckAttribute(..) | Self::Calculated(..) | Self::Not(_) | Self::Binary(..) => {
-                Value::Bool(self.holds(view, captured).result()?)
-            }
+            Self::Check(..)
+            | Self::CheckAttribute(..)
+            | Self::Calculated(..)
+            | Self::Not(_)
+            | Self::Joined(..)
+            | Self::Binary(..) => Value::Bool(self.holds(view, captured).result()?),
         })
     }
 }

@@ -1,7 +1,5 @@
 //! What a predicate reads: fields of events, of captured events, of journey and profile.
 
-use std::cmp::Ordering;
-
 use event::Attribute;
 
 use super::{Path, Root, Verdict, code::Check};
@@ -54,8 +52,6 @@ pub(super) trait Held {
     fn text(&self) -> Option<&str> {
         None
     }
-
-    fn value(&self) -> Value<'_>;
 }
 
 impl Held for Attribute {
@@ -82,10 +78,6 @@ impl Held for Attribute {
             _ => None,
         }
     }
-
-    fn value(&self) -> Value<'_> {
-        Value::from(self)
-    }
 }
 
 impl Held for Value<'_> {
@@ -109,10 +101,6 @@ impl Held for Value<'_> {
             _ => None,
         }
     }
-
-    fn value(&self) -> Value<'_> {
-        *self
-    }
 }
 
 impl Held for str {
@@ -120,20 +108,12 @@ impl Held for str {
     fn text(&self) -> Option<&str> {
         Some(self)
     }
-
-    fn value(&self) -> Value<'_> {
-        Value::Text(self)
-    }
 }
 
 impl Held for f64 {
     #[inline(always)]
     fn double(&self) -> Option<f64> {
         Some(*self)
-    }
-
-    fn value(&self) -> Value<'_> {
-        Value::Double(*self)
     }
 }
 
@@ -150,11 +130,12 @@ pub(crate) struct Fields {
     attributes: Vec<Named>,
 }
 
-/// The name of an attribute, its first eight bytes also as a number that orders as they do.
+/// The name of an attribute, its first and last eight bytes also as numbers. The first ones order as the names do.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Named {
     first: u64,
     name: String,
+    last: u64,
     place: usize,
 }
 
@@ -182,6 +163,7 @@ impl Fields {
         self.attributes.push(Named {
             first: first(name),
             name: name.to_owned(),
+            last: last(name),
             place,
         });
         self.attributes.sort_unstable();
@@ -195,12 +177,14 @@ impl Fields {
         'attributes: for (name, value) in &of.event.attributes {
             let first = first(name);
             while first >= next.first {
-                if first == next.first {
-                    match behind(name, &next.name) {
-                        Ordering::Less => continue 'attributes,
-                        Ordering::Equal => into[next.place] = Some(value),
-                        Ordering::Greater => {}
+                if first == next.first && !next.is(name) {
+                    if let Some(other) = among(wanted.as_slice(), first, name) {
+                        into[other.place] = Some(value);
                     }
+                    continue 'attributes;
+                }
+                if first == next.first {
+                    into[next.place] = Some(value);
                 }
                 match wanted.next() {
                     Some(following) => next = following,
@@ -224,13 +208,32 @@ impl Fields {
     }
 }
 
-/// The order of names whose first eight bytes are the same, zeros behind their ends included.
-#[inline]
-fn behind(left: &str, right: &str) -> Ordering {
-    if left.len() == right.len() && (left.len() <= 8 || same(left, right)) {
-        return Ordering::Equal;
+impl Named {
+    /// Whether it is a name whose first eight bytes are the same, zeros behind its end included.
+    #[inline(always)]
+    fn is(&self, name: &str) -> bool {
+        name.len() == self.name.len()
+            && match name.len() {
+                0..=8 => true,
+                9..=16 => last(name) == self.last,
+                _ => self.is_long(name),
+            }
     }
-    left.cmp(right)
+
+    /// By itself: it is rare, and what is around it would be put aside for it.
+    #[cold]
+    #[inline(never)]
+    fn is_long(&self, name: &str) -> bool {
+        name == self.name
+    }
+}
+
+/// A name among those that begin with the same eight bytes. By itself, as few do.
+#[cold]
+#[inline(never)]
+fn among<'a>(wanted: &'a [Named], first: u64, name: &str) -> Option<&'a Named> {
+    let mut alike = wanted.iter().take_while(|other| other.first == first);
+    alike.find(|other| other.is(name))
 }
 
 /// Whether two texts are the same; in place, where they are not longer than most are.
@@ -240,19 +243,21 @@ pub(super) fn same(left: &str, right: &str) -> bool {
 }
 
 /// Whether as many bytes are the same: two reads from both ends that overlap, and only of long ones what lies between.
-#[inline]
+#[inline(always)]
 pub(super) fn same_bytes(left: &[u8], right: &[u8]) -> bool {
-    fn ends<const N: usize>(left: &[u8], right: &[u8]) -> Option<bool> {
-        let (one, other) = (left.first_chunk::<N>()?, right.first_chunk::<N>()?);
-        Some(one == other && left.last_chunk::<N>() == right.last_chunk::<N>())
+    #[inline(always)]
+    fn ends<const N: usize>(left: &[u8], right: &[u8]) -> bool {
+        let back = left.len() - N;
+        left[..N] == right[..N] && left[back..] == right[back..]
     }
-    if let Some(same) = ends::<16>(left, right) {
-        return same && (left.len() <= 32 || left == right);
+    let right = &right[..left.len()];
+    match left.len() {
+        0..4 => left.iter().eq(right),
+        4..8 => ends::<4>(left, right),
+        8..16 => ends::<8>(left, right),
+        16..=32 => ends::<16>(left, right),
+        _ => left == right,
     }
-    if let Some(same) = ends::<8>(left, right) {
-        return same;
-    }
-    ends::<4>(left, right).unwrap_or_else(|| left.iter().eq(right))
 }
 
 /// The first eight bytes of a name, zeros behind its end.
@@ -275,6 +280,13 @@ fn first(name: &str) -> u64 {
         [one] => u64::from(one) << 56,
         _ => 0,
     }
+}
+
+/// The last eight bytes of a name; nothing of a shorter one.
+#[inline(always)]
+fn last(name: &str) -> u64 {
+    let last = name.as_bytes().last_chunk::<8>();
+    last.map_or(0, |last| u64::from_ne_bytes(*last))
 }
 
 /// A field of an occurrence: envelope first, then what was derived, then attributes.
@@ -458,11 +470,18 @@ mod tests {
     }
 
     #[test]
-    fn names_order_by_their_first_bytes_and_what_is_behind_them() {
+    fn names_order_by_their_first_bytes_and_are_told_apart_by_their_ends() {
         for left in names() {
             for right in names() {
-                let order = first(&left).cmp(&first(&right)).then_with(|| behind(&left, &right));
-                assert_eq!(order, left.cmp(&right), "{left:?} {right:?}");
+                let named = Named {
+                    first: first(&right),
+                    name: right.clone(),
+                    last: last(&right),
+                    place: 0,
+                };
+                let order = first(&left).cmp(&named.first);
+                assert!(order.is_eq() || order == left.cmp(&right), "{left:?} {right:?}");
+                assert_eq!(order.is_eq() && named.is(&left), left == right, "{left:?} {right:?}");
                 assert_eq!(same(&left, &right), left == right, "{left:?} {right:?}");
             }
         }

@@ -84,7 +84,11 @@ pub(super) fn tokens(text: &str) -> Result<Vec<(usize, Token)>, Flaw> {
         } else {
             let rest: String = letters[index..letters.len().min(index + 3)].iter().collect();
             let sign = SIGNS.iter().find(|sign| rest.starts_with(**sign));
-            let sign = sign.ok_or_else(|| flaw(format!("unexpected character: found={letter}")))?;
+            let sign = sign.ok_or_else(|| {
+                let is_quote = matches!(letter, '\u{2018}' | '\u{2019}' | '\u{201c}' | '\u{201d}' | '\u{201e}');
+                let help = is_quote.then(|| "quotes are straight: 'text'".to_owned());
+                flaw(format!("unexpected character: found={letter}")).with_help(help)
+            })?;
             index += sign.len();
             tokens.push((at, Token::Sign(sign)));
         }

@@ -11,6 +11,8 @@ mod types;
 
 pub(crate) use code::Code;
 pub(crate) use field::{Field, Fields, View, read};
+#[cfg(test)]
+pub(crate) use numbers::equal as same;
 pub(crate) use parser::parse;
 pub(crate) use types::{Scope, check};
 
@@ -47,54 +49,43 @@ pub(crate) enum Fault {
     Failed,
 }
 
-/// What a predicate says. Two bits of it tell whether it holds, does not, or has no result; zero is left for what is not known yet.
+/// What a predicate says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Verdict(u8);
+pub(crate) enum Verdict {
+    Fails,
+    Holds,
+    /// Has no result: [`Fault::Failed`].
+    Failed,
+    /// Has no result: [`Fault::Missing`].
+    Missing,
+}
 
 impl Verdict {
-    pub const FAILS: Self = Self(1);
-    pub const HOLDS: Self = Self(2);
-    /// Has no result: [`Fault::Failed`].
-    pub const FAILED: Self = Self(3);
-    /// Has no result: [`Fault::Missing`].
-    pub const MISSING: Self = Self(7);
-
     #[inline(always)]
     const fn of(holds: bool) -> Self {
-        Self(1 + holds as u8)
-    }
-
-    /// The two bits.
-    #[inline(always)]
-    pub const fn bits(self) -> u64 {
-        self.0 as u64 & 3
-    }
-
-    /// What the two bits say, which no longer tell one fault from another; `None` of zero.
-    #[inline(always)]
-    pub const fn of_bits(bits: u64) -> Option<Self> {
-        if bits & 3 == 0 {
-            None
-        } else {
-            Some(Self(bits as u8 & 3))
-        }
+        if holds { Self::Holds } else { Self::Fails }
     }
 
     /// Whether there is no result.
     #[inline(always)]
     pub const fn is_fault(self) -> bool {
-        self.0 & 3 == 3
+        matches!(self, Self::Failed | Self::Missing)
     }
 
     const fn not(self) -> Self {
-        if self.is_fault() { self } else { Self(self.0 ^ 3) }
+        match self {
+            Self::Holds => Self::Fails,
+            Self::Fails => Self::Holds,
+            fault => fault,
+        }
     }
 
     fn result(self) -> Result<bool, Fault> {
         match self {
-            Self::MISSING => Err(Fault::Missing),
-            Self::FAILED => Err(Fault::Failed),
-            holds => Ok(holds == Self::HOLDS),
+            Self::Fails => Ok(false),
+            Self::Holds => Ok(true),
+            Self::Failed => Err(Fault::Failed),
+            Self::Missing => Err(Fault::Missing),
         }
     }
 }
@@ -104,8 +95,8 @@ impl From<Result<bool, Fault>> for Verdict {
     fn from(result: Result<bool, Fault>) -> Self {
         match result {
             Ok(holds) => Self::of(holds),
-            Err(Fault::Missing) => Self::MISSING,
-            Err(Fault::Failed) => Self::FAILED,
+            Err(Fault::Missing) => Self::Missing,
+            Err(Fault::Failed) => Self::Failed,
         }
     }
 }

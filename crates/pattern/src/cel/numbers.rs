@@ -5,10 +5,7 @@ use std::cmp::Ordering;
 use event::Attribute;
 
 use super::{Fault, Op, Verdict};
-use crate::Value;
-
-/// 2^63, exact as a double: the first value above every `i64`.
-const TWO_TO_63: f64 = 9_223_372_036_854_775_808.0;
+use crate::{Value, value::TWO_TO_63};
 
 impl Op {
     pub(super) const fn compares(self) -> bool {
@@ -36,99 +33,120 @@ impl Op {
     }
 }
 
-/// A comparison with a number that is known beforehand: which of the four ways in which two numbers can stand to each other make it
-/// hold, a bit each, so that it takes no branch.
+/// A comparison with a number that is known beforehand: the values that make it hold lie between two bounds, or outside of them. The
+/// bounds are exact in either type, so that nothing is converted and only what is no number needs more. It takes no branch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Test {
-    holds: u8,
-    /// In which of the types the number is exact.
-    is_long: bool,
-    is_double: bool,
-    long: i64,
-    double: f64,
+    /// Both belong to what lies between; nothing does where the first is greater.
+    long: (i64, i64),
+    double: (f64, f64),
+    holds_between: bool,
+    /// Asks whether it is equal: what is no number differs from each, and has no order with any.
+    is_equality: bool,
 }
-
-/// How numbers stand to each other: which of `>=` and `<=` hold, both if they are equal. Neither does for a NaN.
-mod stands {
-    pub const NOT_AT_ALL: u8 = 0;
-    pub const GREATER: u8 = 1;
-    pub const LESS: u8 = 2;
-    pub const EQUAL: u8 = 3;
-}
-
-/// Up to this (2^53) every whole number is a double.
-const EXACT: i64 = 1 << f64::MANTISSA_DIGITS;
 
 impl Test {
     /// A comparison with a number; nothing else compares with one beforehand.
     pub(super) fn of(op: Op, number: &Attribute) -> Option<Self> {
-        let (long, double) = match *number {
-            Attribute::Long(number) => (Some(number), exact(number)),
-            Attribute::Double(number) => (None, Some(number)),
-            _ => return None,
-        };
-        let holds = match op {
-            Op::Equal => 1 << stands::EQUAL,
-            Op::Unequal => 1 << stands::LESS | 1 << stands::GREATER | 1 << stands::NOT_AT_ALL,
-            Op::Less => 1 << stands::LESS,
-            Op::LessEqual => 1 << stands::LESS | 1 << stands::EQUAL,
-            Op::Greater => 1 << stands::GREATER,
-            Op::GreaterEqual => 1 << stands::GREATER | 1 << stands::EQUAL,
+        let number = Value::from(number);
+        if !matches!(number, Value::Long(_)) && !matches!(number, Value::Double(number) if number.is_finite()) {
+            return None;
+        }
+        let ((from_long, to_long), (from_double, to_double)) = (longs_beside(number)?, doubles_beside(number));
+        // Of what is less or greater alone, the bound goes to the next one beyond, if the number itself has that type.
+        let is_long = from_long == to_long;
+        let is_double = from_double == to_double;
+        let none = ((1, 0), (1.0, 0.0));
+        let (long, double) = match op {
+            Op::Equal | Op::Unequal => (
+                if is_long { (from_long, from_long) } else { none.0 },
+                if is_double { (from_double, from_double) } else { none.1 },
+            ),
+            Op::Less => (
+                if !is_long {
+                    (i64::MIN, to_long)
+                } else {
+                    from_long.checked_sub(1).map_or(none.0, |below| (i64::MIN, below))
+                },
+                (
+                    f64::NEG_INFINITY,
+                    if is_double { to_double.next_down() } else { to_double },
+                ),
+            ),
+            Op::LessEqual => ((i64::MIN, to_long), (f64::NEG_INFINITY, to_double)),
+            Op::Greater => (
+                if !is_long {
+                    (from_long, i64::MAX)
+                } else {
+                    from_long.checked_add(1).map_or(none.0, |above| (above, i64::MAX))
+                },
+                (
+                    if is_double { from_double.next_up() } else { from_double },
+                    f64::INFINITY,
+                ),
+            ),
+            Op::GreaterEqual => ((from_long, i64::MAX), (from_double, f64::INFINITY)),
             _ => return None,
         };
         Some(Self {
-            holds,
-            is_long: long.is_some(),
-            is_double: double.is_some(),
-            long: long.unwrap_or_default(),
-            double: double.unwrap_or_default(),
+            long,
+            double,
+            holds_between: op != Op::Unequal,
+            is_equality: matches!(op, Op::Equal | Op::Unequal),
         })
-    }
-
-    /// Whether it is exact against whole numbers.
-    #[inline(always)]
-    pub(super) const fn is_long(&self) -> bool {
-        self.is_long
-    }
-
-    /// Whether it is exact against doubles.
-    #[inline(always)]
-    pub(super) const fn is_double(&self) -> bool {
-        self.is_double
     }
 
     #[inline(always)]
     pub(super) fn holds_long(&self, value: i64) -> bool {
-        self.contains(stands(value, self.long))
+        ((value >= self.long.0) & (value <= self.long.1)) == self.holds_between
     }
 
     #[inline(always)]
     pub(super) fn holds_double(&self, value: f64) -> bool {
-        self.contains(stands(value, self.double))
+        ((value >= self.double.0) & (value <= self.double.1)) == self.holds_between
     }
 
-    #[inline]
-    const fn contains(&self, stands: u8) -> bool {
-        self.holds >> stands & 1 != 0
-    }
-
-    /// Whether any value stands so to the number. Another type than a number differs from each, and has no order with any.
+    /// What it says of anything else than a number.
     #[cold]
-    pub(super) fn mixed(&self, value: Value<'_>) -> Verdict {
-        let number = if self.is_long {
-            Value::Long(self.long)
+    pub(super) const fn of_another_type(&self) -> Verdict {
+        if self.is_equality {
+            Verdict::of(!self.holds_between)
         } else {
-            Value::Double(self.double)
-        };
-        let is_equality = self.holds == 1 << stands::EQUAL || self.contains(stands::NOT_AT_ALL);
-        let stands = match compare(value, number) {
-            Some(Ordering::Less) => stands::LESS,
-            Some(Ordering::Equal) => stands::EQUAL,
-            Some(Ordering::Greater) => stands::GREATER,
-            None if is_equality || matches!(value, Value::Double(_) | Value::Long(_)) => stands::NOT_AT_ALL,
-            None => return Verdict::FAILED,
-        };
-        Verdict::of(self.contains(stands))
+            Verdict::Failed
+        }
+    }
+}
+
+/// The least whole number that is not less than a number, and the greatest that is not greater: the same for a whole one. `None` where
+/// one of both is no `i64`.
+fn longs_beside(number: Value<'_>) -> Option<(i64, i64)> {
+    match number {
+        Value::Long(number) => Some((number, number)),
+        Value::Double(number) => {
+            let whole = |number: f64| {
+                #[expect(clippy::cast_possible_truncation, reason = "checked to be whole and in range")]
+                (-TWO_TO_63..TWO_TO_63).contains(&number).then_some(number as i64)
+            };
+            Some((whole(number.ceil())?, whole(number.floor())?))
+        }
+        _ => None,
+    }
+}
+
+/// As [`longs_beside`], of doubles.
+fn doubles_beside(number: Value<'_>) -> (f64, f64) {
+    match number {
+        Value::Long(whole) => {
+            #[expect(clippy::cast_precision_loss, reason = "what is lost is seen in what follows")]
+            let near = whole as f64;
+            match mixed(whole, near) {
+                Some(Ordering::Less) => (near, near.next_down()),
+                Some(Ordering::Greater) => (near.next_up(), near),
+                _ => (near, near),
+            }
+        }
+        Value::Double(number) => (number, number),
+        _ => (f64::NAN, f64::NAN),
     }
 }
 
@@ -156,17 +174,6 @@ impl Number {
             Self::Double(value) => Value::Double(value),
         }
     }
-}
-
-#[inline(always)]
-fn stands<T: PartialOrd>(value: T, number: T) -> u8 {
-    (u8::from(value >= number) * stands::GREATER) | (u8::from(value <= number) * stands::LESS)
-}
-
-/// The double of the same value.
-fn exact(number: i64) -> Option<f64> {
-    #[expect(clippy::cast_precision_loss, reason = "checked to be exact")]
-    (-EXACT..=EXACT).contains(&number).then_some(number as f64)
 }
 
 pub(super) fn to_int(value: Value<'_>) -> Result<Value<'_>, Fault> {
@@ -230,7 +237,7 @@ pub(super) fn arithmetic(op: Op, left: Number, right: Number) -> Result<Number, 
 
 /// Equality across types: numbers by value, everything else only with its own kind.
 #[inline]
-pub(super) fn equal(left: Value<'_>, right: Value<'_>) -> bool {
+pub(crate) fn equal(left: Value<'_>, right: Value<'_>) -> bool {
     match (left, right) {
         (Value::Text(a), Value::Text(b)) => a == b,
         (Value::Long(_) | Value::Double(_), Value::Long(_) | Value::Double(_)) => {
@@ -271,4 +278,83 @@ fn mixed(whole: i64, double: f64) -> Option<Ordering> {
     } else {
         Ordering::Less
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A test that is known beforehand says what the comparison says, at every edge of either type.
+    #[test]
+    fn bounds_say_what_comparisons_say() {
+        let edges = [
+            0,
+            1,
+            -1,
+            7,
+            1 << 53,
+            (1 << 53) + 1,
+            -(1 << 53) - 1,
+            i64::MAX,
+            i64::MAX - 1,
+            i64::MIN,
+            i64::MIN + 1,
+        ];
+        let doubles = [
+            0.0,
+            -0.0,
+            0.5,
+            -0.5,
+            7.0,
+            7.5,
+            f64::MIN_POSITIVE,
+            5e-324,
+            9_007_199_254_740_992.0,
+            9_007_199_254_740_994.0,
+            TWO_TO_63,
+            TWO_TO_63.next_down(),
+            -TWO_TO_63,
+            (-TWO_TO_63).next_down(),
+            f64::MAX,
+            f64::MIN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            f64::NAN,
+        ];
+        let numbers: Vec<Value<'_>> = edges
+            .map(Value::Long)
+            .into_iter()
+            .chain(doubles.map(Value::Double))
+            .collect();
+        let mut tested = 0;
+        for op in [
+            Op::Equal,
+            Op::Unequal,
+            Op::Less,
+            Op::LessEqual,
+            Op::Greater,
+            Op::GreaterEqual,
+        ] {
+            for number in &numbers {
+                let Some(test) = Test::of(op, &Attribute::from(*number)) else {
+                    continue;
+                };
+                for value in &numbers {
+                    let found = match *value {
+                        Value::Long(value) => test.holds_long(value),
+                        Value::Double(value) => test.holds_double(value),
+                        _ => unreachable!("numbers alone"),
+                    };
+                    assert_eq!(Ok(found), compared(op, *value, *number), "{value:?} {op:?} {number:?}");
+                    tested += 1;
+                }
+                for other in [Value::Text("7"), Value::Bool(true), Value::Null] {
+                    let expected = Verdict::from(compared(op, other, *number));
+                    assert_eq!(test.of_another_type(), expected, "{other:?} {op:?} {number:?}");
+                }
+            }
+        }
+        // All but the infinite, what is no number, and what no whole number reaches.
+        assert_eq!(tested, 6 * numbers.len() * (numbers.len() - 7));
+    }
 }

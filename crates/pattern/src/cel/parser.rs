@@ -346,7 +346,9 @@ impl Parser<'_> {
                     let near = nearest(name, self.names.iter().copied());
                     let near = near.map_or_else(String::new, |near| format!(" nearest={near}"));
                     let message = format!("no earlier step captures this name: name={name}{near}");
-                    return Err(Flaw::new(at, "name-unknown", message));
+                    let is_word = !matches!(self.tokens.get(self.next), Some((_, Token::Sign("." | "("))));
+                    let help = is_word.then(|| format!("a text stands in quotes: '{name}'"));
+                    return Err(Flaw::new(at, "name-unknown", message).with_help(help));
                 }
             },
         };

@@ -273,6 +273,9 @@ fn written(one: (&Expr, Type), other: (&Expr, Type)) -> Option<String> {
         (Type::Bool, Node::Text(text)) if matches!(text.as_str(), "true" | "false") => {
             Some(format!("{name} is true or false, without quotes: {text}"))
         }
+        (Type::Int, Node::Text(_)) if name.ends_with("_date") => Some(format!(
+            "{name} is a time in milliseconds; a window about it is a during"
+        )),
         (Type::Int | Type::Double | Type::Number, Node::Text(_)) => Some(format!("{name} is a number")),
         (Type::Bool, _) => Some(format!("{name} is true or false")),
         _ => None,

@@ -117,6 +117,6 @@ impl Catalogue {
             *failed = step.program;
             out.failed.push(program().id.clone());
         }
-        verdict == Verdict::HOLDS
+        verdict == Verdict::Holds
     }
 }

@@ -88,7 +88,7 @@ pub(super) fn build(
 }
 
 impl Match {
-    /// The fields of `by` with the values by which events were joined, as they are: 1 and `"1"` differ.
+    /// The fields of `by` with the values by which events were joined, as they are but that 1.0 is told as 1, which it equals; `"1"` differs.
     pub fn joined(&self) -> impl Iterator<Item = (&str, &Attribute)> {
         self.pattern.when.by.iter().map(String::as_str).zip(&self.by)
     }

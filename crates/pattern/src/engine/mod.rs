@@ -133,7 +133,7 @@ impl Catalogue {
             let mut key = [Value::Null; 3];
             let missing = program.by.iter().zip(&mut key).find_map(|(field, slot)| {
                 let value = field.read(of);
-                *slot = value.unwrap_or(Value::Null);
+                *slot = value.map_or(Value::Null, Value::unified);
                 value.is_none().then_some(field)
             });
             if let Some(field) = missing {

@@ -8,38 +8,34 @@ use crate::{
     cel::{self, Code, Verdict, View},
 };
 
-/// What is known of the shared predicates of an event's type: a bitset of two bits each, zero while one was not evaluated, else of its
-/// [`Verdict`].
+/// What is known of the shared predicates of an event's type: a [`Verdict`] each, nothing while one was not evaluated. Each has a byte
+/// of its own: two bits would do, and finding them in a word costs a sixth of a predicate.
 #[derive(Debug, Default)]
 pub(crate) struct Memo {
-    words: Vec<u64>,
+    eights: Vec<[Option<Verdict>; 8]>,
 }
-
-/// How many predicates a word holds.
-const IN_WORD: usize = 32;
 
 impl Memo {
     /// Memory for so many predicates, none of which was evaluated.
     #[inline]
-    fn begin(&mut self, predicates: usize) -> &mut [u64] {
-        let words = predicates.div_ceil(IN_WORD);
-        if self.words.len() < words {
-            self.words.resize(words, 0);
+    fn begin(&mut self, predicates: usize) -> &mut [Option<Verdict>] {
+        let eights = predicates.div_ceil(8);
+        if self.eights.len() < eights {
+            self.grow(eights);
         }
-        let words = &mut self.words[..words];
-        if let [one] = words {
+        let eights = &mut self.eights[..eights];
+        if let [one] = eights {
             // Most types have few: without a call.
-            *one = 0;
+            *one = [None; 8];
         } else {
-            words.fill(0);
+            eights.fill([None; 8]);
         }
-        words
+        eights.as_flattened_mut()
     }
 
-    /// Where the bits of a predicate lie: the word, and how far they are shifted in it.
-    #[inline(always)]
-    const fn place(number: u16) -> (usize, u32) {
-        (number as usize / IN_WORD, number as u32 % IN_WORD as u32 * 2)
+    #[cold]
+    fn grow(&mut self, eights: usize) {
+        self.eights.resize(eights, [None; 8]);
     }
 }
 
@@ -48,11 +44,10 @@ pub(crate) struct Sight<'a> {
     pub of: &'a Occurrence<'a>,
     pub facts: &'a dyn Facts,
     pub found: &'a TypeEntry,
-    /// What is known of the shared predicates.
-    words: &'a mut [u64],
     view: View<'a>,
-    /// Whether the fields were looked up that the predicates read: once one is asked for.
-    is_resolved: bool,
+    /// What is known of the shared predicates: of none, until one is asked for.
+    known: &'a mut [Option<Verdict>],
+    memo: Option<&'a mut Memo>,
 }
 
 impl<'a> Sight<'a> {
@@ -61,44 +56,54 @@ impl<'a> Sight<'a> {
             of,
             facts,
             found,
-            words: memo.begin(found.shared.len()),
             view: View::new(of, facts),
-            is_resolved: false,
+            known: &mut [],
+            memo: Some(memo),
         }
     }
 
     /// The verdict of a predicate that is not shared.
     pub fn own(&self, code: Option<&Code>, captured: &[Option<Attribute>]) -> Verdict {
-        code.map_or(Verdict::HOLDS, |code| code.holds(&self.view, captured))
+        code.map_or(Verdict::Holds, |code| code.holds(&self.view, captured))
     }
 
     /// The verdict of a shared predicate, evaluated at its first use.
     #[inline]
     pub fn shared(&mut self, number: u16) -> Verdict {
-        let (word, shift) = Memo::place(number);
-        match Verdict::of_bits(self.words[word] >> shift) {
-            Some(verdict) => verdict,
-            None => self.evaluate(number),
+        let number = usize::from(number);
+        let Some(known) = self.known.get_mut(number) else {
+            self.begin();
+            return self.shared_of_begun(number);
+        };
+        match known {
+            Some(verdict) => *verdict,
+            None => *known.insert(evaluate(self.found, number, &self.view)),
         }
     }
 
+    /// What all of them read is looked up before the first is evaluated.
+    #[cold]
     #[inline(never)]
-    fn evaluate(&mut self, number: u16) -> Verdict {
-        if !self.is_resolved {
-            self.resolve();
+    fn begin(&mut self) {
+        if let Some(memo) = self.memo.take() {
+            self.known = memo.begin(self.found.shared.len());
+            self.view.resolve(&self.found.fields);
         }
-        let verdict = self.found.shared[usize::from(number)].holds(&self.view, &[]);
-        let (word, shift) = Memo::place(number);
-        self.words[word] |= verdict.bits() << shift;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn shared_of_begun(&mut self, number: usize) -> Verdict {
+        let verdict = evaluate(self.found, number, &self.view);
+        self.known[number] = Some(verdict);
         verdict
     }
+}
 
-    /// By itself, so that predicates do not carry its registers.
-    #[inline(never)]
-    fn resolve(&mut self) {
-        self.is_resolved = true;
-        self.view.resolve(&self.found.fields);
-    }
+/// By itself, and with nothing to do behind it: what it calls returns for it.
+#[inline(never)]
+fn evaluate(found: &TypeEntry, number: usize, view: &View<'_>) -> Verdict {
+    found.shared[number].holds(view, &[])
 }
 
 pub(super) struct Turn<'t, 'a, O> {
@@ -130,7 +135,7 @@ impl<O: Observer> Turn<'_, '_, O> {
             self.sight.shared(test)
         };
         self.is_failed |= verdict.is_fault();
-        verdict == Verdict::HOLDS
+        verdict == Verdict::Holds
     }
 
     /// Whether the event matches a `see` step.
@@ -149,7 +154,7 @@ impl<O: Observer> Turn<'_, '_, O> {
 
     /// The value that `across` counts.
     pub fn value(&self, step: usize) -> Option<Value<'_>> {
-        self.program.across[step].as_ref()?.read(self.of)
+        Some(self.program.across[step].as_ref()?.read(self.of)?.unified())
     }
 
     pub fn tell(&mut self, by: &[Attribute], note: &Note<'_>) {
@@ -169,7 +174,7 @@ impl<O: Observer> Turn<'_, '_, O> {
         let condition = program.steps()[step].condition();
         let verdict = self.sight.own(program.codes[step].as_ref(), captured);
         let ignored = match (condition, verdict) {
-            (Some(condition), verdict) if verdict != Verdict::HOLDS => {
+            (Some(condition), verdict) if verdict != Verdict::Holds => {
                 let mut reads: Vec<(String, Option<Attribute>)> = Vec::new();
                 condition.expr.paths(&mut |path, _| {
                     let root = match path.root {
@@ -187,7 +192,7 @@ impl<O: Observer> Turn<'_, '_, O> {
                     step,
                     text: &condition.text,
                     reads,
-                    failed: verdict == Verdict::FAILED,
+                    failed: verdict == Verdict::Failed,
                 }
             }
             _ => match &program.across[step] {

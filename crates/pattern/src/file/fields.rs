@@ -24,11 +24,8 @@ impl<'a> Fields<'a> {
                 asked: Vec::new(),
             }),
             _ => {
-                report.error(
-                    node.at,
-                    "type",
-                    format!("{what} must be a mapping: found={}", node.kind()),
-                );
+                let message = format!("{what} must be a mapping: found={}", node.kind());
+                report.error_with_help(node.at, "type", message, "keys in braces make one: { key: value }");
                 None
             }
         }

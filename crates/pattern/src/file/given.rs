@@ -177,7 +177,7 @@ fn list<'a>(node: &'a Node, what: &str, report: &mut Report) -> &'a [Node] {
     match &node.value {
         Value::List(nodes) => nodes,
         _ => {
-            report.error(node.at, "type", format!("{what} must be a list"));
+            report.error_with_help(node.at, "type", format!("{what} must be a list"), "an empty one is []");
             &[]
         }
     }

@@ -270,10 +270,11 @@ fn read_during(node: &Node, report: &mut Report) -> Option<During> {
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
     };
     let Some(field) = path.strip_prefix("profile.").filter(is_name) else {
-        report.error(
+        report.error_with_help(
             date.at,
             "value",
             format!("during takes a date of the profile: found={path}"),
+            "for example profile.renewal_date",
         );
         return None;
     };

@@ -10,7 +10,7 @@ use std::{cmp::Ordering, collections::VecDeque, sync::Arc};
 use event::{Attribute, Millis};
 use smallvec::SmallVec;
 
-use crate::{Value, catalogue::Name};
+use crate::{Value, catalogue::Name, value::unify};
 pub use chain_runs::{ChainRun, ChainRuns};
 pub(crate) use chains::{Chains, Link, MOST, key};
 pub(crate) use kept::{Events, Marks, widened};
@@ -60,7 +60,7 @@ pub struct Instance {
     pub pattern: Arc<str>,
     /// The version under which it began.
     pub version: i32,
-    /// Values of the `by` fields, in the order of the file.
+    /// Values of the `by` fields, in the order of the file; a double that is a whole number is told as that.
     pub by: Vec<Attribute>,
     /// Of a pattern with `during`: the profile's date, under which all of this came about.
     pub date: Option<Millis>,
@@ -186,9 +186,24 @@ pub struct Counted {
 }
 
 impl Runs {
-    /// Puts together what was stored.
+    /// Puts together what was stored. What was joined by 1 and by 1.0 while those were two keys is one from now on: of both that goes on
+    /// of which an event is the latest.
     #[must_use]
-    pub fn restored(instances: Vec<Instance>, events: Vec<Kept>) -> Self {
+    pub fn restored(mut instances: Vec<Instance>, events: Vec<Kept>) -> Self {
+        let mut is_key_changed = false;
+        for instance in &mut instances {
+            is_key_changed |= instance.unify();
+        }
+        if is_key_changed {
+            instances.sort_by(Instance::stands_before);
+            instances.dedup_by(|later, kept| {
+                let is_same = kept.stands_before(later).is_eq();
+                if is_same && later.newest() > kept.newest() {
+                    std::mem::swap(later, kept);
+                }
+                is_same
+            });
+        }
         let mut runs = Self {
             instances: instances.into_iter().map(Box::new).collect(),
             ..Self::default()
@@ -337,6 +352,33 @@ impl Runs {
 }
 
 impl Instance {
+    /// By pattern, then the newer version first, then by-key.
+    pub(crate) fn stands_before(&self, other: &Self) -> Ordering {
+        let by: SmallVec<[Value<'_>; 3]> = other.by.iter().map(Value::from).collect();
+        self.pattern
+            .cmp(&other.pattern)
+            .then(other.version.cmp(&self.version))
+            .then_with(|| order(&self.by, &by))
+    }
+
+    /// Unifies the values that it is told apart by and counts; whether its by-key is another one now.
+    fn unify(&mut self) -> bool {
+        let counted = self.runs.iter_mut().flat_map(|run| &mut run.tail);
+        for value in counted.map(|counted| &mut counted.value).chain(&mut self.values) {
+            unify(value);
+        }
+        self.by
+            .iter_mut()
+            .fold(false, |is_changed, value| unify(value) | is_changed)
+    }
+
+    /// The latest event that it names.
+    fn newest(&self) -> Option<u64> {
+        let of_runs = self.runs.iter().filter_map(|run| run.evidence.iter().max());
+        let of_sightings = self.sightings.iter().map(|sighting| &sighting.index);
+        of_runs.chain(of_sightings).max().copied()
+    }
+
     pub(crate) fn earliest(&self) -> Option<Millis> {
         self.runs.iter().filter_map(|run| run.deadline).min()
     }
@@ -397,7 +439,7 @@ impl Run {
     }
 }
 
-/// The order of by-keys. 1 and `"1"` differ.
+/// The order of by-keys, whose values are unified. 1 and `"1"` differ.
 pub(crate) fn order(left: &[Attribute], right: &[Value<'_>]) -> Ordering {
     let pairs = left
         .iter()

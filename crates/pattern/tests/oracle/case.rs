@@ -59,11 +59,33 @@ pub enum Key {
     Session,
 }
 
-/// What such a field holds: 1 and `"1"` differ.
+/// What such a field was sent as.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Sent {
+    Long(i64),
+    /// A number with a point, in halves.
+    Halves(i64),
+    Text(&'static str),
+}
+
+/// What it holds, so that values differ where CEL says so: 1 and 1.0 are one, `"1"` is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Held {
     Long(i64),
+    /// Of what is no whole number.
+    Halves(i64),
     Text(&'static str),
+}
+
+impl Sent {
+    pub const fn held(self) -> Held {
+        match self {
+            Self::Long(number) => Held::Long(number),
+            Self::Halves(halves) if halves % 2 == 0 => Held::Long(halves / 2),
+            Self::Halves(halves) => Held::Halves(halves),
+            Self::Text(text) => Held::Text(text),
+        }
+    }
 }
 
 /// A `where`.
@@ -123,8 +145,8 @@ pub struct Happened {
     pub at: i64,
     pub x: Option<i64>,
     pub z: Option<i64>,
-    pub y: Option<Held>,
-    pub k: Option<Held>,
+    pub y: Option<Sent>,
+    pub k: Option<Sent>,
     pub session: Option<&'static str>,
     /// The profile's date from this event on, if it changes it.
     pub date: Option<Option<i64>>,
@@ -362,10 +384,11 @@ pub fn lines(moments: &[Moment]) -> String {
                 let _ = write!(text, r#","{name}":{value}"#);
             }
         }
-        for (name, value) in [("y", of.y), ("k", of.k), ("session", of.session.map(Held::Text))] {
+        for (name, value) in [("y", of.y), ("k", of.k), ("session", of.session.map(Sent::Text))] {
             match value {
-                Some(Held::Long(value)) => _ = write!(text, r#","{name}":{value}"#),
-                Some(Held::Text(value)) => _ = write!(text, r#","{name}":"{value}""#),
+                Some(Sent::Long(value)) => _ = write!(text, r#","{name}":{value}"#),
+                Some(Sent::Halves(halves)) => _ = write!(text, r#","{name}":{:?}"#, halves as f64 / 2.0),
+                Some(Sent::Text(value)) => _ = write!(text, r#","{name}":"{value}""#),
                 None => {}
             }
         }

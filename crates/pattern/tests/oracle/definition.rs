@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-use crate::case::{Case, Comparison, Description, Field, Happened, Held, Key, Moment, Operand, Step, Test, What};
+use crate::case::{Case, Comparison, Description, Field, Happened, Held, Key, Moment, Operand, Sent, Step, Test, What};
 
 /// A match.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,8 +107,8 @@ impl Log {
 impl Seen {
     fn key(&self, key: Key) -> Option<Held> {
         match key {
-            Key::K => self.of.k,
-            Key::Y => self.of.y,
+            Key::K => self.of.k.map(Sent::held),
+            Key::Y => self.of.y.map(Sent::held),
             Key::Session => self.of.session.map(Held::Text),
         }
     }

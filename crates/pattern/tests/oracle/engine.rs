@@ -8,7 +8,7 @@ use pattern::{
 };
 
 use crate::{
-    case::{Case, Held, Key, Moment, yaml},
+    case::{Case, Held, Key, Moment, Sent, yaml},
     definition::{Found, most},
 };
 
@@ -75,8 +75,9 @@ pub fn events(case: &Case) -> Vec<Option<Event>> {
                 }
                 for (name, value) in [("y", of.y), ("k", of.k)] {
                     let value = value.map(|value| match value {
-                        Held::Long(value) => Attribute::Long(value),
-                        Held::Text(text) => Attribute::Text(text.to_owned()),
+                        Sent::Long(value) => Attribute::Long(value),
+                        Sent::Halves(halves) => Attribute::Double(halves as f64 / 2.0),
+                        Sent::Text(text) => Attribute::Text(text.to_owned()),
                     });
                     attributes.extend(value.map(|value| (name.to_owned(), value)));
                 }
@@ -199,6 +200,8 @@ fn told(case: &Case, moment: usize, found: &pattern::Match) -> Found {
     let pattern = number(found.pattern.id.trim_start_matches("random-"));
     let held = |(_, value): (&str, &Attribute)| match value {
         Attribute::Long(value) => Held::Long(*value),
+        // As it is told, so that a whole one is a difference.
+        Attribute::Double(value) => Held::Halves((*value * 2.0) as i64),
         Attribute::Text(text) => Held::Text(Key::text(text)),
         _ => panic!("not a by-value: {value:?}"),
     };

@@ -1,7 +1,7 @@
 //! Random cases. Each follows from a seed and its number alone, so that any of them can be tried again by itself.
 
 use crate::case::{
-    Case, Comparison, Description, During, Field, Happened, Held, Key, Moment, Operand, Step, Test, What,
+    Case, Comparison, Description, During, Field, Happened, Key, Moment, Operand, Sent, Step, Test, What,
 };
 
 /// A sequence of random numbers (splitmix64).
@@ -484,14 +484,21 @@ fn happened(dice: &mut Dice, unit: i64, kind: char, at: i64, is_led: bool, origi
             number(dice)
         },
         z: number(dice),
-        y: dice
-            .chance(92)
-            .then(|| dice.pick(&[Held::Long(1), Held::Long(2), Held::Long(3), Held::Text("1")])),
+        y: dice.chance(92).then(|| {
+            dice.pick(&[
+                Sent::Long(1),
+                Sent::Long(2),
+                Sent::Long(3),
+                Sent::Text("1"),
+                Sent::Halves(2),
+                Sent::Halves(3),
+            ])
+        }),
         k: dice.chance(95).then(|| {
-            if dice.chance(80) {
-                Held::Long(1)
+            if dice.chance(75) {
+                Sent::Long(1)
             } else {
-                dice.pick(&[Held::Long(2), Held::Text("1")])
+                dice.pick(&[Sent::Long(2), Sent::Text("1"), Sent::Halves(2), Sent::Halves(3)])
             }
         }),
         session: dice

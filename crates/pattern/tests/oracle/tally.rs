@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::{
-    case::{Case, Comparison, Description, During, Held, Key, Moment, Operand, Test, What},
+    case::{Case, Comparison, Description, During, Key, Moment, Operand, Sent, Test, What},
     definition::Found,
 };
 
@@ -19,6 +19,15 @@ fn described(case: &Case, test: impl Fn(&Description) -> bool) -> bool {
 
 fn any_step(case: &Case, test: impl Fn(&Description, usize) -> bool) -> bool {
     described(case, |of| (0..of.steps.len()).any(|step| test(of, step)))
+}
+
+/// Whether some event has this value in a field that joins or is counted.
+fn sends(case: &Case, key: Key, value: Sent) -> bool {
+    case.moments.iter().any(|moment| match (moment, key) {
+        (Moment::Event(of), Key::K) => of.k == Some(value),
+        (Moment::Event(of), Key::Y) => of.y == Some(value),
+        _ => false,
+    })
 }
 
 fn reads(case: &Case, test: impl Fn(Operand) -> bool) -> bool {
@@ -105,7 +114,7 @@ fn is_member(case: &Case, test: impl Fn(What) -> bool) -> bool {
     any_step(case, |of, step| of.any_order && test(of.steps[step].what))
 }
 
-const CONSTRUCTS: [Construct; 54] = [
+const CONSTRUCTS: [Construct; 56] = [
     ("sequence", |case| described(case, |of| !of.any_order)),
     ("all", |case| described(case, |of| of.any_order)),
     ("chain of single events", |case| {
@@ -290,12 +299,20 @@ const CONSTRUCTS: [Construct; 54] = [
     ("by one field", |case| described(case, |of| of.by.len() == 1)),
     ("by two fields", |case| described(case, |of| of.by.len() == 2)),
     ("by-values 1 and '1'", |case| {
-        let has = |held: Held| {
-            case.moments
-                .iter()
-                .any(|moment| matches!(moment, Moment::Event(of) if of.k == Some(held)))
-        };
-        described(case, |of| of.by.contains(&Key::K)) && has(Held::Long(1)) && has(Held::Text("1"))
+        described(case, |of| of.by.contains(&Key::K))
+            && sends(case, Key::K, Sent::Long(1))
+            && sends(case, Key::K, Sent::Text("1"))
+    }),
+    ("by-values 1 and 1.0", |case| {
+        described(case, |of| of.by.contains(&Key::K))
+            && sends(case, Key::K, Sent::Long(1))
+            && sends(case, Key::K, Sent::Halves(2))
+    }),
+    ("across over 1 and 1.0", |case| {
+        any_step(case, |of, step| {
+            of.steps[step].across().is_some_and(|(key, _)| key == Key::Y)
+        }) && sends(case, Key::Y, Sent::Long(1))
+            && sends(case, Key::Y, Sent::Halves(2))
     }),
     ("until", |case| described(case, |of| !of.until.is_empty())),
     ("until of a type that is seen", |case| {
