@@ -159,7 +159,7 @@ mod tests {
         let refused = |value: &str| Published::<Pattern>::read("t/0/1", value).expect_err("refused")[0].to_string();
         assert_eq!(
             refused("[1]"),
-            "t/0/1:1:1: error[type]: a pattern must be a mapping: found=a list"
+            "t/0/1:1:1: error[type]: a pattern must be a mapping: found=a list\n  help: keys in braces make one: { key: value }"
         );
         let soon = text.replacen('{', "{\"effective_from\":\"soon\",", 1);
         assert!(refused(&soon).contains("effective_from is not RFC 3339: found=soon"));
