@@ -46,6 +46,8 @@ pub enum Note<'a> {
         seen: usize,
         /// How many it takes.
         times: usize,
+        /// With `across`: how many different values they have, and how many it takes.
+        values: Option<(usize, usize)>,
         /// The time of the run's first event.
         since: Millis,
     },

@@ -41,8 +41,17 @@ impl Note<'_> {
                 step,
                 seen,
                 times,
+                values,
                 since,
-            } => format!("step {step} sees it, {seen} of {times}; run since {}", time(*since)),
+            } => {
+                let values = values.map_or_else(String::new, |(found, needed)| {
+                    format!(", different values {found} of {needed}")
+                });
+                format!(
+                    "step {step} sees it, {seen} of {times}{values}; run since {}",
+                    time(*since)
+                )
+            }
             Self::Completed { step, next, deadline } => {
                 let next = match (next, deadline) {
                     (Some(next), Some(due)) => format!("step {next} waits until {}", time(*due)),

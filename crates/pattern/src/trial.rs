@@ -219,8 +219,8 @@ fn fire(
 }
 
 fn open(runs: &Runs) -> String {
-    let runs: Vec<String> = runs
-        .instances()
+    let instances = runs.instances();
+    let runs: Vec<String> = instances
         .iter()
         .flat_map(|instance| &instance.runs)
         .map(|run| match run.deadline {
@@ -228,10 +228,12 @@ fn open(runs: &Runs) -> String {
             None => format!("step {} has {} of its events", run.step, run.seen),
         })
         .collect();
-    if runs.is_empty() {
-        "nothing is open".to_owned()
-    } else {
-        runs.join(", ")
+    let kept = instances.iter().filter(|instance| instance.runs.is_empty());
+    let kept = kept.flat_map(|instance| &instance.sightings);
+    match (runs.is_empty(), kept.filter(|sighting| sighting.is_usable).count()) {
+        (true, 0) => "nothing is open".to_owned(),
+        (true, kept) => format!("nothing has begun; events seen that are not enough yet, {kept}"),
+        (false, _) => runs.join(", "),
     }
 }
 

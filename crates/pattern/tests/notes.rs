@@ -248,8 +248,10 @@ fn a_count_that_is_not_reached_is_told() {
         across,
         "a0(u=b) a1(u=b) a2 a3(u=c)",
         &[
-            "0s step 0 sees it, 1 of 2; run since 0s",
+            "0s step 0 sees it, 1 of 2, different values 1 of 2; run since 0s",
+            "1s step 0 sees it, 2 of 2, different values 1 of 2; run since 0s",
             "2s it has no u, of which step 0 needs different values",
+            "3s step 0 sees it, 2 of 2, different values 2 of 2; run since 1s",
             "3s MATCH, begun 1s: a1 a3",
         ],
     );

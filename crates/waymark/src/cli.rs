@@ -510,7 +510,8 @@ Exit codes: 0 no error, 1 an error, or with --deny warnings any finding, 3 a pat
                             fired, unless --drain is given.
 
 A CSV needs the columns id, time, customer and type; further columns are fields, an empty cell is a missing field. JSON lines
-are canonical events, or flat objects of the same names. Other files are read through a mapping, as `--map mapping.toml`.
+are canonical events, or flat objects of the same names. A time is RFC 3339 with an offset, or epoch milliseconds; an id names one
+event of its customer: a row that repeats one of the last 24 hours is not counted. Other files are read through a mapping, as `--map mapping.toml`.
 A file may be larger than memory. Nothing is printed of a file with a row that cannot be read.
 
 Matches go to stdout. Stderr says what would have been done: interventions, withheld by reason, load per hour, waits still
@@ -529,14 +530,19 @@ otherwise why not: type, `where` with the values that it read, missing field, wi
 
 Examples:
   waymark pattern explain cart-doubt --events one-customer.csv
-  waymark pattern explain cart-doubt --customer customer:48213 --set kafka.brokers=localhost:9092
+  waymark pattern explain cart-doubt --customer customer:48213 --set kafka.brokers=localhost:9092 \
+    --set privacy.key_secret_file=/run/secrets/waymark
 
-Exit codes: 0 done, 3 no such pattern or customer, or a row cannot be read, 4 the log does not answer."
+Exit codes: 0 done, 3 no such pattern or customer, no secret, or a row cannot be read, 4 the log does not answer."
     )]
     Explain(Explain),
     /// Say what a change means: steps, windows, arms; with --events which matches are gained and lost
     #[command(
         after_help = "Compares two files, or two folders by pattern id. Titles, owners and tests mean nothing to a customer.
+
+A match is kept if customer, `by`, moment, evidence and absences are the same. One that only comes at another moment, as after a
+change of a wait, is lost and gained; how many of those there are is said.
+All matches of both versions are held in memory, about 5 kB each.
 
 Example:
   waymark pattern diff old/cart-doubt.yaml patterns/cart-doubt.yaml --events may.csv.gz
@@ -562,8 +568,9 @@ and a replay switches where the live run did. Under intake.clock = \"events\" a 
 Example:
   waymark pattern apply patterns --set kafka.brokers=localhost:9092
 
-Exit codes: 0 published, or nothing to do; 1 a file has an error, a test fails, or nobody agreed; 4 the log does not answer;
-5 unsafe: `when` changed under one version, seed or holdout changed on a live pattern, a retired id used again."
+Exit codes: 0 published, or nothing to do; 1 a file has an error, a test fails, or nobody agreed; 3 a path or the configuration
+cannot be read; 4 the log does not answer; 5 unsafe: `when` changed under one version, seed or holdout changed on a live pattern, a
+retired id used again, or `--remove` names nothing that is published."
     )]
     Apply(Apply),
 }

@@ -88,7 +88,7 @@ fn tap_on<B: service::backend::Backend>(backend: &B, options: &Tap) -> Result<()
         reader.read(Duration::from_millis(200), &mut records)?;
         for record in records.drain(..) {
             let Some(line) = line(&record, options) else { continue };
-            let is_heard = say(&line.to_string());
+            let is_heard = say(&line.to_string())?;
             printed += 1;
             if !is_heard || options.max.is_some_and(|max| printed >= max) {
                 return Ok(());

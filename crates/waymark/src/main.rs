@@ -36,13 +36,11 @@ fn main() -> ExitCode {
         Ok(Some(report)) => ExitCode::from(report.print(cli.global.output)),
         Ok(None) => ExitCode::SUCCESS,
         Err(failure) => {
-            for line in failure.message.lines() {
-                eprintln!("error: {line}");
-            }
             if cli.global.output == Format::Json {
-                say(&failure.report().envelope().to_string());
+                // Whether it can be said or not, the command has failed.
+                let _ = say(&failure.report().envelope().to_string());
             }
-            ExitCode::from(failure.exit as u8)
+            ExitCode::from(failure.tell())
         }
     }
 }

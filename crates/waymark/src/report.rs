@@ -66,25 +66,34 @@ impl Failure {
 }
 
 impl Failure {
-    /// The failure as the object that `--output json` prints: a finding per line, without a place in a file.
+    /// The failure as the object that `--output json` prints: one finding without a place in a file.
     #[must_use]
     pub fn report(&self) -> Report {
-        let finding = |line: &str| Finding {
+        let finding = Finding {
             code: "failure",
             severity: pattern::Severity::Error,
             file: String::new(),
             line: 0,
             column: 0,
-            message: line.to_owned(),
+            message: self.message.clone(),
             help: None,
         };
         Report {
             command: "",
             exit: self.exit,
-            findings: self.message.lines().map(finding).collect(),
+            findings: vec![finding],
             data: Value::Null,
             text: String::new(),
         }
+    }
+}
+
+impl Failure {
+    /// Says on stderr what went wrong, and returns the exit code.
+    #[must_use]
+    pub fn tell(&self) -> u8 {
+        eprintln!("error: {}", self.message);
+        self.exit as u8
     }
 }
 
@@ -120,15 +129,24 @@ impl From<service::worker::Stop> for Failure {
 }
 
 /// Prints a line on stdout; false if nobody reads it. One who reads no further, as `head`, has seen enough, and that is no error.
-pub fn say(line: &str) -> bool {
+///
+/// # Errors
+/// [`Failure`] where it cannot be written, as on a disk that is full.
+pub fn say(line: &str) -> Result<bool, Failure> {
     let mut out = std::io::stdout().lock();
-    let said = writeln!(out, "{line}").and_then(|()| out.flush());
-    if let Err(error) = &said
-        && error.kind() != std::io::ErrorKind::BrokenPipe
-    {
-        eprintln!("error: stdout cannot be written: {error}");
+    heard(writeln!(out, "{line}").and_then(|()| out.flush()))
+}
+
+/// What a write to stdout came to; see [`say`].
+///
+/// # Errors
+/// As [`say`].
+pub fn heard(written: std::io::Result<()>) -> Result<bool, Failure> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::invalid(format!("stdout cannot be written: {error}"))),
     }
-    said.is_ok()
 }
 
 /// What a command prints at its end.
@@ -149,20 +167,23 @@ pub struct Report {
 impl Report {
     /// Prints the report and returns its exit code.
     pub fn print(&self, format: Format) -> u8 {
-        match format {
+        let said = match format {
             Format::Text => {
                 for finding in &self.findings {
                     eprintln!("{finding}");
                 }
-                if !self.text.is_empty() {
-                    say(self.text.trim_end());
+                if self.text.is_empty() {
+                    Ok(true)
+                } else {
+                    say(self.text.trim_end())
                 }
             }
-            Format::Json => {
-                say(&self.envelope().to_string());
-            }
+            Format::Json => say(&self.envelope().to_string()),
+        };
+        match said {
+            Ok(_) => self.exit as u8,
+            Err(failure) => failure.tell(),
         }
-        self.exit as u8
     }
 
     /// The object that `--output json` prints.

@@ -318,6 +318,7 @@ fn a_difference_is_named_with_the_matches_that_it_gains_and_loses() {
         (count("gained"), count("lost"), &data["kept"]),
         (Some(30), Some(20), &0.into())
     );
+    assert_eq!(count("moved"), Some(20), "the same evidence, seven minutes sooner");
     changed("holdout: 50", "holdout: 10");
     let (code, _, err) = said(&["pattern", "diff", &old, &new]);
     assert_eq!(code, 5);
@@ -422,4 +423,18 @@ fn an_explanation_says_why_and_why_not() {
     );
     let nobody = [&words[..7], &["--customer", "carl"]].concat();
     assert_eq!(said(&nobody).0, 3);
+}
+
+#[test]
+fn output_that_cannot_be_written_is_a_failure() {
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .expect("a disk that is full");
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_waymark"));
+    let done = command.args(["pattern", "schema"]).stdout(full).output();
+    let done = done.expect("the binary runs");
+    assert_eq!(done.status.code(), Some(3));
+    let told = String::from_utf8_lossy(&done.stderr);
+    assert!(told.starts_with("error: stdout cannot be written: "), "{told}");
 }

@@ -150,14 +150,22 @@ impl<O: Observer> Turn<'_, '_, O> {
                 if members & (1 << index) == 0 {
                     continue;
                 }
-                let times = see(program, *step).map_or(1, |see| usize::from(see.times));
-                let own = instance.sightings.iter();
-                let own = own.filter(|sighting| sighting.members & (1 << index) != 0 && sighting.index >= instance.cut);
+                let see = see(program, *step);
+                let times = see.map_or(1, |see| usize::from(see.times));
+                let own = instance.sightings.iter().enumerate();
+                let own =
+                    own.filter(|(_, sighting)| sighting.members & (1 << index) != 0 && sighting.index >= instance.cut);
+                let values = own.clone().filter_map(|(place, _)| instance.values.get(place));
+                let across = see.and_then(|see| see.across.as_ref());
                 let note = Note::Saw {
                     step: *step,
                     seen: own.clone().count().min(times),
                     times,
-                    since: own.map(|sighting| sighting.at).min().unwrap_or(of.at),
+                    values: across.map(|across| {
+                        let found = super::pick::different(values.map(Value::from));
+                        (found, usize::from(across.at_least))
+                    }),
+                    since: own.map(|(_, sighting)| sighting.at).min().unwrap_or(of.at),
                 };
                 self.tell(&instance.by, &note);
             }

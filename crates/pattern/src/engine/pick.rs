@@ -139,3 +139,14 @@ pub(super) fn tidied(masks: &[u8], mut needs: [u8; 8]) -> Vec<u8> {
     }
     members
 }
+
+/// How many different values there are.
+pub(super) fn different<'a>(values: impl Iterator<Item = Value<'a>>) -> usize {
+    let mut found: Vec<Value<'_>> = Vec::new();
+    for value in values {
+        if !found.contains(&value) {
+            found.push(value);
+        }
+    }
+    found.len()
+}

@@ -180,10 +180,12 @@ impl<O: Observer> Turn<'_, '_, O> {
                 .collect();
             if O::ACTIVE {
                 let since = instance.sightings[usable[usable.len().saturating_sub(times)]].at;
+                let values = usable.iter().filter_map(|place| instance.values.get(*place));
                 let note = Note::Saw {
                     step: 0,
                     seen: usable.len().min(times),
                     times,
+                    values: (across > 0).then(|| (pick::different(values.map(Value::from)), across)),
                     since,
                 };
                 self.tell(&instance.by, &note);
@@ -205,6 +207,7 @@ impl<O: Observer> Turn<'_, '_, O> {
                 step: 0,
                 seen: 1,
                 times: 1,
+                values: None,
                 since: start,
             };
             self.tell(&instance.by, &note);
@@ -294,18 +297,25 @@ impl<O: Observer> Turn<'_, '_, O> {
         run.evidence.push(of.index);
         run.seen += 1;
         self.is_used = true;
+        if program.is_gathered[step] {
+            let value = self.value(step).map_or(Attribute::Null, Attribute::from);
+            run.tail.push(Counted { before, value });
+        }
         if O::ACTIVE {
+            let values = || pick::different(run.tail.iter().map(|counted| Value::from(&counted.value)));
             let note = Note::Saw {
                 step,
                 seen: usize::from(run.seen).min(times),
                 times,
+                values: see
+                    .across
+                    .as_ref()
+                    .map(|across| (values(), usize::from(across.at_least))),
                 since: run.start,
             };
             self.tell(&instance.by, &note);
         }
         if program.is_gathered[step] {
-            let value = self.value(step).map_or(Attribute::Null, Attribute::from);
-            run.tail.push(Counted { before, value });
             if !gathered(&mut run, see, index) {
                 self.spare.push(run);
                 return;

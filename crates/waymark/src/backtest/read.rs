@@ -164,7 +164,7 @@ fn plain(row: &Row) -> Result<Event, Refused> {
         .ok()
         .map(Millis)
         .or_else(|| Millis::parse(&written))
-        .ok_or_else(|| Refused::at("time", format!("time cannot be read: column=time found={written}")))?;
+        .ok_or_else(|| Refused::at("time", format!("time cannot be read: column=time found={written} expected=RFC 3339 or epoch milliseconds; a mapping reads other formats")))?;
     let (name, kind) = (needed("customer")?, needed("type")?);
     if name.len() > Identifier::MAX_BYTES {
         let (bytes, limit) = (name.len(), Identifier::MAX_BYTES);
@@ -255,8 +255,8 @@ fn value(field: &str, cell: &str) -> Attribute {
         return text();
     }
     match cell {
-        "true" => return Attribute::Bool(true),
-        "false" => return Attribute::Bool(false),
+        "true" | "True" | "TRUE" => return Attribute::Bool(true),
+        "false" | "False" | "FALSE" => return Attribute::Bool(false),
         _ => {}
     }
     if let Ok(whole) = cell.parse::<i64>() {
@@ -439,7 +439,7 @@ mod tests {
         let refused = |name: &str, text: &str| read_text(name, text).expect_err("refused");
         assert_eq!(
             refused("a.csv", "id,time,customer,type\n1,1795266000000,7,a.b\n1,noon,7,a.b\n"),
-            "/a.csv:3:3: time cannot be read: column=time found=noon"
+            "/a.csv:3:3: time cannot be read: column=time found=noon expected=RFC 3339 or epoch milliseconds; a mapping reads other formats"
         );
         for time in ["2026-01-01T00:00:00+25:00", "2026-01-01T00:00:60Z"] {
             assert_eq!(

@@ -14,7 +14,7 @@ use crate::{
     backtest::{self, Counts, Found, MEMORY},
     cli::Backtest,
     replay::rows::Unreadable,
-    report::{Exit, Failure, Report},
+    report::{Exit, Failure, Report, heard},
 };
 
 const HOUR: i64 = 3_600_000;
@@ -107,7 +107,7 @@ impl Tally {
         };
         let mut lines = vec![
             format!(
-                "events {}, duplicates {}, customers {}",
+                "events {}, duplicates {} (same customer and id within 24 hours, not counted), customers {}",
                 counts.events, counts.duplicates, counts.customers
             ),
             format!(
@@ -136,11 +136,23 @@ impl Tally {
             ));
         }
         for (pattern, failures) in &counts.failed {
-            lines.push(format!("a where failed: pattern={pattern} times={failures}"));
+            lines.push(format!(
+                "a where could not be evaluated, a field is missing or of another type (`pattern explain` tells of each): \
+                 pattern={pattern} times={failures}"
+            ));
+        }
+        if counts.span.is_some_and(|(_, last)| (1..SECONDS_LIKE).contains(&last.0)) {
+            lines.push(format!(
+                "every time lies before {}: are they seconds? A mapping with format = \"epoch_s\" reads those",
+                codec::time(Millis(SECONDS_LIKE))
+            ));
         }
         lines.join("\n")
     }
 }
+
+/// A file that ends before this, in March 1973, gives its times in seconds most probably: read as milliseconds they are of January 1970.
+const SECONDS_LIKE: i64 = 100_000_000_000;
 
 /// An unreadable row as a finding.
 pub(super) fn finding(wrong: &Unreadable) -> Finding {
@@ -199,15 +211,19 @@ pub fn run(options: &Backtest) -> Result<Report, Failure> {
     let mut tally = Tally::default();
     let mut out = BufWriter::new(std::io::stdout().lock());
     let policy = loaded.policy.unwrap_or_default();
+    let mut is_heard = true;
     let counts = backtest::run(&patterns, &policy, &events, options.drain, &mut |found| {
         if !inside(found.matched.matched_at) {
             return Ok(());
         }
         tally.take(&found);
-        writeln!(out, "{}", found.json()).map_err(|error| format!("stdout cannot be written: {error}"))
+        // Who reads no further wants the summary all the same.
+        if is_heard {
+            is_heard = heard(writeln!(out, "{}", found.json())).map_err(|failure| failure.message)?;
+        }
+        Ok(())
     })?;
-    out.flush()
-        .map_err(|error| format!("stdout cannot be written: {error}"))?;
+    heard(out.flush())?;
     drop(out);
     eprintln!("{}", tally.text(&counts));
     report.exit = Exit::Done;

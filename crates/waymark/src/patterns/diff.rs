@@ -1,6 +1,9 @@
 //! `waymark pattern diff`: what a change means, and which matches it gains and loses on a file of events.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use pattern::{Change, Pattern, Policy, diff, unsafe_changes};
 use serde_json::{Value, json};
@@ -48,7 +51,8 @@ pub fn run(options: &Diff) -> Result<Report, Failure> {
         let pair = pairs
             .iter()
             .find(|pair| pair.new.is_some_and(|new| Arc::ptr_eq(new, pattern)));
-        if let Some(old) = pair.and_then(|pair| pair.old) {
+        // What two patterns of different names hold is no change of either.
+        if let Some(old) = pair.and_then(|pair| pair.old).filter(|old| old.id == pattern.id) {
             let found = unsafe_changes(&new.file(*index), &new.files[*index].text, old, pattern);
             report.findings.extend(found);
         }
@@ -81,6 +85,7 @@ pub fn run(options: &Diff) -> Result<Report, Failure> {
         let (kept, recounted) = cancel_out(&mut before, &mut after);
         let list = |matches: BTreeMap<Key, Vec<Value>>| -> Vec<Value> { matches.into_values().flatten().collect() };
         let (lost, gained) = (list(before), list(after));
+        let moved = moved(&lost, &gained, is_one);
         for (sign, matches) in [("-", &lost), ("+", &gained)] {
             for one in matches {
                 text.push_str(&format!("{sign} {one}\n"));
@@ -99,6 +104,13 @@ pub fn run(options: &Diff) -> Result<Report, Failure> {
             lost.len()
         ));
         differs |= !gained.is_empty() || !lost.is_empty() || !recounted.is_empty();
+        if !moved.is_empty() {
+            text.push_str(&format!(
+                "moved {}: lost and gained again with the same evidence at another moment\n",
+                moved.len()
+            ));
+        }
+        data["moved"] = moved.into();
         data["kept"] = kept.into();
         data["recounted"] = recounted.into();
         data["gained"] = gained.into();
@@ -186,6 +198,26 @@ fn matches(of: &Loaded, events: &Sorted, drain: bool, is_one: bool) -> Result<BT
         Ok(())
     })?;
     Ok(found)
+}
+
+/// Matches among the gained that a lost one of the same customer stands for: the same evidence at another moment, as after a change of a
+/// wait. Each with the moment that it had.
+fn moved(lost: &[Value], gained: &[Value], is_one: bool) -> Vec<Value> {
+    let about = |one: &Value| {
+        let pattern = if is_one { &Value::Null } else { &one["pattern"] };
+        json!([one["customer"], one["by"], pattern, without_counts(one)]).to_string()
+    };
+    let mut before: BTreeMap<String, VecDeque<&Value>> = BTreeMap::new();
+    for one in lost {
+        before.entry(about(one)).or_default().push_back(&one["at"]);
+    }
+    let pair = |is: &Value| {
+        let was = before.get_mut(&about(is)).and_then(VecDeque::pop_front)?;
+        Some(
+            json!({ "was": was, "is": is["at"], "customer": is["customer"], "pattern": is["pattern"], "by": is["by"] }),
+        )
+    };
+    gained.iter().filter_map(pair).collect()
 }
 
 /// Steps and evidence.

@@ -57,6 +57,8 @@ pub fn load(paths: &[PathBuf]) -> Result<Loaded, String> {
         }
         loaded.patterns.push((index, Arc::new(pattern)));
     }
+    let place = |finding: &Finding| (finding.file.clone(), finding.line, finding.column);
+    loaded.findings.sort_by_key(place);
     Ok(loaded)
 }
 

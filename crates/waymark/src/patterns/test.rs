@@ -63,7 +63,7 @@ pub fn run(paths: &[PathBuf], junit: Option<&Path>) -> Result<Report, Failure> {
     let errors = loaded.errors();
     text.push_str(&format!("tests {}, failed {failed}", tests.len()));
     if !errors.is_empty() {
-        text.push_str(&format!(", errors in files {}", errors.len()));
+        text.push_str(&format!(", errors {}", errors.len()));
     }
     let fails = failed > 0 || !errors.is_empty();
     Ok(Report {
