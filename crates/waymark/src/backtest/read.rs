@@ -153,6 +153,9 @@ fn one(row: &Row) -> Result<Event, Refused> {
     Ok(event)
 }
 
+/// What a `time` may be.
+const TIMES: &str = "expected=RFC 3339 or epoch milliseconds; a mapping reads other formats";
+
 fn plain(row: &Row) -> Result<Event, Refused> {
     let needed = |column: &str| {
         row.get(column)
@@ -164,7 +167,12 @@ fn plain(row: &Row) -> Result<Event, Refused> {
         .ok()
         .map(Millis)
         .or_else(|| Millis::parse(&written))
-        .ok_or_else(|| Refused::at("time", format!("time cannot be read: column=time found={written} expected=RFC 3339 or epoch milliseconds; a mapping reads other formats")))?;
+        .ok_or_else(|| {
+            Refused::at(
+                "time",
+                format!("time cannot be read: column=time found={written} {TIMES}"),
+            )
+        })?;
     let (name, kind) = (needed("customer")?, needed("type")?);
     if name.len() > Identifier::MAX_BYTES {
         let (bytes, limit) = (name.len(), Identifier::MAX_BYTES);
@@ -439,12 +447,12 @@ mod tests {
         let refused = |name: &str, text: &str| read_text(name, text).expect_err("refused");
         assert_eq!(
             refused("a.csv", "id,time,customer,type\n1,1795266000000,7,a.b\n1,noon,7,a.b\n"),
-            "/a.csv:3:3: time cannot be read: column=time found=noon expected=RFC 3339 or epoch milliseconds; a mapping reads other formats"
+            format!("/a.csv:3:3: time cannot be read: column=time found=noon {TIMES}")
         );
         for time in ["2026-01-01T00:00:00+25:00", "2026-01-01T00:00:60Z"] {
             assert_eq!(
                 refused("a.csv", &format!("id,time,customer,type\n1,{time},7,a.b\n")),
-                format!("/a.csv:2:3: time cannot be read: column=time found={time}")
+                format!("/a.csv:2:3: time cannot be read: column=time found={time} {TIMES}")
             );
         }
         let last = read_text("a.csv", "id,time,customer,type\n1,9999-12-31T23:59:59Z,7,a.b\n").expect("read");
