@@ -10,8 +10,13 @@ use crate::{
     },
 };
 
-/// CRC-64-AVRO of the parsing canonical form of `schemas/event.avsc`; a test compares.
+/// CRC-64-AVRO of the parsing canonical form of `schemas/event.avsc` as apache-avro for Rust makes it: it keeps `{"type":"long"}` and a
+/// decimal's precision, which the specification strips. Written in every event; a test compares.
 pub const EVENT_FINGERPRINT: u64 = 0xeb0e_3de3_8d19_d636;
+
+/// The same schema's fingerprints by others, read as well: by the specification (fastavro), and by Apache's library for Python, which keeps
+/// `{"type":"long"}`.
+pub const EVENT_FINGERPRINTS_OF_OTHERS: [u64; 2] = [0xc070_2b67_f3ff_abce, 0x3822_47b6_e86c_76e2];
 
 const MARK: [u8; 2] = [0xc3, 0x01];
 const HEAD: usize = 10;
@@ -94,12 +99,15 @@ pub(crate) fn put_attribute(out: &mut Vec<u8>, value: &Attribute) {
     }
 }
 
-/// Reads an event in single-object encoding under the schema of this binary.
+/// Reads an event in single-object encoding under the schema of this binary, whichever library made its fingerprint.
 ///
 /// # Errors
 /// `too_large`, `format_unknown`, `schema_unknown`, or `avro_malformed` with the offset.
 pub fn decode_event(value: &[u8]) -> Result<Event, Refusal> {
-    let mut reader = body(value, EVENT_FINGERPRINT)?;
+    let mut reader = body(value, EVENT_FINGERPRINT).or_else(|refusal| {
+        let mut others = EVENT_FINGERPRINTS_OF_OTHERS.into_iter();
+        others.find_map(|other| body(value, other).ok()).ok_or(refusal)
+    })?;
     let event = read_event(&mut reader)?;
     reader.end()?;
     Ok(event)

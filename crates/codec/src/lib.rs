@@ -13,7 +13,7 @@ mod rows;
 mod runs;
 mod wire;
 
-pub use avro::{EVENT_FINGERPRINT, decode_event, encode_event};
+pub use avro::{EVENT_FINGERPRINT, EVENT_FINGERPRINTS_OF_OTHERS, decode_event, encode_event};
 pub use headers::{DeadLetter, Header, dead_letter_headers};
 pub use json::{attribute_json, event_json, read_event, time};
 pub use outputs::Published;

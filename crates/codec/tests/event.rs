@@ -1,7 +1,7 @@
 //! The event's bytes: apache-avro reads what we write, we read what it writes, and a golden file freezes them.
 
 use apache_avro::{Schema, rabin::Rabin, reader::datum::GenericDatumReader, writer::datum::GenericDatumWriter};
-use codec::{EVENT_FINGERPRINT, decode_event, encode_event, event_json, read_event};
+use codec::{EVENT_FINGERPRINT, EVENT_FINGERPRINTS_OF_OTHERS, decode_event, encode_event, event_json, read_event};
 use event::{Event, Millis};
 use proptest::prelude::*;
 
@@ -43,6 +43,81 @@ fn both_ways(event: &Event) {
 fn the_fingerprint_is_the_schemas() {
     let found = schema().fingerprint::<Rabin>();
     assert_eq!(hex(&found.bytes), hex(&EVENT_FINGERPRINT.to_le_bytes()));
+}
+
+/// The parsing canonical form as the specification says it, or with what Apache's library for Python keeps.
+fn canonical(schema: &serde_json::Value, keeps: bool) -> String {
+    use serde_json::Value;
+    let text = |value: &Value| value.to_string();
+    let list = |of: &Value, each: &dyn Fn(&Value) -> String| {
+        let items: Vec<String> = of.as_array().into_iter().flatten().map(each).collect();
+        format!("[{}]", items.join(","))
+    };
+    let full = |name: &str| text(&format!("waymark.{name}").into());
+    match schema {
+        Value::String(name) => match name.as_str() {
+            "null" | "boolean" | "int" | "long" | "float" | "double" | "bytes" | "string" => text(schema),
+            name => full(name),
+        },
+        Value::Array(_) => list(schema, &|one| canonical(one, keeps)),
+        _ => {
+            let kind = schema["type"].as_str().expect("no schema here nests a bare type");
+            let members = schema.as_object().expect("an object");
+            let mut parts = Vec::new();
+            if let Some(name) = members.get("name") {
+                parts.push(format!("\"name\":{}", full(name.as_str().expect("a name"))));
+            }
+            if parts.is_empty() && !["array", "map"].contains(&kind) {
+                let is_kept = keeps && members.len() > 1;
+                return if is_kept {
+                    format!("{{\"type\":\"{kind}\"}}")
+                } else {
+                    text(&kind.into())
+                };
+            }
+            parts.push(format!("\"type\":\"{kind}\""));
+            if let Some(fields) = members.get("fields") {
+                let field = |one: &Value| {
+                    let of = canonical(&one["type"], keeps);
+                    format!("{{\"name\":{},\"type\":{of}}}", text(&one["name"]))
+                };
+                parts.push(format!("\"fields\":{}", list(fields, &field)));
+            }
+            if let Some(symbols) = members.get("symbols") {
+                parts.push(format!("\"symbols\":{}", list(symbols, &text)));
+            }
+            for name in ["items", "values"] {
+                if let Some(of) = members.get(name) {
+                    parts.push(format!("\"{name}\":{}", canonical(of, keeps)));
+                }
+            }
+            format!("{{{}}}", parts.join(","))
+        }
+    }
+}
+
+/// As the specification of Avro writes it down.
+fn crc_64_avro(bytes: &[u8]) -> u64 {
+    const EMPTY: u64 = 0xc15d_213a_a4d7_a795;
+    bytes.iter().fold(EMPTY, |sum, byte| {
+        let table = (0..8).fold((sum ^ u64::from(*byte)) & 0xff, |entry, _| {
+            (entry >> 1) ^ (EMPTY & (entry & 1).wrapping_neg())
+        });
+        (sum >> 8) ^ table
+    })
+}
+
+#[test]
+fn an_event_under_the_fingerprint_of_another_library_is_read() {
+    let schema: serde_json::Value = serde_json::from_str(SCHEMA).expect("the schema");
+    let event = read_event(CANONICAL.as_bytes()).expect("canonical");
+    for (keeps, known) in [false, true].into_iter().zip(EVENT_FINGERPRINTS_OF_OTHERS) {
+        let found = crc_64_avro(canonical(&schema, keeps).as_bytes());
+        assert_eq!(hex(&found.to_le_bytes()), hex(&known.to_le_bytes()), "keeps={keeps}");
+        let mut value = encoded(&event);
+        value[2..10].copy_from_slice(&known.to_le_bytes());
+        assert_eq!(decode_event(&value).expect("read"), event);
+    }
 }
 
 #[test]

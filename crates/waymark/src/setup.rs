@@ -82,6 +82,7 @@ pub fn topics(global: &Global, command: &TopicsCommand) -> Result<Report, Failur
     eprint!("{}", report.text);
     if !agreed(*yes, &format!("Change {todo} topics?")) {
         report.text = "nothing was changed".to_owned();
+        report.exit = Exit::Findings;
         return Ok(report);
     }
     for (spec, need) in specs.iter().zip(&needs) {
