@@ -306,7 +306,7 @@ pub const OPTIONS: &[Opt] = &[
     ),
     option(
         "state.flush_interval",
-        "5s",
+        "30s",
         Span,
         "committed rows reach the disk at least this often",
     ),
