@@ -72,7 +72,7 @@ oracle: ## The pattern engine against its definition on random patterns and hist
 	WAYMARK_ORACLE_CASES=$(or $(CASES),10000000) WAYMARK_ORACLE_SEED=$(or $(SEED),1) cargo test -p pattern --test oracle -- --nocapture
 
 .PHONY: sim-mutants
-sim-mutants: ## Breaks the code on purpose, in 23 ways, and shows that the simulation notices each
+sim-mutants: ## Breaks the code on purpose, in every way that is listed, and shows that the simulation notices each
 	WAYMARK_SIM_SEEDS=$(or $(SEEDS),80) cargo test -p waymark --features mutants --test simulation -- --nocapture every_mutant
 
 .PHONY: chaos
