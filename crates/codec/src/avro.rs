@@ -104,10 +104,8 @@ pub(crate) fn put_attribute(out: &mut Vec<u8>, value: &Attribute) {
 /// # Errors
 /// `too_large`, `format_unknown`, `schema_unknown`, or `avro_malformed` with the offset.
 pub fn decode_event(value: &[u8]) -> Result<Event, Refusal> {
-    let mut reader = body(value, EVENT_FINGERPRINT).or_else(|refusal| {
-        let mut others = EVENT_FINGERPRINTS_OF_OTHERS.into_iter();
-        others.find_map(|other| body(value, other).ok()).ok_or(refusal)
-    })?;
+    let [specification, python] = EVENT_FINGERPRINTS_OF_OTHERS;
+    let mut reader = body(value, &[EVENT_FINGERPRINT, specification, python])?;
     let event = read_event(&mut reader)?;
     reader.end()?;
     Ok(event)
@@ -130,8 +128,8 @@ pub(crate) fn head(out: &mut Vec<u8>, fingerprint: u64) {
     out.extend_from_slice(&fingerprint.to_le_bytes());
 }
 
-/// Checks size, mark and fingerprint; the reader stands behind them.
-pub(crate) fn body(value: &[u8], expected: u64) -> Result<Reader<'_>, Refusal> {
+/// Checks size, mark and fingerprint, which must be one of those that are expected; the reader stands behind them.
+pub(crate) fn body<'a>(value: &'a [u8], expected: &[u64]) -> Result<Reader<'a>, Refusal> {
     if value.len() > MAX_VALUE {
         return Err(Refusal::new(
             "too_large",
@@ -147,7 +145,7 @@ pub(crate) fn body(value: &[u8], expected: u64) -> Result<Reader<'_>, Refusal> {
             format!("the value ends too early: offset={}", value.len()),
         ));
     };
-    if fingerprint != expected.to_le_bytes() {
+    if !expected.iter().any(|known| fingerprint == known.to_le_bytes()) {
         let found = fingerprint
             .iter()
             .rev()

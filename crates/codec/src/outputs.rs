@@ -479,7 +479,7 @@ macro_rules! published {
             }
 
             fn decode(value: &[u8]) -> Result<Self, Refusal> {
-                let mut from = body(value, Self::FINGERPRINT)?;
+                let mut from = body(value, &[Self::FINGERPRINT])?;
                 let read = <Self as Wire>::get(&mut from)?;
                 from.end()?;
                 Ok(read)
