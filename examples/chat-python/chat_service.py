@@ -120,9 +120,11 @@ def main():
         message = consumer.poll(0.2)
         now = datetime.now(timezone.utc)
         if message is not None and message.error() is None:
-            headers = dict(message.headers() or [])
-            intervention = fastavro.schemaless_reader(io.BytesIO(message.value()[HEAD:]), schema, schema)
-            service.take(intervention, headers.get("ce_id"), now)
+            # A record without a value says nothing (docs/AUDIT.md, Transactions).
+            if message.value() is not None:
+                headers = dict(message.headers() or [])
+                intervention = fastavro.schemaless_reader(io.BytesIO(message.value()[HEAD:]), schema, schema)
+                service.take(intervention, headers.get("ce_id"), now)
         elif message is not None and message.error().code() != KafkaError._PARTITION_EOF:
             print(f"warning: {message.error()}", file=sys.stderr)
         service.answers(now)

@@ -93,7 +93,8 @@ fn held(config: &KafkaConfig, reader: &Consumer) -> Result<BTreeMap<TopicPartiti
     Ok(both.collect())
 }
 
-fn partitions_of(names: &[String], client: &Consumer) -> Result<Vec<TopicPartition>, LogError> {
+/// All partitions of these topics.
+pub(crate) fn partitions_of(names: &[String], client: &Consumer) -> Result<Vec<TopicPartition>, LogError> {
     if names.is_empty() {
         return Ok(Vec::new());
     }

@@ -9,11 +9,15 @@ mod follow;
 mod leftovers;
 mod log;
 mod native;
+mod outcome;
 mod producer;
+mod publisher;
 mod tail;
+mod wire;
+mod writer;
 
 pub use admin::{Admin, AdminError, TopicState};
 pub use follow::{Bystander, Follower, Outsider, Skipped};
 pub use log::{KafkaConfig, KafkaLog};
-pub use producer::Publisher;
+pub use publisher::Publisher;
 pub use tail::{From, Tail};

@@ -14,14 +14,17 @@ use stream::{
 use crate::{
     changelog::Changelog,
     leftovers,
-    native::{Consumer, Ends, OFFSET_INVALID, OFFSET_LATEST, Partitions, Polled},
-    producer::{NAMING, Producer},
+    native::{Consumer, Ends, GroupMetadata, OFFSET_INVALID, OFFSET_LATEST, Partitions, Polled},
+    producer::NAMING,
+    writer::Writer,
 };
 
 /// The batch call waits for its whole time unless the batch is full; short slices keep latency low.
 const SLICE: Duration = Duration::from_millis(5);
-/// Positions of partitions that were just given must be known within this time; the group waits for its members meanwhile.
-const ASSIGNING: Duration = Duration::from_secs(30);
+/// Committed offsets that are not told within so many milliseconds are pending, or nobody is there to tell them.
+const PENDING: i32 = 3000;
+/// A broker that was away is tried again at least this often. The client's default is ten seconds, for which everything would stand after its return.
+const AGAIN_SOON: (&str, &str) = ("reconnect.backoff.max.ms", "1000");
 /// Leaving the group may take this long; then it notices by itself.
 const LEAVING: Duration = Duration::from_secs(5);
 
@@ -90,6 +93,7 @@ impl KafkaConfig {
             ("heartbeat.interval.ms", heartbeat.as_str()),
             ("max.poll.interval.ms", poll_interval.as_str()),
             ("fetch.queue.backoff.ms", "10"),
+            AGAIN_SOON,
             // A partition that begins to flow waits until the fetch under way is answered.
             ("fetch.wait.max.ms", "100"),
             ("queued.max.messages.kbytes", "16384"),
@@ -119,6 +123,7 @@ impl KafkaConfig {
         let defaults = [
             ("transaction.timeout.ms", timeout.as_str()),
             ("retry.backoff.ms", "250"),
+            AGAIN_SOON,
             ("linger.ms", "5"),
             ("compression.codec", "lz4"),
             ("queue.buffering.max.messages", "500000"),
@@ -147,6 +152,7 @@ impl KafkaConfig {
         ];
         let defaults = [
             ("fetch.queue.backoff.ms", "10"),
+            AGAIN_SOON,
             // That a partition ends behind a transaction's marker shows only when a fetch brings nothing.
             ("fetch.wait.max.ms", "100"),
             ("fetch.message.max.bytes", "4194304"),
@@ -169,7 +175,7 @@ pub struct KafkaLog {
     consumer: Consumer,
     /// Sees uncommitted ends; a `read_committed` client is told the last stable offset.
     uncommitted: Consumer,
-    producer: Option<Producer>,
+    writer: Writer,
     /// Partitions that the group has given and not taken away; one that it asks back is ours until it is given back.
     owned: BTreeSet<TopicPartition>,
     /// Partitions that flow; records of others are dropped, they were fetched before a pause or seek.
@@ -193,7 +199,7 @@ impl KafkaLog {
         let consumer = Consumer::new(&config.consumer_settings())?;
         consumer.subscribe(&config.inputs)?;
         let uncommitted = Consumer::new(&config.reader_settings("read_uncommitted"))?;
-        let producer = Producer::new(&config, NAMING)?;
+        let writer = Writer::open(&config, NAMING)?;
         let named = begun.elapsed();
         let mut log = Self {
             config,
@@ -201,7 +207,7 @@ impl KafkaLog {
             nudges: Ends::new(&consumer),
             consumer,
             uncommitted,
-            producer: Some(producer),
+            writer,
             owned: BTreeSet::new(),
             flowing: BTreeMap::new(),
             unset: BTreeSet::new(),
@@ -209,53 +215,101 @@ impl KafkaLog {
             assigned_at: BTreeMap::new(),
         };
         // Nobody knows how the transactions of an earlier process of this name ended.
-        match log.discard() {
-            Err(LogError::Unknown(text) | LogError::Abort(text) | LogError::Fenced(text)) => {
-                Err(LogError::Retriable(text))
-            }
-            Err(error) => Err(error),
-            Ok(()) => {
-                tracing::debug!(?named, opened = ?begun.elapsed(), "log opened");
-                Ok(log)
+        loop {
+            match log.resolve() {
+                Ok(()) => break,
+                // What stands open is ended once it was seen to stand still.
+                Err(LogError::Retriable(_))
+                    if log.writer.is_in_doubt() && begun.elapsed() < log.config.transaction_timeout * 2 =>
+                {
+                    std::thread::sleep(SLICE);
+                }
+                Err(LogError::Unknown(text) | LogError::Abort(text) | LogError::Fenced(text)) => {
+                    return Err(LogError::Retriable(text));
+                }
+                Err(error) => return Err(error),
             }
         }
+        // Nobody has looked at a changelog yet.
+        let _ = log.writer.was_closed();
+        tracing::debug!(?named, opened = ?begun.elapsed(), "log opened");
+        Ok(log)
     }
 
-    fn producer(&mut self) -> Result<&mut Producer, LogError> {
-        self.producer
-            .as_mut()
-            .ok_or_else(|| LogError::Unknown("there is no producer".to_owned()))
+    /// Offsets that say nothing, as part of a transaction that is aborted: its marker ends those of an earlier one that are pending still. Should
+    /// they be committed all the same, by a late copy that a coordinator forgets to drop, they are of a topic that the group does not read.
+    fn no_offsets(&self) -> Result<(Partitions, GroupMetadata), LogError> {
+        let group = match self.consumer.generation() {
+            Ok(generation) if generation >= 0 => self.consumer.metadata()?,
+            _ => Consumer::outsider(&self.config.group),
+        };
+        let unread = self.config.changelog.as_ref().or(self.config.inputs.first());
+        let any = unread.map(|topic| TopicPartition {
+            topic: Arc::from(topic.as_str()),
+            partition: 0,
+        });
+        Ok((Partitions::of(&any, 0), group))
+    }
+
+    /// Aborts what stands open of this name in partitions, and its pending offsets.
+    fn abort_in(&mut self, stuck: &leftovers::Stuck) -> Result<(), LogError> {
+        let offsets = Some(self.no_offsets()?);
+        if leftovers::drop_in(&self.config, &self.uncommitted, self.writer.producer()?, stuck, offsets)? {
+            return Ok(());
+        }
+        // A copy of these offsets that is still on its way must not meet the next transaction.
+        self.recycle()
+    }
+
+    /// Offsets that were committed may be pending still, because their marker is missing: whoever asks for them waits. Another commit ends them,
+    /// of an offset that says nothing.
+    fn end_offsets(&mut self) -> Result<(), LogError> {
+        if !self.writer.owes_offsets() {
+            return Ok(());
+        }
+        let inputs = leftovers::partitions_of(&self.config.inputs, &self.uncommitted)?;
+        let asked = Partitions::of(&inputs, OFFSET_INVALID);
+        if self.consumer.committed_within(&asked, PENDING).is_err() {
+            let (nothing, _) = self.no_offsets()?;
+            self.writer.end_offsets(nothing)?;
+            tracing::warn!("committed offsets were pending without their marker, ended them");
+        }
+        self.writer.offsets_are_ended();
+        Ok(())
     }
 
     fn list(partition: &TopicPartition, offset: i64) -> Partitions {
         Partitions::of([partition], offset)
     }
 
-    /// Where partitions that were just given most probably go on: at the group's position, else at their start.
+    /// Where partitions that were just given most probably go on: at the group's position, else at their start. A guess that saves a seek; where
+    /// nobody answers it is as good as any.
     fn beginnings(&mut self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, LogError> {
-        let begun = Instant::now();
-        let ask = || -> Result<Vec<(TopicPartition, i64)>, LogError> {
-            let committed = self.consumer.committed(&Partitions::of(partitions, OFFSET_INVALID))?;
-            let mut found = Vec::new();
-            for (of, committed) in partitions.iter().zip(committed) {
-                let offset = match committed {
-                    Some((offset, _)) => offset,
-                    None => self.consumer.watermarks(of)?.0,
-                };
-                found.push((of.clone(), offset));
-            }
-            Ok(found)
-        };
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
-        loop {
-            match ask() {
-                Err(LogError::Retriable(_)) if begun.elapsed() < ASSIGNING => std::thread::sleep(SLICE),
-                Err(LogError::Retriable(text)) => return Err(LogError::Fatal(text)),
-                other => return other,
+        let asked = Partitions::of(partitions, OFFSET_INVALID);
+        let told = match self.consumer.committed_within(&asked, PENDING) {
+            Ok(told) => told,
+            Err(LogError::Retriable(why)) => {
+                tracing::debug!(why, "nobody tells where partitions go on");
+                return Ok(partitions.iter().map(|of| (of.clone(), 0)).collect());
             }
+            Err(error) => return Err(error),
+        };
+        let mut found = Vec::new();
+        for (of, committed) in partitions.iter().zip(told) {
+            let offset = match committed.map(|(offset, _)| Ok(offset)) {
+                Some(told) => told,
+                None => self.consumer.watermarks(of).map(|(start, _)| start),
+            };
+            let offset = match offset {
+                Err(LogError::Retriable(_)) => 0,
+                offset => offset?,
+            };
+            found.push((of.clone(), offset));
         }
+        Ok(found)
     }
 
     fn take_changes(&mut self, batch: &mut Batch) -> Result<(), LogError> {
@@ -348,6 +402,7 @@ impl Log for KafkaLog {
         let begun = Instant::now();
         let mut failed = None;
         self.nudge()?;
+        self.writer.listen();
         loop {
             let slice = SLICE.min(wait.saturating_sub(begun.elapsed()));
             let (flowing, unset) = (&mut self.flowing, &self.unset);
@@ -470,11 +525,11 @@ impl Log for KafkaLog {
     }
 
     fn begin(&mut self) -> Result<(), LogError> {
-        self.producer()?.begin()
+        self.writer.begin()
     }
 
     fn send(&mut self, output: Output) -> Result<(), LogError> {
-        self.producer()?.send(&output, None)
+        self.writer.producer()?.send(&output, None)
     }
 
     fn commit(&mut self, epoch: &Commit) -> Result<CommitReport, LogError> {
@@ -491,16 +546,16 @@ impl Log for KafkaLog {
                     value: Some(value.clone()),
                     headers: Vec::new(),
                 };
-                self.producer()?.send(&output, Some(index))?;
+                self.writer.producer()?.send(&output, Some(index))?;
             }
         }
-        self.producer()?.drain()?;
+        self.writer.producer()?.drain()?;
         let mut report = CommitReport {
             changelog_next: vec![None; epoch.partitions.len()],
             ..CommitReport::default()
         };
         let mut placed: BTreeMap<usize, (i64, i64)> = BTreeMap::new();
-        for (index, offset) in &self.producer()?.delivered().offsets {
+        for (index, offset) in &self.writer.producer()?.delivered().offsets {
             let (first, last) = placed.entry(*index).or_insert((*offset, *offset));
             (*first, *last) = ((*first).min(*offset), (*last).max(*offset));
         }
@@ -534,54 +589,43 @@ impl Log for KafkaLog {
         }
         let group = self.consumer.metadata()?;
         let sending = Instant::now();
-        self.producer()?.send_offsets(offsets, group)?;
+        self.writer.producer()?.send_offsets(offsets, group)?;
         let sent = sending.elapsed();
         let committing = Instant::now();
-        self.producer()?.commit()?;
+        report.is_disturbed = self.writer.commit(sent)?;
         report.longest_request = sent.max(committing.elapsed());
-        report.is_disturbed = self.producer()?.is_disturbed();
         tracing::trace!(elapsed = ?begun.elapsed(), "epoch committed");
         Ok(report)
     }
 
     fn abort(&mut self) -> Result<(), LogError> {
-        self.producer()?.abort()
+        self.writer.producer()?.abort()
     }
 
     fn recycle(&mut self) -> Result<(), LogError> {
-        if let Some(old) = self.producer.take() {
-            old.retire();
-        }
-        self.producer = Some(Producer::new(&self.config, NAMING)?);
-        Ok(())
+        self.writer.recycle()
     }
 
     fn discard(&mut self) -> Result<(), LogError> {
-        let group = match self.consumer.generation() {
-            Ok(generation) if generation >= 0 => self.consumer.metadata()?,
-            _ => Consumer::outsider(&self.config.group),
-        };
+        self.writer.not_committed();
+        self.writer.see_visible(&self.uncommitted)?;
         // Also where nothing is seen: a late copy of earlier offsets would be published by the next commit, were its name's producer not a
         // newer one by then.
         let stuck = leftovers::stuck(&self.config, &self.uncommitted)?;
-        // It is never committed. Should it be all the same, by a late copy that a coordinator forgets to drop, it is of a topic that the
-        // group does not read.
-        let unread = self.config.changelog.as_ref().or(self.config.inputs.first());
-        let any = unread.map(|topic| TopicPartition {
-            topic: Arc::from(topic.as_str()),
-            partition: 0,
-        });
-        let offsets = Partitions::of(&any, 0);
-        let producer = self
-            .producer
-            .as_mut()
-            .ok_or_else(|| LogError::Unknown("there is no producer".to_owned()))?;
-        let offsets = Some((offsets, group));
-        if leftovers::drop_in(&self.config, &self.uncommitted, producer, &stuck, offsets)? {
-            return Ok(());
-        }
-        // A copy of these offsets that is still on its way must not meet the next transaction.
-        self.recycle()
+        self.abort_in(&stuck)
+    }
+
+    fn resolve(&mut self) -> Result<(), LogError> {
+        let stuck = self.writer.resolve(&self.uncommitted, &self.config)?;
+        self.end_offsets()?;
+        self.abort_in(&stuck)
+    }
+
+    fn confirm(&mut self) -> Result<bool, LogError> {
+        self.writer.came_through();
+        self.writer.see_visible(&self.uncommitted)?;
+        self.end_offsets()?;
+        Ok(self.writer.was_closed())
     }
 
     fn changelog(&mut self) -> Result<Option<Box<dyn ChangelogReader>>, LogError> {

@@ -1,7 +1,7 @@
-//! A transactional producer that knows what became of every record, and a publisher for tools.
+//! A transactional producer that knows what became of every record.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, Ordering},
@@ -19,25 +19,20 @@ use rdkafka::{
     statistics::Statistics,
     util::Timeout,
 };
-use stream::{LogError, Output, TopicPartition};
+use stream::{FILLER, LogError, Output, TopicPartition};
 
 use crate::{
-    leftovers,
     log::KafkaConfig,
-    native::{self, Consumer, GroupMetadata, Partitions},
+    native::{self, GroupMetadata, Partitions},
+    writer::SENT_AGAIN,
 };
 
 /// How long one call waits for the coordinator's answer.
 const ANSWER: Duration = Duration::from_secs(5);
 /// How long a worker's producer waits for its name; the worker looks then whether it is to stop, and asks again.
 pub(crate) const NAMING: Duration = Duration::from_secs(10);
-/// How long a tool's waits.
-const NAMING_OF_TOOLS: Duration = Duration::from_secs(30);
 /// How often it looks meanwhile what it was told.
 const LOOK: Duration = Duration::from_millis(20);
-
-/// A request that is answered sooner was sent once: librdkafka sends again after 0.8 of `retry.backoff.ms`, which is 250.
-const SENT_AGAIN: Duration = Duration::from_millis(200);
 
 /// What was delivered since the transaction began.
 #[derive(Debug, Default)]
@@ -46,7 +41,33 @@ pub(crate) struct Delivered {
     pub(crate) failed: Option<String>,
     /// The greatest offset by tag; only tagged records are kept.
     pub(crate) offsets: Vec<(usize, i64)>,
+    /// The last offset in each partition, by the number of its topic.
+    last: Vec<BTreeMap<i32, i64>>,
+    /// Something was delivered before any disturbance: the transaction before this one was over then, with all its markers.
+    is_calm: bool,
 }
+
+impl Delivered {
+    fn note(&mut self, topic: usize, partition: i32, offset: i64) {
+        if self.last.len() <= topic {
+            self.last.resize_with(topic + 1, BTreeMap::new);
+        }
+        let last = self.last[topic].entry(partition).or_insert(offset);
+        *last = offset.max(*last);
+    }
+}
+
+/// What a record's delivery report carries: the number of its topic, and 0 or the tag of a record whose offset matters, plus one.
+const fn opaque(topic: usize, tag: Option<usize>) -> usize {
+    let tag = match tag {
+        Some(tag) => tag + 1,
+        None => 0,
+    };
+    (topic << TAG_BITS) | tag
+}
+
+/// An epoch has fewer partitions.
+const TAG_BITS: u32 = 32;
 
 /// Notes deliveries.
 #[derive(Clone, Default)]
@@ -84,14 +105,20 @@ impl ClientContext for Deliveries {
 }
 
 impl ProducerContext<NoCustomPartitioner> for Deliveries {
-    /// 0, or the tag of a record whose offset matters, plus one.
+    /// See [`opaque`].
     type DeliveryOpaque = usize;
 
     fn delivery(&self, result: &DeliveryResult<'_>, opaque: usize) {
         let mut delivered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
-            Ok(message) if opaque > 0 => delivered.offsets.push((opaque - 1, message.offset())),
-            Ok(_) => {}
+            Ok(message) => {
+                delivered.is_calm |= !self.1.seen.load(Ordering::Relaxed);
+                let tag = opaque & ((1 << TAG_BITS) - 1);
+                if tag > 0 {
+                    delivered.offsets.push((tag - 1, message.offset()));
+                }
+                delivered.note(opaque >> TAG_BITS, message.partition(), message.offset());
+            }
             Err((error, _)) => {
                 delivered.failed.get_or_insert_with(|| error.to_string());
             }
@@ -104,8 +131,12 @@ pub(crate) struct Producer {
     // Shared with a call that may never return.
     inner: Arc<BaseProducer<Deliveries>>,
     deliveries: Deliveries,
+    /// By their numbers.
+    topics: Vec<Arc<str>>,
     begun: Instant,
     budget: Duration,
+    /// The transaction before this one has not been seen to be over.
+    owes: bool,
 }
 
 impl Producer {
@@ -145,25 +176,41 @@ impl Producer {
         Ok(Self {
             inner: Arc::new(inner),
             deliveries,
+            topics: Vec::new(),
             begun: Instant::now(),
             budget: config.transaction_timeout,
+            owes: false,
         })
     }
 
-    /// Whether a connection broke or a request was sent again since the transaction began.
+    /// Whether a connection broke or a request was sent again since that was last noticed.
     pub(crate) fn is_disturbed(&self) -> bool {
         self.deliveries.1.seen.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn begin(&mut self) -> Result<(), LogError> {
-        self.deliveries.1.seen.store(false, Ordering::Relaxed);
+    /// Whether there was a disturbance since this was last asked.
+    pub(crate) fn notice(&self) -> bool {
+        self.inner.poll(Timeout::After(Duration::ZERO));
+        self.deliveries.1.seen.swap(false, Ordering::Relaxed)
+    }
+
+    /// Hears what the client has to tell.
+    pub(crate) fn listen(&self) {
+        self.inner.poll(Timeout::After(Duration::ZERO));
+    }
+
+    /// Begins a transaction; `owes` says that the one before has not been seen to be over, which its coordinator answers for by taking records
+    /// of this one, unless there was a disturbance.
+    pub(crate) fn begin(&mut self, owes: bool) -> Result<(), LogError> {
+        self.owes = owes;
         *self.deliveries.0.lock().unwrap_or_else(PoisonError::into_inner) = Delivered::default();
         self.begun = Instant::now();
         self.inner.begin_transaction().map_err(|error| classify(error, "begin"))
     }
 
     pub(crate) fn send(&mut self, output: &Output, tag: Option<usize>) -> Result<(), LogError> {
-        let opaque = tag.map_or(0, |tag| tag + 1);
+        self.is_over_before()?;
+        let opaque = opaque(self.number(&output.topic), tag);
         let mut record: BaseRecord<'_, [u8], [u8], usize> = BaseRecord::with_opaque_to(&output.topic, opaque);
         if let Some(partition) = output.partition {
             record = record.partition(partition);
@@ -200,6 +247,46 @@ impl Producer {
         }
     }
 
+    /// The number of a topic; there are few.
+    fn number(&mut self, topic: &Arc<str>) -> usize {
+        let known = self
+            .topics
+            .iter()
+            .position(|of| Arc::ptr_eq(of, topic))
+            .or_else(|| self.topics.iter().position(|of| of == topic));
+        known.unwrap_or_else(|| {
+            self.topics.push(Arc::clone(topic));
+            self.topics.len() - 1
+        })
+    }
+
+    /// The last offset that was written in each partition since the transaction began.
+    pub(crate) fn last_written(&self) -> BTreeMap<TopicPartition, i64> {
+        let delivered = self.delivered();
+        let by_topic = self.topics.iter().zip(&delivered.last);
+        let all = by_topic.flat_map(|(topic, last)| {
+            last.iter().map(|(partition, offset)| {
+                let of = TopicPartition {
+                    topic: Arc::clone(topic),
+                    partition: *partition,
+                };
+                (of, *offset)
+            })
+        });
+        all.collect()
+    }
+
+    /// A transaction that begins while the one before is perhaps being completed without its markers must not reach a partition: should it
+    /// be aborted, so would be what was committed. The producer is given up before its client sends again what was not answered.
+    fn is_over_before(&self) -> Result<(), LogError> {
+        if self.owes && self.is_disturbed() && !self.delivered().is_calm {
+            return Err(LogError::Unknown(
+                "a connection broke before the last transaction was seen to be over".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
     /// An epoch older than four fifths of the transaction's time is given up before the broker does.
     fn in_time(&self) -> Result<(), LogError> {
         if self.begun.elapsed() > self.budget.mul_f64(0.8) {
@@ -212,6 +299,7 @@ impl Producer {
     pub(crate) fn drain(&mut self) -> Result<(), LogError> {
         while self.inner.in_flight_count() > 0 {
             self.inner.poll(Timeout::After(Duration::from_millis(1)));
+            self.is_over_before()?;
             self.in_time()?;
         }
         self.inner.poll(Timeout::After(Duration::ZERO));
@@ -304,19 +392,10 @@ impl Producer {
         partitions: impl Iterator<Item = &'a TopicPartition>,
         offsets: Option<(Partitions, GroupMetadata)>,
     ) -> Result<bool, LogError> {
-        self.begin()?;
+        self.notice();
+        self.begin(false)?;
         for of in partitions {
-            self.send(
-                &Output {
-                    topic: Arc::clone(&of.topic),
-                    partition: Some(of.partition),
-                    timestamp: None,
-                    key: Some(b"aborted".to_vec()),
-                    value: None,
-                    headers: Vec::new(),
-                },
-                None,
-            )?;
+            self.send(&filler(of), None)?;
         }
         // A record that a broker refuses does not matter: the partition is part of the transaction all the same.
         if let Err(LogError::Unknown(text)) = self.drain() {
@@ -333,9 +412,41 @@ impl Producer {
         Ok(self.begun.elapsed() < SENT_AGAIN && !self.is_disturbed())
     }
 
+    /// Commits a transaction of records that say nothing in these partitions: its markers close there what an earlier transaction of this
+    /// name has committed and left open.
+    pub(crate) fn commit_in<'a>(
+        &mut self,
+        partitions: impl Iterator<Item = &'a TopicPartition>,
+    ) -> Result<(), LogError> {
+        self.begin(false)?;
+        for of in partitions {
+            self.send(&filler(of), None)?;
+        }
+        self.drain()?;
+        self.commit()
+    }
+
+    /// Commits offsets alone.
+    pub(crate) fn commit_offsets(&mut self, offsets: Partitions, group: GroupMetadata) -> Result<(), LogError> {
+        self.begin(false)?;
+        self.send_offsets(offsets, group)?;
+        self.commit()
+    }
+
     /// Ends this incarnation without waiting for it.
     pub(crate) fn retire(self) {
         reap(self.inner);
+    }
+}
+
+fn filler(of: &TopicPartition) -> Output {
+    Output {
+        topic: Arc::clone(&of.topic),
+        partition: Some(of.partition),
+        timestamp: None,
+        key: Some(FILLER.to_vec()),
+        value: None,
+        headers: Vec::new(),
     }
 }
 
@@ -366,74 +477,5 @@ fn classify(error: KafkaError, what: &str) -> LogError {
         ) => LogError::Fatal(text),
         KafkaError::MessageProduction(_) => LogError::Abort(text),
         _ => LogError::Unknown(text),
-    }
-}
-
-/// Publishes whole batches, each in one transaction, for tools and tests.
-pub struct Publisher {
-    config: KafkaConfig,
-    producer: Producer,
-    /// The last batch was not published, and what the broker keeps of it has not been looked at.
-    leftovers: bool,
-}
-
-impl Publisher {
-    /// Connects under a transactional id; an earlier publisher of that name is fenced.
-    ///
-    /// # Errors
-    /// [`LogError::Retriable`] if no broker answered in time.
-    pub fn open(config: &KafkaConfig) -> Result<Self, LogError> {
-        Ok(Self {
-            config: config.clone(),
-            producer: Producer::new(config, NAMING_OF_TOOLS)?,
-            leftovers: false,
-        })
-    }
-
-    /// Drops what the last transaction of this name, which was not committed, left open in the topics that the configuration names as
-    /// outputs. After one that was committed it must not be called: its marker may be what is missing.
-    ///
-    /// # Errors
-    /// [`LogError`] if a broker does not answer; call it again then.
-    pub fn discard(&mut self) -> Result<(), LogError> {
-        self.leftovers = true;
-        self.drop_leftovers()
-    }
-
-    fn drop_leftovers(&mut self) -> Result<(), LogError> {
-        if self.leftovers {
-            let reader = Consumer::new(&self.config.reader_settings("read_uncommitted"))?;
-            let stuck = leftovers::stuck(&self.config, &reader)?;
-            if !stuck.is_empty() {
-                leftovers::drop_in(&self.config, &reader, &mut self.producer, &stuck, None)?;
-            }
-            self.leftovers = false;
-        }
-        Ok(())
-    }
-
-    /// Publishes all of `outputs`, or none.
-    ///
-    /// # Errors
-    /// [`LogError`] if they were not, or if it is not known whether they were.
-    pub fn publish(&mut self, outputs: &[Output]) -> Result<(), LogError> {
-        self.drop_leftovers()?;
-        self.producer.begin()?;
-        let sent = outputs
-            .iter()
-            .try_for_each(|output| self.producer.send(output, None))
-            .and_then(|()| self.producer.drain());
-        match sent {
-            Ok(()) => self.producer.commit(),
-            Err(error) => {
-                let known: BTreeSet<&str> = self.config.outputs.iter().map(String::as_str).collect();
-                let topics: BTreeSet<&str> = outputs.iter().map(|output| output.topic.as_ref()).collect();
-                let more: Vec<String> = topics.difference(&known).map(|topic| (*topic).to_owned()).collect();
-                self.config.outputs.extend(more);
-                self.leftovers = true;
-                self.producer.abort()?;
-                Err(error)
-            }
-        }
     }
 }

@@ -214,10 +214,7 @@ impl Backend for KafkaBackend {
             config.transactional_id = format!("{}{name}", self.shared.prefix);
             let topics: std::collections::BTreeSet<&str> = outputs.iter().map(|output| output.topic.as_ref()).collect();
             config.outputs = topics.into_iter().map(ToOwned::to_owned).collect();
-            let mut publisher = Publisher::open(&config)?;
-            // Nobody knows how the last transaction of an earlier process of this name ended.
-            publisher.discard()?;
-            publishers.push((name.to_owned(), publisher));
+            publishers.push((name.to_owned(), Publisher::open(&config)?));
         }
         let Some((_, publisher)) = publishers.iter_mut().find(|(known, _)| known == name) else {
             return Err(LogError::Fatal("publisher is gone".to_owned()));

@@ -4,9 +4,13 @@
 //! crash leaves a whole number of flushes. Measured reasons stand in `ARCHITECTURE.md`.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -14,7 +18,7 @@ use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompactionStyle, Direction, IngestExternalFileOptions, IteratorMode, Options,
     ReadOptions, SstFileWriter, UniversalCompactOptions,
 };
-use stream::{Db, RowRef, StoredRow};
+use stream::{Db, OpenError, RowRef, StoredRow};
 
 /// The newest format of a database: its rows and how they are keyed.
 const FORMAT: u16 = 1;
@@ -25,6 +29,20 @@ const ME_ORIGIN: &[u8] = b"me/origin";
 /// What all databases of a process share.
 pub struct Store {
     cache: Cache,
+    open: Arc<Mutex<BTreeSet<PathBuf>>>,
+}
+
+/// A directory that is open, until this goes.
+struct Claim {
+    dir: PathBuf,
+    open: Arc<Mutex<BTreeSet<PathBuf>>>,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.remove(&self.dir);
+    }
 }
 
 /// Whose state a database holds. Opening one that belongs elsewhere is refused.
@@ -42,19 +60,31 @@ impl Store {
     pub fn new(cache_bytes: usize) -> Self {
         Self {
             cache: Cache::new_lru_cache(cache_bytes),
+            open: Arc::default(),
         }
     }
 
     /// Opens or makes the database in a directory.
     ///
     /// # Errors
-    /// A message if the disk fails, or the database is of another format, partition count or origin.
-    pub fn open(&self, dir: &Path, identity: &Identity) -> Result<RocksDb, String> {
+    /// [`OpenError::InUse`] if this store has it open; a message if the disk fails, or the database is of another format, partition count or
+    /// origin.
+    pub fn open(&self, dir: &Path, identity: &Identity) -> Result<RocksDb, OpenError> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if !open.insert(dir.to_owned()) {
+            return Err(OpenError::InUse);
+        }
+        drop(open);
+        let claim = Claim {
+            dir: dir.to_owned(),
+            open: Arc::clone(&self.open),
+        };
         let mut opened = RocksDb {
             options: options(&self.cache),
             dir: dir.to_owned(),
             db: None,
             identity: identity.clone(),
+            _claim: claim,
         };
         opened.start()?;
         Ok(opened)
@@ -89,17 +119,20 @@ pub struct RocksDb {
     dir: PathBuf,
     db: Option<DB>,
     identity: Identity,
+    // Declared last: given up once the database is closed.
+    _claim: Claim,
 }
 
 impl RocksDb {
     fn start(&mut self) -> Result<(), String> {
         fs::create_dir_all(&self.dir).map_err(|error| format!("{}: {error}", self.dir.display()))?;
+        // Whoever else has it open is refused here, before anything is touched.
+        let db = DB::open(&self.options, &self.dir).map_err(|error| error.to_string())?;
         let leftovers = self.dir.join("ingest");
         if leftovers.exists() {
             // A leftover that was ingested now would move the position back.
             fs::remove_dir_all(&leftovers).map_err(|error| format!("{}: {error}", leftovers.display()))?;
         }
-        let db = DB::open(&self.options, &self.dir).map_err(|error| error.to_string())?;
         fs::create_dir_all(&leftovers).map_err(|error| format!("{}: {error}", leftovers.display()))?;
         self.db = Some(db);
         let found = self.multi_get(&[ME_FORMAT, ME_PARTITIONS, ME_ORIGIN])?;
@@ -249,6 +282,27 @@ mod tests {
     }
 
     #[test]
+    fn a_database_that_is_open_is_left_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let store = Store::new(1 << 20);
+        let mut db = store.open(dir.path(), &identity(4)).expect("opens");
+        let kept = dir.path().join("ingest").join("under-way.sst");
+        fs::write(&kept, b"rows").expect("writes");
+        assert_eq!(store.open(dir.path(), &identity(4)).err(), Some(OpenError::InUse));
+        let of_another_process = Store::new(1 << 20).open(dir.path(), &identity(4)).err();
+        assert!(
+            matches!(of_another_process, Some(OpenError::Failed(_))),
+            "{of_another_process:?}"
+        );
+        assert!(kept.exists(), "what its owner is about to ingest stays");
+        ingest(&mut db, &[("st1", Some("a"))]);
+        db.reset().expect("begins anew");
+        assert_eq!(store.open(dir.path(), &identity(4)).err(), Some(OpenError::InUse));
+        drop(db);
+        store.open(dir.path(), &identity(4)).expect("opens once it is closed");
+    }
+
+    #[test]
     fn the_bytes_that_name_a_database_never_change() {
         let dir = tempfile::tempdir().expect("a directory");
         let db = Store::new(1 << 20).open(dir.path(), &identity(258)).expect("opens");
@@ -273,7 +327,9 @@ mod tests {
         }
         let refused = store.open(dir.path(), &identity(8)).err().expect("refused");
         assert!(
-            refused.ends_with("state of another partition count: found=4 expected=8"),
+            refused
+                .to_string()
+                .ends_with("state of another partition count: found=4 expected=8"),
             "{refused}"
         );
     }

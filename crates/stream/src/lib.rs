@@ -13,6 +13,7 @@ mod seam;
 mod snapshot;
 mod stage;
 mod task;
+mod unconfirmed;
 
 pub use event::Millis;
 pub use marker::Marker;
@@ -20,8 +21,9 @@ pub use record::{Header, Output, Record, TopicPartition, partition_of};
 pub use rows::Cause;
 pub use seam::{
     Batch, Bounds, Change, ChangelogBatch, ChangelogReader, Commit, CommitReport, Committed, Db, KnownEnds, Log,
-    LogError, Membership, PartitionEpoch, Row, RowRef, StoredRow, TopicReader,
+    LogError, Membership, OpenError, PartitionEpoch, Row, RowRef, StoredRow, TopicReader,
 };
 pub use snapshot::{OpenSnapshot, SnapshotRule, Snapshots};
 pub use stage::{Corrupt, Cx, Reject, Routed, RowWriter, Rows, Stage, Tick};
 pub use task::{DeadLetters, InHand, Statefulness, Task, TaskConfig, TaskError, Watch};
+pub use unconfirmed::{FILLER, Look, Unconfirmed, is_filler};

@@ -52,11 +52,15 @@ pub enum Mutant {
     OffsetsBelieved,
     /// What somebody else has written to a partition's changelog meanwhile is not looked at.
     OthersIgnored,
+    /// What was reported as committed is taken for visible, though its markers may be missing.
+    MarkersTrusted,
+    /// What stands open of a transaction whose outcome is unknown is aborted.
+    OutcomeGuessed,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::ApplyBeforeCommit,
         Self::UnknownIsAborted,
         Self::UnknownIsCommitted,
@@ -81,6 +85,8 @@ impl Mutant {
         Self::LeftoversKept,
         Self::OffsetsBelieved,
         Self::OthersIgnored,
+        Self::MarkersTrusted,
+        Self::OutcomeGuessed,
     ];
 }
 

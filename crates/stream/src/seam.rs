@@ -181,6 +181,32 @@ impl std::fmt::Display for LogError {
 
 impl std::error::Error for LogError {}
 
+/// Why a database was not opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OpenError {
+    /// Somebody else in this process has it: a worker that has lost the partition and has not heard of it yet. Nothing was touched.
+    InUse,
+    /// The disk fails, or the database is another's.
+    Failed(String),
+}
+
+impl From<String> for OpenError {
+    fn from(message: String) -> Self {
+        Self::Failed(message)
+    }
+}
+
+impl std::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::InUse => f.write_str("another worker of this process has the database open"),
+            Self::Failed(message) => f.write_str(message),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
 /// A log as one worker sees it: one consumer of one group, and one transactional producer.
 ///
 /// Every call has a deadline of its own. No call is made from a second thread.
@@ -272,14 +298,32 @@ pub trait Log {
     /// [`LogError::Retriable`] while no coordinator answers; [`LogError::Fenced`] if another process has the name.
     fn recycle(&mut self) -> Result<(), LogError>;
 
-    /// Makes sure that records and offsets of this name's transactions that did not go through never become visible. A log whose
-    /// broker always ends what it says it has ended has nothing to do here. Call it only while no transaction is open and the
-    /// outcome of the last one is known.
+    /// Makes sure that records and offsets of this name's transactions that did not go through never become visible, and those that did
+    /// do. A log whose broker always ends what it says it has ended has nothing to do here. Call it only while no transaction is open and
+    /// the last one is known not to have been committed.
     ///
     /// # Errors
-    /// As [`Log::begin`], and [`LogError::Retriable`].
+    /// As [`Log::begin`], and [`Log::confirm`].
     fn discard(&mut self) -> Result<(), LogError> {
         Ok(())
+    }
+
+    /// The same where nobody knows how the last transaction of this name ended: what of it stands open is ended as its coordinator decided.
+    ///
+    /// # Errors
+    /// As [`Log::discard`].
+    fn resolve(&mut self) -> Result<(), LogError> {
+        self.discard()
+    }
+
+    /// Sees to it that what was committed last is visible, wherever there is a doubt of that ([`crate::Unconfirmed`]); asks nobody
+    /// otherwise. True if it had to be closed, by another commit. Call it only while no transaction is open and the last one is known to have been
+    /// committed.
+    ///
+    /// # Errors
+    /// As [`Log::begin`], and [`LogError::Retriable`] while it is neither visible nor known to stand still.
+    fn confirm(&mut self) -> Result<bool, LogError> {
+        Ok(false)
     }
 
     /// A reader of the service's changelog, of no partition yet. `None` if this log keeps none, because it is its own database.

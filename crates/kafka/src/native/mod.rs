@@ -15,7 +15,7 @@ use std::{
 
 pub(crate) use ends::{Ends, Isolation, ends_now};
 use rdkafka_sys as sys;
-use stream::{Change, LogError, Millis, Record, TopicPartition};
+use stream::{Change, LogError, Millis, Record, TopicPartition, is_filler};
 use sys::rd_kafka_resp_err_t as Err;
 
 /// Every request on its own has this deadline.
@@ -184,6 +184,7 @@ unsafe impl Send for Consumer {}
 /// What one message turned out to be.
 pub(crate) enum Polled {
     Record(Record),
+    /// Nothing before this offset, the next one to read, is still to come: what is there are control records, or records that say nothing.
     End(TopicPartition, i64),
     Failed(LogError),
 }
@@ -350,6 +351,14 @@ impl Consumer {
             Err::RD_KAFKA_RESP_ERR__FATAL => return Polled::Failed(self.fatal()),
             error => return Polled::Failed(classify(error, message(error))),
         }
+        let (key, value) = (bytes(native.key, native.key_len), bytes(native.payload, native.len));
+        if is_filler(key.as_deref(), value.as_deref()) {
+            let of = TopicPartition {
+                topic,
+                partition: native.partition,
+            };
+            return Polled::End(of, native.offset + 1);
+        }
         let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: the message is alive.
         let timestamp = unsafe { sys::rd_kafka_message_timestamp(native, &raw mut kind) };
@@ -358,8 +367,8 @@ impl Consumer {
             partition: native.partition,
             offset: native.offset,
             timestamp: Millis(timestamp),
-            key: bytes(native.key, native.key_len),
-            value: bytes(native.payload, native.len),
+            key,
+            value,
             headers: headers(native),
         })
     }
@@ -433,9 +442,18 @@ impl Consumer {
 
     /// Stable committed offsets with their metadata, in the list's order.
     pub(crate) fn committed(&self, list: &Partitions) -> Result<Vec<Option<(i64, String)>>, LogError> {
+        self.committed_within(list, REQUEST)
+    }
+
+    /// The same, within so many milliseconds.
+    pub(crate) fn committed_within(
+        &self,
+        list: &Partitions,
+        timeout: c_int,
+    ) -> Result<Vec<Option<(i64, String)>>, LogError> {
         // SAFETY: see above.
         check(
-            unsafe { sys::rd_kafka_committed(self.client, list.as_ptr(), REQUEST) },
+            unsafe { sys::rd_kafka_committed(self.client, list.as_ptr(), timeout) },
             "committed offsets",
         )?;
         let mut found = Vec::new();

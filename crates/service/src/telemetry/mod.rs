@@ -372,6 +372,7 @@ impl Probe {
             }
             Observation::ToldPast => self.count("waymark_group_behind_total", &[], 1),
             Observation::MovedOn => self.count("waymark_partitions_moved_on_total", &[], 1),
+            Observation::Closed => self.count("waymark_unmarked_commits_total", &[], 1),
             Observation::Quarantined(cause) => self.count("waymark_quarantined_total", &[cause.code()], 1),
             Observation::Trimmed(done) => {
                 let result = if *done { "done" } else { "refused" };

@@ -225,6 +225,14 @@ pub const METRICS: &[Metric] = &[
         "a worker that believed to have a partition found in its changelog that another had gone on with it, committed nothing, and opened it anew where that one stood; one that stood still and whose group's coordinator has read its log in part does that",
     ),
     metric(
+        "waymark_unmarked_commits_total",
+        Counter,
+        &[],
+        WORKERS,
+        ONE,
+        "a transaction that was committed stood open because its markers were missing, and was closed; a broker that dies behind a commit does that where a partition has no other replica (KAFKA-20734)",
+    ),
+    metric(
         "waymark_partitions_assigned",
         Gauge,
         &[],

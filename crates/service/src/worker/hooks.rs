@@ -117,6 +117,8 @@ pub enum Observation<'a> {
     ToldPast,
     /// Somebody else had gone on with a partition that this worker believed to have.
     MovedOn,
+    /// What this worker had committed stood open, and was closed.
+    Closed,
     /// A key was quarantined.
     Quarantined(Cause),
     /// A changelog was trimmed, or that was refused.

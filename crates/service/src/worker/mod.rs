@@ -31,7 +31,7 @@ use std::{
 };
 
 use stream::{
-    Batch, ChangelogReader, Db, DeadLetters, Log, LogError, Membership, Millis, Output, SnapshotRule, Stage,
+    Batch, ChangelogReader, Db, DeadLetters, Log, LogError, Membership, Millis, OpenError, Output, SnapshotRule, Stage,
     Statefulness, Task, TaskConfig, TaskError, TopicPartition,
 };
 
@@ -51,7 +51,7 @@ pub trait Clock: Send {
 }
 
 /// Opens the database of an input partition.
-pub type OpenDb = Box<dyn FnMut(&TopicPartition) -> Result<Box<dyn Db>, String> + Send>;
+pub type OpenDb = Box<dyn FnMut(&TopicPartition) -> Result<Box<dyn Db>, OpenError> + Send>;
 
 /// What a worker is told at its start.
 pub struct WorkerConfig {

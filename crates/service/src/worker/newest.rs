@@ -6,8 +6,8 @@ use stream::{Bounds, ChangelogBatch, Log, Marker, Stage, TopicPartition, changel
 
 use super::{Hooks, Observation, Stop, Worker, outcome::Position, recover::PATIENCE};
 
-/// How long records of a transaction that has ended may stay open before they are dropped.
-const PENDING: Duration = Duration::from_secs(10);
+/// How long what a transaction wrote may stay open before it is ended once more.
+pub(super) const PENDING: Duration = Duration::from_secs(10);
 /// How long one read waits.
 const READ: Duration = Duration::from_millis(20);
 
@@ -85,8 +85,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 if self.now().saturating_sub(begun) >= PENDING && !is_dropped {
                     // Nothing of it was marked, or it would not be open any more.
                     is_dropped = true;
-                    self.leftovers = true;
-                    self.discard()?;
+                    self.resolve()?;
                 }
                 if !self.is_patient(begun)? {
                     return Err(Stop::Failed(format!("changelog does not end within {PATIENCE:?}")));

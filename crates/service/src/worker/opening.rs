@@ -3,13 +3,15 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use stream::{
-    ChangelogBatch, Committed, Db, Log, LogError, Marker, RowRef, Stage, Statefulness, StoredRow, Task, TopicPartition,
+    ChangelogBatch, Committed, Db, Log, LogError, Marker, OpenError, RowRef, Stage, Statefulness, StoredRow, Task,
+    TopicPartition,
     mutant::{self, Mutant},
     rows::{MARKER, POSITION},
 };
 
 use super::{
     Hooks, Observation, Start, Stop, Worker,
+    newest::PENDING,
     outcome::{GoesOn, Position, goes_on},
     recover::PATIENCE,
 };
@@ -42,8 +44,8 @@ impl Db for NoDb {
 pub(super) struct Opening<S: Stage> {
     /// Those whose changelog is being read, by its partition.
     restoring: BTreeMap<i32, Restoring<S>>,
-    /// Those whose positions contradicted each other while this worker was no member, and those that need a newer catalogue than was
-    /// read: when they are looked at again.
+    /// Those whose positions contradicted each other while this worker was no member, those whose database another worker has still open, and
+    /// those that need a newer catalogue than was read: when they are looked at again.
     again: BTreeMap<TopicPartition, Duration>,
     /// When the log was last told how far restores are.
     told: Duration,
@@ -115,7 +117,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     pub(super) fn assign(&mut self, partitions: &[TopicPartition]) -> Result<(), Stop> {
         // What this worker left itself would be waited for in vain.
         self.tidy()?;
-        let found = self.patiently("committed offsets", |log| log.committed(partitions))?;
+        let found = self.stable_offsets(partitions)?;
         tracing::debug!(?found, "committed offsets told");
         for (partition, committed) in partitions.iter().zip(found) {
             self.open(partition, committed)?;
@@ -123,9 +125,36 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         Ok(())
     }
 
+    /// Where the group stands, once no transaction moves that any more. One that is waited for too long may be of this worker's own name: a copy
+    /// of a request that came late begins one that nobody knows of (KIP-890), and nobody would end it.
+    fn stable_offsets(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<Committed>>, Stop> {
+        let (begun, mut is_resolved) = (self.now(), false);
+        loop {
+            match self.log.committed(partitions) {
+                Ok(found) => return Ok(found),
+                Err(error) => self.wait_out("committed offsets", begun, error)?,
+            }
+            let is_long = self.now().saturating_sub(begun) >= PENDING;
+            if is_long && !is_resolved && self.begun.is_none() {
+                is_resolved = true;
+                self.resolve()?;
+            }
+        }
+    }
+
     fn open(&mut self, partition: &TopicPartition, committed: Option<Committed>) -> Result<(), Stop> {
         let db: Box<dyn Db> = match self.config.state {
-            Statefulness::Keyed => (self.config.open_db)(partition).map_err(Stop::Failed)?,
+            Statefulness::Keyed => match (self.config.open_db)(partition) {
+                Ok(db) => db,
+                Err(OpenError::Failed(message)) => return Err(Stop::Failed(message)),
+                Err(error @ OpenError::InUse) => {
+                    // Whoever waits for a broker hears late that a partition is another's.
+                    tracing::warn!(partition = partition.partition, %error, "partition cannot be opened yet");
+                    let at = self.now() + TELL / 5;
+                    self.opening.again.insert(partition.clone(), at);
+                    return Ok(());
+                }
+            },
             Statefulness::None => Box::new(NoDb),
         };
         let mut task = Task::open(Arc::clone(&self.stage), self.task_config(partition), db)?;

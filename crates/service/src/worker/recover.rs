@@ -41,7 +41,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     }
 
     /// Tells of a passing error, and waits a moment. Any other error, and one that has lasted too long, ends the worker.
-    fn wait_out(&mut self, what: &str, begun: Duration, error: LogError) -> Result<(), Stop> {
+    pub(super) fn wait_out(&mut self, what: &str, begun: Duration, error: LogError) -> Result<(), Stop> {
         match error {
             LogError::Retriable(message) if self.is_patient(begun)? => {
                 tracing::warn!(error = message, what, "log did not answer, trying again");
@@ -92,47 +92,69 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         self.rewind()
     }
 
-    /// Between transactions: what the last one may have left is gone then.
+    /// Between transactions: what the last one may have left is gone then, and what it committed is visible.
     pub(super) fn tidy(&mut self) -> Result<(), Stop> {
-        if self.leftovers && self.begun.is_none() {
-            self.clean_up()?;
+        if self.begun.is_some() {
+            return Ok(());
         }
-        Ok(())
+        if self.leftovers {
+            return self.clean_up();
+        }
+        self.confirm()
     }
 
-    /// Before a transaction begins: what the one before may have left is gone then.
+    /// Before a transaction begins: what the one before may have left is gone then, or what it committed is visible.
     pub(super) fn clean_up(&mut self) -> Result<(), Stop> {
         if let Some(cause) = self.suspect {
             self.recycle(cause)?;
         }
-        self.discard()
+        if self.leftovers { self.discard() } else { self.confirm() }
     }
 
     /// Behind a transaction that was not committed: a broker may say that it has aborted it and leave records of it
     /// open, which the next commit of the same name would publish (Kafka 4.3 does, KAFKA-20734, where no replica of a partition is
     /// left while the coordinator starts).
-    pub(super) fn discard(&mut self) -> Result<(), Stop> {
-        let begun = self.now();
-        if self.leftovers {
+    fn discard(&mut self) -> Result<(), Stop> {
+        self.ends.clear();
+        self.persistently("what a transaction left", L::discard)?;
+        self.leftovers = false;
+        Ok(())
+    }
+
+    /// Behind a transaction that was committed: a broker may say so and leave records of it open, which the next abort of the same name
+    /// would take back.
+    fn confirm(&mut self) -> Result<(), Stop> {
+        if self.persistently("what was committed", L::confirm)? {
+            self.hooks.observe(&Observation::Closed);
+            // The changelog goes on behind what closed it.
             self.ends.clear();
         }
-        while self.leftovers {
-            match self.log.discard() {
-                Ok(()) => self.leftovers = false,
+        Ok(())
+    }
+
+    /// Behind a transaction of which that is not known: what stands open of it is ended as its coordinator has decided.
+    pub(super) fn resolve(&mut self) -> Result<(), Stop> {
+        self.ends.clear();
+        self.persistently("how the last transaction ended", L::resolve)
+    }
+
+    /// Repeats a call between transactions, with a new producer where the one there is of no more use.
+    fn persistently<T>(&mut self, what: &str, mut call: impl FnMut(&mut L) -> Result<T, LogError>) -> Result<T, Stop> {
+        let begun = self.now();
+        loop {
+            match call(&mut self.log) {
+                Ok(value) => return Ok(value),
                 Err(LogError::Fenced(message)) => {
                     self.was_fenced(message)?;
                     self.recycle("fenced")?;
                 }
-                Err(error @ (LogError::Retriable(_) | LogError::Fatal(_))) => {
-                    self.wait_out("what a transaction left", begun, error)?;
-                }
+                Err(error @ (LogError::Retriable(_) | LogError::Fatal(_))) => self.wait_out(what, begun, error)?,
                 Err(error) => {
-                    tracing::warn!(%error, "what a transaction left could not be dropped, replacing the producer");
+                    tracing::warn!(%error, what, "producer is of no more use, replacing it");
                     self.recycle("abort")?;
                 }
             }
         }
-        Ok(())
     }
 
     pub(super) fn rewind(&mut self) -> Result<(), Stop> {
@@ -184,6 +206,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         tracing::warn!(why, "outcome of the transaction is unknown, comparing positions");
         self.hooks.observe(&Observation::Unknown);
         self.recycle("unknown")?;
+        self.resolve()?;
         if mutant::is_on(Mutant::UnknownIsAborted) {
             return self.rewind();
         }

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use stream::{Committed, Millis, Output, Record, TopicPartition, partition_of};
+use stream::{Committed, Millis, Output, Record, TopicPartition, is_filler, partition_of};
 
 use super::group::{Group, Sync};
 
@@ -35,6 +35,10 @@ pub(super) enum Request {
     Init {
         name: String,
         timeout: u64,
+    },
+    /// How the last transaction of a name was decided.
+    Outcome {
+        name: String,
     },
     Produce {
         by: Identity,
@@ -110,6 +114,7 @@ pub(super) enum Response {
     Ends(Vec<(TopicPartition, i64, i64)>),
     Committed(Vec<Option<Committed>>),
     Epoch(u32),
+    Outcome(Option<Outcome>),
     /// The offset of each output, in order.
     Produced(Vec<(TopicPartition, i64)>),
     Done,
@@ -124,6 +129,13 @@ pub(super) enum Response {
     Invalid,
     /// The group does not know this member in this generation.
     Stale,
+}
+
+/// How a transaction was decided.
+#[derive(Debug, Clone)]
+pub(super) struct Outcome {
+    pub is_committed: bool,
+    pub lanes: BTreeSet<TopicPartition>,
 }
 
 /// What was read of one partition.
@@ -146,6 +158,10 @@ pub(super) enum Later {
         uid: u64,
         at: Option<TopicPartition>,
     },
+    /// A transaction is completed without any, after so long.
+    Forgotten { name: String, uid: u64, takes: u64 },
+    /// A producer's connections break, after so long.
+    Broken { name: String, takes: u64 },
 }
 
 /// A transaction that was decided to be committed, as it is checked.
@@ -168,6 +184,18 @@ enum Entry {
     Control,
     /// Compacted away.
     Gone,
+}
+
+impl Entry {
+    /// A record that says something, with the transaction that wrote it.
+    fn said(&self) -> Option<(&Record, Option<u64>)> {
+        match self {
+            Self::Data { record, uid } if !is_filler(record.key.as_deref(), record.value.as_deref()) => {
+                Some((record, *uid))
+            }
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -220,6 +248,8 @@ struct Transactions {
     /// The next sequence number, and what earlier ones were given; for this epoch.
     sequence: u64,
     produced: BTreeMap<u64, Vec<(TopicPartition, i64)>>,
+    /// How the last one was decided.
+    last: Option<Outcome>,
 }
 
 /// How long a coordinator of groups reads, in microseconds.
@@ -251,6 +281,10 @@ pub(super) struct Broker {
     told: BTreeMap<(String, TopicPartition), Option<Committed>>,
     /// The next so many transactions that are given up end without a marker anywhere (KAFKA-20734).
     pub forgets: usize,
+    /// The same of those that are committed; it takes so long until they are completed.
+    pub loses: Option<u64>,
+    /// Names whose producers' connections have broken since they last looked.
+    disturbed: BTreeSet<String>,
 }
 
 impl Broker {
@@ -388,14 +422,10 @@ impl Broker {
         let mut records = Vec::new();
         for lane in self.topics.get(topic).map(Vec::as_slice).unwrap_or_default() {
             let (start, stable) = (lane.start, lane.stable());
-            records.extend(lane.entries.iter().filter_map(|entry| match entry {
-                Entry::Data { record, uid }
-                    if record.offset >= start && record.offset < stable && lane.is_visible(*uid) =>
-                {
-                    Some(record.clone())
-                }
-                _ => None,
-            }));
+            let said = lane.entries.iter().filter_map(Entry::said);
+            let visible =
+                said.filter(|(record, uid)| record.offset >= start && record.offset < stable && lane.is_visible(*uid));
+            records.extend(visible.map(|(record, _)| record.clone()));
         }
         records
     }
@@ -404,13 +434,9 @@ impl Broker {
     pub fn times(&self, of: &TopicPartition) -> Vec<(i64, Millis)> {
         let lane = self.lane(of);
         let stable = lane.stable();
-        let visible = lane.entries.iter().filter_map(|entry| match entry {
-            Entry::Data { record, uid } if record.offset < stable && lane.is_visible(*uid) => {
-                Some((record.offset, record.timestamp))
-            }
-            _ => None,
-        });
-        visible.collect()
+        let said = lane.entries.iter().filter_map(Entry::said);
+        let visible = said.filter(|(record, uid)| record.offset < stable && lane.is_visible(*uid));
+        visible.map(|(record, _)| (record.offset, record.timestamp)).collect()
     }
 
     /// Compaction: of each key only the newest record that is stable stays.
@@ -462,10 +488,11 @@ impl Broker {
         !self.told.contains_key(&(group.to_owned(), of.clone())) && self.is_unstable(group, of)
     }
 
-    /// Whether no transaction is under way at all.
+    /// Whether no transaction is under way at all, and none is open that has ended.
     pub fn is_quiet(&self) -> bool {
         let under_way = |one: &Transactions| matches!(one.state, State::Ongoing | State::Preparing { .. });
-        !self.transactions.values().any(under_way)
+        let mut lanes = self.topics.values().flatten();
+        !self.transactions.values().any(under_way) && lanes.all(|lane| lane.forgotten.is_empty())
     }
 
     /// Ends transactions that have lasted too long, and members that were not heard.
@@ -501,38 +528,72 @@ impl Broker {
         if one.lanes.is_empty() && one.offsets.is_empty() {
             return self.prepare(name, false);
         }
-        one.state = State::Complete { commits: false };
+        one.last = Some(Outcome {
+            is_committed: false,
+            lanes: one.lanes.clone(),
+        });
+        self.forgets -= 1;
+        self.complete_unmarked(name, false);
+    }
+
+    /// Completes a transaction without a marker anywhere.
+    fn complete_unmarked(&mut self, name: &str, commits: bool) {
+        let one = self.transactions.get_mut(name).expect("it is there");
+        one.state = State::Complete { commits };
         one.is_pending = !one.offsets.is_empty();
         let (uid, lanes) = (one.uid, std::mem::take(&mut one.lanes));
+        tracing::debug!(name, commits, ?lanes, "transaction was completed without markers");
         for of in &lanes {
             self.lane_mut(of).forgotten.insert(uid, name.to_owned());
         }
-        self.forgets -= 1;
+    }
+
+    /// Whether a producer's connections have broken since it last looked.
+    pub fn was_disturbed(&mut self, name: &str) -> bool {
+        self.disturbed.remove(name)
     }
 
     fn prepare(&mut self, name: &str, commits: bool) {
         let one = self.transactions.get_mut(name).expect("it is there");
         one.state = State::Preparing { commits };
         one.markers = one.lanes.len() + 1;
+        one.last = Some(Outcome {
+            is_committed: commits,
+            lanes: one.lanes.clone(),
+        });
         let (uid, lanes) = (one.uid, one.lanes.clone());
         let offsets: Vec<(String, TopicPartition, Committed)> = one
             .offsets
             .iter()
             .map(|((group, of), committed)| (group.clone(), of.clone(), committed.clone()))
             .collect();
+        tracing::debug!(name, commits, uid, ?lanes, ?offsets, "transaction is decided");
         if commits {
             let mut records = Vec::new();
             for of in &lanes {
-                records.extend(self.lane(of).entries.iter().filter_map(|entry| match entry {
-                    Entry::Data { record, uid: Some(by) } if *by == uid => Some(record.clone()),
-                    _ => None,
-                }));
+                let said = self.lane(of).entries.iter().filter_map(Entry::said);
+                records.extend(
+                    said.filter(|(_, by)| *by == Some(uid))
+                        .map(|(record, _)| record.clone()),
+                );
             }
             self.decided.push(Decided {
                 name: name.to_owned(),
                 records,
                 offsets,
             });
+        }
+        if commits
+            && !lanes.is_empty()
+            && let Some(takes) = self.loses.take()
+        {
+            // Its partitions have lost their leaders, and so have those who are connected to them.
+            let name = name.to_owned();
+            self.later.push(Later::Broken {
+                name: name.clone(),
+                takes: takes / 2,
+            });
+            return self.later.push(Later::Forgotten { name, uid, takes });
         }
         let marker = |at| Later::Marker {
             name: name.to_owned(),
@@ -545,7 +606,19 @@ impl Broker {
 
     /// A marker arrives; false if its node is down and it must come again.
     pub fn mark(&mut self, later: &Later, now: u64) -> bool {
-        let Later::Marker { name, uid, at } = later;
+        let (name, uid, at) = match later {
+            Later::Marker { name, uid, at } => (name, uid, at),
+            Later::Forgotten { name, uid, .. } => {
+                if self.transactions.get(name).is_some_and(|one| one.uid == *uid) {
+                    self.complete_unmarked(name, true);
+                }
+                return true;
+            }
+            Later::Broken { name, .. } => {
+                self.disturbed.insert(name.clone());
+                return true;
+            }
+        };
         let Some(one) = self.transactions.get(name) else {
             return true;
         };
@@ -644,6 +717,9 @@ impl Broker {
                     let found = of.iter().map(|of| self.read_so_far(&group, of, now));
                     Response::Committed(found.collect())
                 } else if is_stable && of.iter().any(|of| self.is_known_unstable(&group, of)) {
+                    let under_way = self.transactions.iter().filter(|(_, one)| !one.offsets.is_empty());
+                    let names: Vec<_> = under_way.map(|(name, one)| (name, one.state, &one.offsets)).collect();
+                    tracing::debug!(?names, "offsets are pending");
                     Response::Unstable
                 } else {
                     let told = of.iter().map(|of| match self.told.get(&(group.clone(), of.clone())) {
@@ -658,6 +734,12 @@ impl Broker {
                     return None;
                 }
                 self.init(name, timeout)
+            }
+            Request::Outcome { name } => {
+                if !self.is_coordinated(&name) {
+                    return None;
+                }
+                Response::Outcome(self.transactions.get(&name).and_then(|one| one.last.clone()))
             }
             Request::Produce { by, sequence, outputs } => return self.produce(&by, sequence, outputs, (now, clock)),
             Request::Offsets {
@@ -792,6 +874,7 @@ impl Broker {
                 is_pending: false,
                 sequence: 0,
                 produced: BTreeMap::new(),
+                last: None,
             };
             self.transactions.insert(name, fresh);
             return Response::Epoch(0);
@@ -900,8 +983,8 @@ impl Broker {
                 if found.next >= stable || left == 0 {
                     break;
                 }
-                if let Entry::Data { record, uid } = entry
-                    && lane.is_visible(*uid)
+                if let Some((record, uid)) = entry.said()
+                    && lane.is_visible(uid)
                 {
                     found.records.push(record.clone());
                     left -= 1;

@@ -7,8 +7,8 @@ use std::{
 };
 
 use stream::{
-    Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, KnownEnds, Log, LogError, Membership,
-    Millis, Output, TopicPartition,
+    Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, FILLER, KnownEnds, Log, LogError, Look,
+    Membership, Millis, Output, TopicPartition, Unconfirmed,
     mutant::{self, Mutant},
 };
 
@@ -25,6 +25,10 @@ pub(super) const AGAIN: Micros = 250_000;
 const SENT_AGAIN: Duration = Duration::from_millis(200);
 /// A request for a transaction, or for a place in the group, is given up after this long.
 const PATIENCE: Micros = 5_000_000;
+/// A transaction that closes another may last so long, as on Kafka.
+const CLOSING: Micros = 60_000_000;
+/// No copy of a request is on its way for longer, as the client on Kafka sees it.
+const LATE: Duration = Duration::from_secs(5);
 /// One fetch is waited for this long.
 const FETCH: Micros = 500_000;
 /// Between two looks at a log that has nothing new.
@@ -85,6 +89,16 @@ pub struct SimLog {
     open: Vec<Output>,
     /// Something of the open transaction was sent.
     has_sent: bool,
+    /// The transaction before it has not been seen to be over.
+    owes: bool,
+    /// The last offset of it in each partition.
+    last: BTreeMap<TopicPartition, i64>,
+    /// What was committed and not seen to be visible.
+    unconfirmed: Unconfirmed,
+    /// Offsets that were committed with it may be pending still.
+    are_offsets_owed: bool,
+    /// When its name was last given so slowly that it may have been asked for twice.
+    slow: Option<Duration>,
     flowing: BTreeMap<TopicPartition, i64>,
     told: Vec<KnownEnds>,
     asked: Vec<Millis>,
@@ -198,6 +212,17 @@ impl Client {
     }
 }
 
+fn filler(of: &TopicPartition) -> Output {
+    Output {
+        topic: Arc::clone(&of.topic),
+        partition: Some(of.partition),
+        timestamp: None,
+        key: Some(FILLER.to_vec()),
+        value: None,
+        headers: Vec::new(),
+    }
+}
+
 impl SimLog {
     /// Ends what an earlier worker of this name left open, and joins the group. The name must be `<group>-<process>`.
     ///
@@ -238,17 +263,26 @@ impl SimLog {
             sequence: 0,
             open: Vec::new(),
             has_sent: false,
+            owes: false,
+            last: BTreeMap::new(),
+            unconfirmed: Unconfirmed::default(),
+            are_offsets_owed: false,
+            slow: None,
             flowing: BTreeMap::new(),
             told: Vec::new(),
             asked: Vec::new(),
         };
         log.recycle()?;
         // Nobody knows how the transactions of an earlier process of this name ended.
-        match log.discard() {
-            Err(LogError::Unknown(text) | LogError::Abort(text) | LogError::Fenced(text)) => {
-                Err(LogError::Retriable(text))
+        loop {
+            match log.resolve() {
+                Ok(()) => return Ok(log),
+                Err(LogError::Retriable(_)) if log.unconfirmed.is_in_doubt() => {}
+                Err(LogError::Unknown(text) | LogError::Abort(text) | LogError::Fenced(text)) => {
+                    return Err(LogError::Retriable(text));
+                }
+                Err(error) => return Err(error),
             }
-            done => done.map(|()| log),
         }
     }
 
@@ -300,11 +334,209 @@ impl SimLog {
         })
     }
 
+    /// What its connections tell puts what was committed last in doubt; true if there was something.
+    fn notice(&mut self) -> bool {
+        let was_disturbed = self.host.sim().lock().broker.was_disturbed(&self.member.name);
+        if was_disturbed {
+            self.unconfirmed.doubt();
+        }
+        was_disturbed
+    }
+
+    /// As the client on Kafka does: what was committed is visible, or closed once it stands still.
+    fn confirm_earlier(&mut self) -> Result<(), LogError> {
+        self.notice();
+        if !self.unconfirmed.is_in_doubt() || mutant::is_on(Mutant::MarkersTrusted) {
+            return Ok(());
+        }
+        self.are_offsets_owed = true;
+        let begun = self.host.monotonic();
+        loop {
+            let of: Vec<TopicPartition> = self.unconfirmed.partitions().cloned().collect();
+            let request = Request::Ends { of, is_stable: true };
+            let stable: Vec<_> = match self.ask(&request, PATIENCE)? {
+                Some(Response::Ends(ends)) => ends.into_iter().map(|(of, _, end)| (of, end)).collect(),
+                _ => return Err(silent("stable ends")),
+            };
+            let (now, still) = (self.host.monotonic(), self.host.sim().lock().transactions / 2);
+            match self.unconfirmed.look(&stable, now, Duration::from_micros(still)) {
+                Look::Visible => return Ok(()),
+                Look::Wait if now.saturating_sub(begun) < Duration::from_secs(1) => {
+                    self.host.sleep(Duration::from_millis(20));
+                }
+                Look::Wait => return Err(LogError::Retriable("what was committed is not visible yet".to_owned())),
+                Look::Close(partitions) => {
+                    tracing::debug!(?partitions, "what was committed stands open, closing it");
+                    self.close(&partitions)?;
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        self.replace(CLOSING)?;
+        let now = self.host.monotonic();
+        if self.slow.is_some_and(|at| now.saturating_sub(at) < LATE) {
+            return Err(silent("closing"));
+        }
+        let process = self.host.process();
+        self.host.sim().lock().processes[process].closes = true;
+        let closed = self.commit_in(partitions);
+        self.host.sim().lock().processes[process].closes = false;
+        closed?;
+        self.unconfirmed.closed();
+        self.recycle()
+    }
+
+    fn commit_in(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        self.begin_anew()?;
+        self.open.extend(partitions.iter().map(filler));
+        self.produce()?;
+        self.end_within(true, CLOSING)
+    }
+
+    fn replace(&mut self, timeout: Micros) -> Result<(), LogError> {
+        self.lives()?;
+        self.epoch = None;
+        self.open.clear();
+        self.has_sent = false;
+        let request = Request::Init {
+            name: self.member.name.clone(),
+            timeout,
+        };
+        let begun = self.host.monotonic();
+        let answer = self.transact(&request)?;
+        let now = self.host.monotonic();
+        if now.saturating_sub(begun) >= SENT_AGAIN {
+            self.slow = Some(now);
+        }
+        match answer {
+            Some(Response::Epoch(epoch)) => {
+                self.epoch = Some(epoch);
+                self.sequence = 0;
+                Ok(())
+            }
+            other => Err(LogError::Retriable(format!("init: {other:?}"))),
+        }
+    }
+
+    fn end(&mut self, commits: bool) -> Result<(), LogError> {
+        self.end_within(commits, PATIENCE)
+    }
+
+    fn end_within(&mut self, commits: bool, patience: Micros) -> Result<(), LogError> {
+        let request = Request::End {
+            by: self.identity()?,
+            commits,
+        };
+        match self.ask(&request, patience)? {
+            Some(Response::Done) => {
+                self.has_sent = false;
+                Ok(())
+            }
+            Some(Response::Fenced) => Err(LogError::Fenced("end".to_owned())),
+            other => Err(LogError::Unknown(format!("end: {other:?}"))),
+        }
+    }
+
+    /// Offsets that say nothing, in a transaction of their own.
+    fn end_offsets(&mut self) -> Result<(), LogError> {
+        let of = self.host.sim().lock().broker.partitions(&self.member.inputs);
+        if self.committed(&of).is_err() {
+            self.begin_anew()?;
+            let request = Request::Offsets {
+                by: self.identity()?,
+                group: self.member.group.clone(),
+                member: 0,
+                generation: -1,
+                offsets: vec![self.nothing()],
+            };
+            self.has_sent = true;
+            match self.transact(&request)? {
+                Some(Response::Done) => {}
+                other => return Err(LogError::Unknown(format!("offsets: {other:?}"))),
+            }
+            self.end(true)?;
+        }
+        self.are_offsets_owed = false;
+        Ok(())
+    }
+
+    /// An offset of a topic that the group does not read.
+    fn nothing(&self) -> (TopicPartition, Committed) {
+        let unread = self.member.changelog.as_ref().unwrap_or(&self.member.inputs[0]);
+        let any = TopicPartition {
+            topic: Arc::from(unread.as_str()),
+            partition: 0,
+        };
+        let nowhere = Committed {
+            offset: 0,
+            metadata: String::new(),
+        };
+        (any, nowhere)
+    }
+
+    /// Aborts what stands open of this name in partitions, and its pending offsets.
+    fn abort_in(&mut self, stuck: &BTreeMap<TopicPartition, i64>) -> Result<(), LogError> {
+        let begun = self.host.monotonic();
+        self.begin_anew()?;
+        self.open.extend(stuck.keys().map(filler));
+        self.produce()?;
+        let (member, generation) = self.with(|client| (client.member, client.generation))?;
+        let request = Request::Offsets {
+            by: self.identity()?,
+            group: self.member.group.clone(),
+            member,
+            generation,
+            offsets: vec![self.nothing()],
+        };
+        self.has_sent = true;
+        match self.transact(&request)? {
+            Some(Response::Done | Response::Stale) => {}
+            Some(Response::Fenced) => return Err(LogError::Fenced("offsets to discard".to_owned())),
+            other => return Err(LogError::Unknown(format!("offsets to discard: {other:?}"))),
+        }
+        self.abort()?;
+        let begun_to_wait = self.host.monotonic();
+        // As the client on Kafka does: a request that is answered sooner was sent once.
+        let is_over = begun_to_wait.saturating_sub(begun) < SENT_AGAIN;
+        loop {
+            let mut held = self.held()?;
+            held.retain(|of, stable| stuck.get(of) == Some(stable));
+            let waited = self.host.monotonic().saturating_sub(begun_to_wait);
+            if held.is_empty() || waited > Duration::from_secs(2) {
+                // A copy of these offsets that is still on its way must not meet the next transaction.
+                return if is_over { Ok(()) } else { self.recycle() };
+            }
+            self.host.sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn begin_anew(&mut self) -> Result<(), LogError> {
+        self.identity()?;
+        self.open.clear();
+        self.has_sent = false;
+        self.last.clear();
+        self.owes = false;
+        Ok(())
+    }
+
+    /// A transaction that begins while the one before is perhaps being completed without its markers must not reach a partition.
+    fn is_over_before(&mut self) -> Result<(), LogError> {
+        if self.owes && self.last.is_empty() && !mutant::is_on(Mutant::MarkersTrusted) && self.notice() {
+            return Err(LogError::Unknown("connections broke".to_owned()));
+        }
+        Ok(())
+    }
+
     /// Asks a transaction's coordinator, again while it completes the one before, for as long as a transaction may last.
-    fn transact(&self, request: &Request) -> Result<Option<Response>, LogError> {
+    fn transact(&mut self, request: &Request) -> Result<Option<Response>, LogError> {
         let patience = self.host.sim().lock().transactions;
         let begun = self.host.monotonic();
         loop {
+            if !matches!(request, Request::Init { .. }) {
+                self.is_over_before()?;
+            }
             match self.ask(request, patience)? {
                 Some(Response::Concurrent)
                     if self.host.monotonic().saturating_sub(begun) < Duration::from_micros(patience) =>
@@ -327,7 +559,13 @@ impl SimLog {
         self.has_sent = true;
         let request = Request::Produce { by, sequence, outputs };
         match self.transact(&request)? {
-            Some(Response::Produced(at)) => Ok(at),
+            Some(Response::Produced(at)) => {
+                for (of, offset) in &at {
+                    let last = self.last.entry(of.clone()).or_insert(*offset);
+                    *last = (*last).max(*offset);
+                }
+                Ok(at)
+            }
             Some(Response::Fenced) => Err(LogError::Fenced("produce".to_owned())),
             Some(other) => Err(LogError::Abort(format!("produce: {other:?}"))),
             None => Err(LogError::Abort("produce: nobody answers".to_owned())),
@@ -536,9 +774,8 @@ impl Log for SimLog {
     fn begin(&mut self) -> Result<(), LogError> {
         self.lives()?;
         tracing::debug!(epoch = self.epoch, "transaction begins");
-        self.identity()?;
-        self.open.clear();
-        self.has_sent = false;
+        self.begin_anew()?;
+        self.owes = self.unconfirmed.is_owed();
         Ok(())
     }
 
@@ -623,19 +860,14 @@ impl Log for SimLog {
             return Err(error);
         }
         let sent = self.host.monotonic();
-        let request = Request::End {
-            by: self.identity()?,
-            commits: true,
-        };
-        match self.ask(&request, PATIENCE)? {
-            Some(Response::Done) => {}
-            Some(Response::Fenced) => return Err(LogError::Fenced("commit".to_owned())),
-            Some(other) => return Err(LogError::Unknown(format!("commit: {other:?}"))),
-            None => return Err(LogError::Unknown("commit: nobody answers".to_owned())),
-        }
+        self.unconfirmed.asks(std::mem::take(&mut self.last));
+        self.end(true)?;
+        self.unconfirmed.committed(self.host.monotonic());
         let ended = self.host.monotonic();
         report.longest_request = sent.saturating_sub(begun).max(ended.saturating_sub(sent));
-        self.has_sent = false;
+        if report.longest_request >= SENT_AGAIN {
+            self.unconfirmed.doubt();
+        }
         Ok(report)
     }
 
@@ -645,92 +877,61 @@ impl Log for SimLog {
         if !std::mem::take(&mut self.has_sent) {
             return Ok(());
         }
-        let request = Request::End {
-            by: self.identity()?,
-            commits: false,
-        };
-        match self.ask(&request, PATIENCE)? {
-            Some(Response::Done) => Ok(()),
-            Some(Response::Fenced) => Err(LogError::Fenced("abort".to_owned())),
-            other => Err(LogError::Unknown(format!("abort: {other:?}"))),
-        }
+        self.end(false)
     }
 
     fn recycle(&mut self) -> Result<(), LogError> {
-        self.lives()?;
-        self.epoch = None;
-        self.open.clear();
-        self.has_sent = false;
         let timeout = self.host.sim().lock().transactions;
-        let request = Request::Init {
-            name: self.member.name.clone(),
-            timeout,
-        };
-        match self.transact(&request)? {
-            Some(Response::Epoch(epoch)) => {
-                self.epoch = Some(epoch);
-                self.sequence = 0;
-                Ok(())
-            }
-            other => Err(LogError::Retriable(format!("init: {other:?}"))),
-        }
+        self.replace(timeout)
     }
 
     fn discard(&mut self) -> Result<(), LogError> {
         if mutant::is_on(Mutant::LeftoversKept) {
             return Ok(());
         }
+        self.unconfirmed.not_committed();
+        self.confirm_earlier()?;
         let stuck = self.held()?;
-        let begun = self.host.monotonic();
-        self.begin()?;
-        for of in stuck.keys() {
-            self.open.push(Output {
-                topic: Arc::clone(&of.topic),
-                partition: Some(of.partition),
-                timestamp: None,
-                key: None,
-                value: None,
-                headers: Vec::new(),
-            });
+        self.abort_in(&stuck)
+    }
+
+    fn resolve(&mut self) -> Result<(), LogError> {
+        if mutant::is_on(Mutant::LeftoversKept) {
+            return Ok(());
         }
-        self.produce()?;
-        let unread = self.member.changelog.as_ref().unwrap_or(&self.member.inputs[0]);
-        let any = TopicPartition {
-            topic: Arc::from(unread.as_str()),
-            partition: 0,
-        };
-        let nowhere = Committed {
-            offset: 0,
-            metadata: String::new(),
-        };
-        let (member, generation) = self.with(|client| (client.member, client.generation))?;
-        let request = Request::Offsets {
-            by: self.identity()?,
-            group: self.member.group.clone(),
-            member,
-            generation,
-            offsets: vec![(any, nowhere)],
-        };
-        self.has_sent = true;
-        match self.transact(&request)? {
-            Some(Response::Done | Response::Stale) => {}
-            Some(Response::Fenced) => return Err(LogError::Fenced("offsets to discard".to_owned())),
-            other => return Err(LogError::Unknown(format!("offsets to discard: {other:?}"))),
-        }
-        self.abort()?;
-        let begun_to_wait = self.host.monotonic();
-        // As the client on Kafka does: a request that is answered sooner was sent once.
-        let is_over = begun_to_wait.saturating_sub(begun) < SENT_AGAIN;
-        loop {
-            let mut held = self.held()?;
-            held.retain(|of, stable| stuck.get(of) == Some(stable));
-            let waited = self.host.monotonic().saturating_sub(begun_to_wait);
-            if held.is_empty() || waited > Duration::from_secs(2) {
-                // A copy of these offsets that is still on its way must not meet the next transaction.
-                return if is_over { Ok(()) } else { self.recycle() };
+        self.confirm_earlier()?;
+        let mut stuck = self.held()?;
+        if !stuck.is_empty() && !mutant::is_on(Mutant::OutcomeGuessed) {
+            let name = self.member.name.clone();
+            let outcome = match self.ask(&Request::Outcome { name }, PATIENCE)? {
+                Some(Response::Outcome(outcome)) => outcome,
+                _ => return Err(silent("the last outcome")),
+            };
+            tracing::debug!(?stuck, ?outcome, "transactions of this name stand open");
+            if let Some(outcome) = outcome.filter(|outcome| outcome.is_committed) {
+                let (of_it, others) = stuck.into_iter().partition(|(of, _)| outcome.lanes.contains(of));
+                stuck = others;
+                self.unconfirmed.found_open(of_it, self.host.monotonic());
+                self.confirm_earlier()?;
+                if self.are_offsets_owed {
+                    self.end_offsets()?;
+                }
             }
-            self.host.sleep(Duration::from_millis(20));
         }
+        self.abort_in(&stuck)
+    }
+
+    fn confirm(&mut self) -> Result<bool, LogError> {
+        self.lives()?;
+        if self.unconfirmed.is_unanswered() {
+            self.unconfirmed.committed(self.host.monotonic());
+            self.unconfirmed.doubt();
+        }
+        self.confirm_earlier()?;
+        if self.are_offsets_owed {
+            self.end_offsets()?;
+        }
+        Ok(self.unconfirmed.was_closed())
     }
 
     fn changelog(&mut self) -> Result<Option<Box<dyn ChangelogReader>>, LogError> {

@@ -93,6 +93,9 @@ pub enum Fault {
     /// The next so many transactions whose producer is not heard end without a marker anywhere, as those of Kafka 4.3 do while a
     /// partition has no leader (KAFKA-20734).
     Forget(usize),
+    /// The next transaction that is committed is completed after this long, without a marker anywhere. Its producer is answered at once, and sees
+    /// its connections break.
+    LoseMarkers(Micros),
     /// If this process was put out of its group, the group's coordinator takes it for what it was when that one was in it.
     ForgetSince(usize),
     /// Old records of compacted topics go.
@@ -164,6 +167,8 @@ struct Process {
     deaf_until: Micros,
     /// Nothing that it is told of committed offsets comes back.
     unaware_until: Micros,
+    /// It closes what was committed.
+    closes: bool,
 }
 
 impl Process {
@@ -254,7 +259,9 @@ impl World {
     fn schedule(&mut self) {
         for later in std::mem::take(&mut self.broker.later) {
             // Markers are not lost between brokers, but each takes its own time.
-            let takes = if self.random.chance(50) {
+            let takes = if let Later::Forgotten { takes, .. } | Later::Broken { takes, .. } = &later {
+                *takes
+            } else if self.random.chance(50) {
                 self.random.between(1000, 400_000)
             } else {
                 self.random.between(200, 6000)
@@ -554,6 +561,16 @@ impl Sim {
 impl World {
     /// Does what goes wrong; returns a fiber that must notice at once.
     fn fault(&mut self, fault: Fault) -> Option<usize> {
+        if let Fault::Kill(process, _)
+        | Fault::KillAndLoseDisk(process, _)
+        | Fault::KillAndOldDisk(process, _)
+        | Fault::Hijack(process) = fault
+            && self.processes[process].closes
+        {
+            // What nobody could mend waits (`docs/GUARANTEES.md`).
+            self.at(self.now + 100_000, Event::Fault(fault));
+            return None;
+        }
         let now = self.now;
         tracing::info!(millis = now / 1000, ?fault, "fault");
         match fault {
@@ -590,6 +607,7 @@ impl World {
             }
             Fault::DiskFull(process, long) => self.processes[process].full_until = now + long,
             Fault::Forget(transactions) => self.broker.forgets += transactions,
+            Fault::LoseMarkers(takes) => self.broker.loses = Some(takes),
             Fault::ForgetSince(process) => {
                 let deadline = now + self.sessions;
                 let clients = self.clients.iter().filter(|(_, client)| client.process == process);

@@ -161,8 +161,12 @@ impl Bed {
                 chunk: 1 << 20,
             }),
         };
-        let mut task =
-            Task::open(stage, task, Box::new(store.open(dir, &identity)?)).map_err(|error| error.to_string())?;
+        let mut task = Task::open(
+            stage,
+            task,
+            Box::new(store.open(dir, &identity).map_err(|error| error.to_string())?),
+        )
+        .map_err(|error| error.to_string())?;
         task.set_revision(board.revision());
         Ok(Self {
             patterns,

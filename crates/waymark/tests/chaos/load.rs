@@ -220,13 +220,7 @@ impl Careful {
                         self.is_doubtful = false;
                         return true;
                     }
-                    Ok(mut publisher) => {
-                        if self.is_doubtful && publisher.discard().is_err() {
-                            std::thread::sleep(BEAT);
-                            continue;
-                        }
-                        self.publisher.insert(publisher)
-                    }
+                    Ok(publisher) => self.publisher.insert(publisher),
                     Err(_) => {
                         std::thread::sleep(BEAT);
                         continue;

@@ -149,6 +149,7 @@ fn checked(seeds: &[u64]) -> Vec<(u64, Result<Told, String>)> {
         while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
             // Most of the time anything; now and then one thing that chance seldom brings about.
             let scenario = match seed % 8 {
+                2 => Scenario::unmarked(*seed),
                 3 => Scenario::woken(*seed),
                 4 => Scenario::unheard(*seed),
                 5 => Scenario::forgetful(*seed),
@@ -193,6 +194,7 @@ fn every_mutant_is_caught() {
                 Mutant::LeftoversKept => Scenario::forgetful,
                 Mutant::UnknownIsAborted => Scenario::unheard,
                 Mutant::OthersIgnored => Scenario::woken,
+                Mutant::MarkersTrusted | Mutant::OutcomeGuessed => Scenario::unmarked,
                 _ => Scenario::of,
             };
             (1..=seeds).find_map(|seed| Some((seed, check(&scenario(seed), break_it).err()?)))

@@ -257,6 +257,27 @@ impl Scenario {
         scenario
     }
 
+    /// Transactions are committed and completed without their markers, and who has committed them is perhaps killed.
+    pub fn unmarked(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x3a7c);
+        let mut scenario = Self::of(seed);
+        let mut at = 2 * SECOND;
+        while at < scenario.ends - 10 * SECOND {
+            scenario
+                .faults
+                .push((at, Fault::LoseMarkers(random.between(1000, 2 * SECOND))));
+            if random.chance(300) {
+                let any = [MONITORS[0], MONITORS[1], INTAKES[0], INTAKES[1]][random.index(4)];
+                let after = random.between(50_000, 2 * SECOND);
+                scenario
+                    .faults
+                    .push((at + after, Fault::Kill(any, random.between(50_000, SECOND))));
+            }
+            at += random.between(SECOND, 5 * SECOND);
+        }
+        scenario
+    }
+
     /// Transactions are committed and nobody hears of it.
     pub fn unheard(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0xdeaf);

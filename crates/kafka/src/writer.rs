@@ -1,0 +1,232 @@
+//! The producer of one name through its incarnations, and what it has committed.
+
+use std::time::{Duration, Instant};
+
+use stream::{LogError, Look, TopicPartition, Unconfirmed};
+
+use crate::{
+    leftovers::{self, Stuck},
+    log::KafkaConfig,
+    native::{Consumer, Isolation, OFFSET_LATEST, Partitions, ends_now},
+    outcome,
+    producer::{NAMING, Producer},
+    wire,
+};
+
+/// A request that waited longer for its answer may have been sent twice: librdkafka sends again after 0.8 of `retry.backoff.ms`, which is 250.
+pub(crate) const SENT_AGAIN: Duration = Duration::from_millis(200);
+/// Markers of a transaction are mostly there within some milliseconds: this long they are waited for in one call.
+const MARKERS: Duration = Duration::from_secs(1);
+/// Between two looks.
+const AGAIN: Duration = Duration::from_millis(10);
+/// How long a transaction that closes another may last. Brokers allow a quarter of an hour, unless told otherwise.
+const CLOSING: Duration = Duration::from_secs(60);
+/// A name that is given sooner was asked for once.
+const CALM: Duration = Duration::from_secs(1);
+/// No copy of a request is on its way for longer.
+const LATE: Duration = Duration::from_secs(5);
+
+/// A producer that can be replaced, and that sees to it that what it commits is visible.
+pub(crate) struct Writer {
+    config: KafkaConfig,
+    producer: Option<Producer>,
+    /// What was committed and not seen to be visible, by the time since the writer was opened.
+    unconfirmed: Unconfirmed,
+    opened: Instant,
+    /// Offsets of a commit that was in doubt may be pending still.
+    owes_offsets: bool,
+    /// When this name was last given so slowly that it may have been asked for twice.
+    slow: Option<Instant>,
+}
+
+impl Writer {
+    /// Takes the name, and ends what an earlier producer of it left open.
+    pub(crate) fn open(config: &KafkaConfig, patience: Duration) -> Result<Self, LogError> {
+        Ok(Self {
+            config: config.clone(),
+            producer: Some(Producer::new(config, patience)?),
+            unconfirmed: Unconfirmed::default(),
+            opened: Instant::now(),
+            owes_offsets: false,
+            slow: None,
+        })
+    }
+
+    pub(crate) fn producer(&mut self) -> Result<&mut Producer, LogError> {
+        self.producer
+            .as_mut()
+            .ok_or_else(|| LogError::Unknown("there is no producer".to_owned()))
+    }
+
+    /// Hears what the client has to tell.
+    pub(crate) fn listen(&self) {
+        self.producer.iter().for_each(Producer::listen);
+    }
+
+    /// Begins a transaction.
+    pub(crate) fn begin(&mut self) -> Result<(), LogError> {
+        let owes = self.unconfirmed.is_owed();
+        self.producer()?.begin(owes)
+    }
+
+    /// Commits the transaction, whose records are delivered, and one of whose requests has waited for so long; true if there was a disturbance
+    /// since it began.
+    pub(crate) fn commit(&mut self, waited: Duration) -> Result<bool, LogError> {
+        let last = self.producer()?.last_written();
+        self.unconfirmed.asks(last);
+        let begun = Instant::now();
+        self.producer()?.commit()?;
+        self.unconfirmed.committed(self.opened.elapsed());
+        if waited.max(begun.elapsed()) >= SENT_AGAIN {
+            self.unconfirmed.doubt();
+        }
+        Ok(self.producer()?.is_disturbed())
+    }
+
+    /// The transaction whose commit was not answered was not committed.
+    pub(crate) fn not_committed(&mut self) {
+        self.unconfirmed.not_committed();
+    }
+
+    /// If there is one whose commit was not answered, it was committed.
+    pub(crate) fn came_through(&mut self) {
+        if self.unconfirmed.is_unanswered() {
+            self.unconfirmed.committed(self.opened.elapsed());
+            self.unconfirmed.doubt();
+        }
+    }
+
+    /// Whether a commit was asked for whose outcome nobody has told.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.unconfirmed.is_unanswered()
+    }
+
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.unconfirmed.is_in_doubt()
+    }
+
+    /// Whether anything was closed since this was last asked.
+    pub(crate) fn was_closed(&mut self) -> bool {
+        self.unconfirmed.was_closed()
+    }
+
+    /// Replaces the producer by a new one of the same name.
+    pub(crate) fn recycle(&mut self) -> Result<(), LogError> {
+        self.replace(self.config.transaction_timeout)
+    }
+
+    fn replace(&mut self, transaction_timeout: Duration) -> Result<(), LogError> {
+        self.notice();
+        if let Some(old) = self.producer.take() {
+            old.retire();
+        }
+        let config = KafkaConfig {
+            transaction_timeout,
+            ..self.config.clone()
+        };
+        let begun = Instant::now();
+        let named = Producer::new(&config, NAMING);
+        if begun.elapsed() >= CALM || named.is_err() {
+            self.slow = Some(Instant::now());
+        }
+        self.producer = Some(named?);
+        Ok(())
+    }
+
+    /// What the client has noticed puts what was committed last in doubt.
+    fn notice(&mut self) {
+        if self.producer.as_ref().is_some_and(Producer::notice) {
+            self.unconfirmed.doubt();
+        }
+    }
+
+    /// Offsets of a commit that was in doubt may be pending still.
+    pub(crate) fn owes_offsets(&self) -> bool {
+        self.owes_offsets
+    }
+
+    pub(crate) fn offsets_are_ended(&mut self) {
+        self.owes_offsets = false;
+    }
+
+    /// Ends what stands open of the last transaction of this name if that was committed; what else an open transaction of nobody holds is to be
+    /// aborted.
+    pub(crate) fn resolve(&mut self, reader: &Consumer, config: &KafkaConfig) -> Result<Stuck, LogError> {
+        self.see_visible(reader)?;
+        let stuck = leftovers::stuck(config, reader)?;
+        if stuck.is_empty() {
+            return Ok(stuck);
+        }
+        let Some(outcome) = outcome::last(&self.config)?.filter(|outcome| outcome.is_committed) else {
+            return Ok(stuck);
+        };
+        let is_of_it = |of: &TopicPartition| outcome.partitions.as_ref().is_none_or(|all| all.contains(of));
+        let (of_it, others) = stuck.into_iter().partition(|(of, _)| is_of_it(of));
+        self.unconfirmed.found_open(of_it, self.opened.elapsed());
+        self.see_visible(reader)?;
+        Ok(others)
+    }
+
+    /// Sees to it that what is known to be committed is visible.
+    pub(crate) fn see_visible(&mut self, reader: &Consumer) -> Result<(), LogError> {
+        self.notice();
+        if !self.unconfirmed.is_in_doubt() {
+            return Ok(());
+        }
+        self.owes_offsets = true;
+        let begun = Instant::now();
+        loop {
+            let asked = Partitions::of(self.unconfirmed.partitions(), OFFSET_LATEST);
+            let stable = ends_now(reader, &asked, Isolation::Stable)?;
+            let still = self.config.transaction_timeout / 2;
+            match self.unconfirmed.look(&stable, self.opened.elapsed(), still) {
+                Look::Visible => return Ok(()),
+                Look::Wait if begun.elapsed() < MARKERS => std::thread::sleep(AGAIN),
+                Look::Wait => {
+                    return Err(LogError::Retriable(
+                        "what was committed is not visible everywhere yet".to_owned(),
+                    ));
+                }
+                Look::Close(partitions) => self.close(&partitions)?,
+            }
+        }
+    }
+
+    /// What was committed and stands still is closed by another commit of this name: of nothing, or where brokers are not reached without logging
+    /// in, of a record in each partition that says nothing.
+    fn close(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        // A copy of the last commit that is still on its way must not meet this one. Nor must this one be aborted: it is given much time, and
+        // begins only if no copy of a request for its name can be on its way, which would end it.
+        self.replace(CLOSING)?;
+        if self.slow.is_some_and(|at| at.elapsed() < LATE) {
+            return Err(LogError::Retriable(
+                "what was committed stands open, and its coordinator is slow".to_owned(),
+            ));
+        }
+        if wire::is_plain(&self.config) {
+            wire::commit_in(&self.config, partitions, CLOSING)?;
+        } else {
+            self.producer()?.commit_in(partitions.iter())?;
+        }
+        self.unconfirmed.closed();
+        for of in partitions {
+            tracing::warn!(
+                topic = %of.topic,
+                partition = of.partition,
+                "what was committed stood open without its marker, closed it"
+            );
+        }
+        self.recycle()
+    }
+
+    /// Ends offsets that this name has committed and that are pending without their marker: by a commit of nothing, or else of an offset that says
+    /// nothing.
+    pub(crate) fn end_offsets(&mut self, nothing: Partitions) -> Result<(), LogError> {
+        if wire::is_plain(&self.config) {
+            wire::commit_in(&self.config, &[], CLOSING)?;
+            return self.recycle();
+        }
+        let group = Consumer::outsider(&self.config.group);
+        self.producer()?.commit_offsets(nothing, group)
+    }
+}
