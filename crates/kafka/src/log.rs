@@ -176,6 +176,8 @@ pub struct KafkaLog {
     /// Sees uncommitted ends; a `read_committed` client is told the last stable offset.
     uncommitted: Consumer,
     writer: Writer,
+    /// All partitions of the group's topics, once somebody had to know.
+    inputs: Vec<TopicPartition>,
     /// Partitions that the group has given and not taken away; one that it asks back is ours until it is given back.
     owned: BTreeSet<TopicPartition>,
     /// Partitions that flow; records of others are dropped, they were fetched before a pause or seek.
@@ -208,6 +210,7 @@ impl KafkaLog {
             consumer,
             uncommitted,
             writer,
+            inputs: Vec::new(),
             owned: BTreeSet::new(),
             flowing: BTreeMap::new(),
             unset: BTreeSet::new(),
@@ -267,8 +270,11 @@ impl KafkaLog {
         if !self.writer.owes_offsets() {
             return Ok(());
         }
-        let inputs = leftovers::partitions_of(&self.config.inputs, &self.uncommitted)?;
-        let asked = Partitions::of(&inputs, OFFSET_INVALID);
+        if self.inputs.is_empty() {
+            // Their number never changes.
+            self.inputs = leftovers::partitions_of(&self.config.inputs, &self.uncommitted)?;
+        }
+        let asked = Partitions::of(&self.inputs, OFFSET_INVALID);
         if self.consumer.committed_within(&asked, PENDING).is_err() {
             let (nothing, _) = self.no_offsets()?;
             self.writer.end_offsets(nothing)?;

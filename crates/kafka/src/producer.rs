@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicBool, Ordering},
         mpsc,
     },
     time::{Duration, Instant},
@@ -43,7 +43,7 @@ pub(crate) struct Delivered {
     pub(crate) offsets: Vec<(usize, i64)>,
     /// The last offset in each partition, by the number of its topic.
     last: Vec<BTreeMap<i32, i64>>,
-    /// Something was delivered before any disturbance: the transaction before this one was over then, with all its markers.
+    /// Something was delivered before a connection broke: the transaction before this one was over then, with all its markers.
     is_calm: bool,
 }
 
@@ -73,32 +73,57 @@ const TAG_BITS: u32 = 32;
 #[derive(Clone, Default)]
 pub(crate) struct Deliveries(Arc<Mutex<Delivered>>, Arc<Disturbance>);
 
-/// Whether requests may have been sent twice.
+/// What the client tells of its connections.
 #[derive(Default)]
 struct Disturbance {
+    /// Requests may have been sent twice.
     seen: AtomicBool,
-    /// Retries, timeouts and lost connections, as the statistics counted them last; −1 before the first.
-    counted: AtomicI64,
+    /// A connection has broken just now.
+    broke: AtomicBool,
+    /// Retries, timeouts and lost connections, as the statistics counted them last; `None` before the first.
+    counted: Mutex<Option<Counted>>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Counted {
+    retries: u64,
+    timeouts: u64,
+    disconnects: u64,
+}
+
+impl Counted {
+    fn of(statistics: &Statistics) -> Self {
+        statistics.brokers.values().fold(Self::default(), |sum, broker| Self {
+            retries: sum.retries.saturating_add(broker.txretries),
+            timeouts: sum.timeouts.saturating_add(broker.req_timeouts),
+            disconnects: sum
+                .disconnects
+                .saturating_add(broker.disconnects.unwrap_or(0).unsigned_abs()),
+        })
+    }
+
+    /// Whether there is more than before. A producer finds its coordinator on a connection that it gives up for another: what was lost before the
+    /// first count says nothing, and what breaks later is told at once.
+    fn is_more(self, before: Option<Self>) -> bool {
+        let before = before.unwrap_or(Self {
+            disconnects: self.disconnects,
+            ..Self::default()
+        });
+        self != before
+    }
 }
 
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(%error, reason, "producer was disturbed");
         self.1.seen.store(true, Ordering::Relaxed);
+        self.1.broke.store(true, Ordering::Relaxed);
     }
 
     fn stats(&self, statistics: Statistics) {
-        let of = |broker: &rdkafka::statistics::Broker| {
-            let counters = [
-                i64::try_from(broker.txretries).unwrap_or(i64::MAX),
-                i64::try_from(broker.req_timeouts).unwrap_or(i64::MAX),
-                broker.disconnects.unwrap_or(0),
-            ];
-            counters.iter().fold(0_i64, |sum, more| sum.saturating_add(*more))
-        };
-        let counted = statistics.brokers.values().map(of).fold(0_i64, i64::saturating_add);
-        let before = self.1.counted.swap(counted, Ordering::Relaxed);
-        if counted > before {
+        let now = Counted::of(&statistics);
+        let mut counted = self.1.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.is_more(counted.replace(now)) {
             self.1.seen.store(true, Ordering::Relaxed);
         }
     }
@@ -112,7 +137,7 @@ impl ProducerContext<NoCustomPartitioner> for Deliveries {
         let mut delivered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(message) => {
-                delivered.is_calm |= !self.1.seen.load(Ordering::Relaxed);
+                delivered.is_calm |= !self.1.broke.load(Ordering::Relaxed);
                 let tag = opaque & ((1 << TAG_BITS) - 1);
                 if tag > 0 {
                     delivered.offsets.push((tag - 1, message.offset()));
@@ -191,6 +216,7 @@ impl Producer {
     /// Whether there was a disturbance since this was last asked.
     pub(crate) fn notice(&self) -> bool {
         self.inner.poll(Timeout::After(Duration::ZERO));
+        self.deliveries.1.broke.store(false, Ordering::Relaxed);
         self.deliveries.1.seen.swap(false, Ordering::Relaxed)
     }
 
@@ -242,9 +268,13 @@ impl Producer {
                     self.inner.poll(Timeout::After(Duration::from_millis(1)));
                     self.in_time()?;
                 }
-                Err((error, _)) => return Err(classify(error, "send")),
+                Err((error, _)) => return Err(self.judged(classify(error, "send"))),
             }
         }
+    }
+
+    fn judged(&self, error: LogError) -> LogError {
+        of_late(error, self.begun.elapsed(), self.budget)
     }
 
     /// The number of a topic; there are few.
@@ -279,7 +309,7 @@ impl Producer {
     /// A transaction that begins while the one before is perhaps being completed without its markers must not reach a partition: should it
     /// be aborted, so would be what was committed. The producer is given up before its client sends again what was not answered.
     fn is_over_before(&self) -> Result<(), LogError> {
-        if self.owes && self.is_disturbed() && !self.delivered().is_calm {
+        if self.owes && self.deliveries.1.broke.load(Ordering::Relaxed) && !self.delivered().is_calm {
             return Err(LogError::Unknown(
                 "a connection broke before the last transaction was seen to be over".to_owned(),
             ));
@@ -335,7 +365,7 @@ impl Producer {
             // Retriable or not, an epoch whose offsets did not go through is never committed.
             LogError::Abort(text)
         } else if let LogError::Fenced(text) = native::classify(error.code, text.clone()) {
-            LogError::Fenced(text)
+            self.judged(LogError::Fenced(text))
         } else {
             LogError::Unknown(text)
         })
@@ -353,7 +383,7 @@ impl Producer {
                 Err(KafkaError::Transaction(error)) if error.is_retriable() => {
                     return Err(LogError::Unknown(format!("commit: {error}")));
                 }
-                Err(error) => return Err(classify(error, "commit")),
+                Err(error) => return Err(self.judged(classify(error, "commit"))),
             }
         }
     }
@@ -459,6 +489,16 @@ fn reap(producer: Arc<BaseProducer<Deliveries>>) {
     }
 }
 
+/// Whoever stood still for longer than a transaction may last is fenced by the coordinator, and no other process has the name.
+fn of_late(error: LogError, lasted: Duration, budget: Duration) -> LogError {
+    match error {
+        LogError::Fenced(text) if lasted >= budget => {
+            LogError::Unknown(format!("transaction lasted longer than {budget:?}: {text}"))
+        }
+        error => error,
+    }
+}
+
 /// What is to be done about a producer's error.
 fn classify(error: KafkaError, what: &str) -> LogError {
     let text = format!("{what}: {error}");
@@ -477,5 +517,47 @@ fn classify(error: KafkaError, what: &str) -> LogError {
         ) => LogError::Fatal(text),
         KafkaError::MessageProduction(_) => LogError::Abort(text),
         _ => LogError::Unknown(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_who_is_late_was_not_fenced_by_another() {
+        let fenced = || LogError::Fenced("fenced".to_owned());
+        let budget = Duration::from_secs(10);
+        assert_eq!(of_late(fenced(), Duration::from_secs(9), budget), fenced());
+        let late = of_late(fenced(), Duration::from_secs(11), budget);
+        assert_eq!(
+            late,
+            LogError::Unknown("transaction lasted longer than 10s: fenced".to_owned())
+        );
+        let abort = LogError::Abort("send".to_owned());
+        assert_eq!(of_late(abort.clone(), Duration::from_secs(11), budget), abort);
+    }
+
+    #[test]
+    fn what_is_counted_once_more_is_a_disturbance() {
+        let counted = |retries, disconnects| Counted {
+            retries,
+            timeouts: 0,
+            disconnects,
+        };
+        assert!(!counted(0, 2).is_more(None), "how its coordinator was found");
+        assert!(counted(1, 2).is_more(None));
+        assert!(!counted(1, 2).is_more(Some(counted(1, 2))));
+        assert!(counted(1, 3).is_more(Some(counted(1, 2))));
+    }
+
+    #[test]
+    fn what_a_delivery_report_carries_is_found_in_it_again() {
+        for (topic, tag) in [(0, None), (3, None), (0, Some(0)), (7, Some(47))] {
+            let carried = opaque(topic, tag);
+            assert_eq!(carried >> TAG_BITS, topic);
+            let found = carried & ((1 << TAG_BITS) - 1);
+            assert_eq!(found.checked_sub(1), tag);
+        }
     }
 }

@@ -101,6 +101,10 @@ pub(crate) fn send(timeline: &Arc<str>, mut event: Event, to: &str, cx: &mut Cx<
             "waymark-output-id".to_owned(),
             Some(output_id(parts).to_string().into_bytes()),
         ),
+        (
+            "waymark-catalogue".to_owned(),
+            Some(cx.revision.to_string().into_bytes()),
+        ),
     ];
     if let Some(trace) = &event.trace {
         headers.push(("traceparent".to_owned(), Some(trace.traceparent.clone().into_bytes())));

@@ -235,18 +235,28 @@ pub fn topics(names: &Names, counts: Counts) -> Vec<TopicSpec> {
         let [policy, retention] = kept(days);
         [policy, retention, ("max.message.bytes", bytes.to_string())]
     };
+    // A dead letter has the time of the record that it holds, which may be old: it is kept from when it was written.
+    let letters = |days: i64| {
+        let [policy, retention, size] = sized(days, BIG_BYTES);
+        [
+            policy,
+            retention,
+            size,
+            ("message.timestamp.type", "LogAppendTime".to_owned()),
+        ]
+    };
     let compact = || [("cleanup.policy", "compact".to_owned())];
     const RAW_BYTES: u32 = 1_572_864;
     const BIG_BYTES: u32 = 2_097_152;
 
     for raw in names.all_raw() {
-        add(Names::dead_letters(&raw), 6.min(counts.output), &sized(7, BIG_BYTES));
+        add(Names::dead_letters(&raw), 6.min(counts.output), &letters(7));
         add(raw, counts.raw, &sized(7, RAW_BYTES));
     }
     add(
         Names::dead_letters(&names.timeline()),
         6.min(counts.output),
-        &sized(28, BIG_BYTES),
+        &letters(28),
     );
     add(names.timeline(), counts.timeline, &sized(28, BIG_BYTES));
     for name in [
@@ -340,6 +350,13 @@ mod tests {
             let policy = spec.configs.get("cleanup.policy").map(String::as_str);
             let retention = spec.configs.get("retention.ms").map(String::as_str);
             let trimmed = spec.name.contains(".changelog.");
+            let time = spec.configs.get("message.timestamp.type").map(String::as_str);
+            assert_eq!(
+                time == Some("LogAppendTime"),
+                spec.name.ends_with(".dlq"),
+                "{}",
+                spec.name
+            );
             assert!(
                 policy == Some("compact") || trimmed == (retention == Some("-1")),
                 "{}",

@@ -247,9 +247,10 @@ fn letters(global: &Global, topic: Option<&str>, reason: Option<&str>) -> Result
         })
         .filter(|letter| reason.is_none_or(|reason| letter.reason == reason))
         .collect();
-    letters.sort_by(|one, other| {
-        let of = |letter: &Letter| (letter.record.timestamp, letter.topic.clone(), letter.record.offset);
-        of(one).cmp(&of(other))
+    // By the times of the records that they hold.
+    letters.sort_by_cached_key(|letter| {
+        let time = letter.header("waymark-dlq-time");
+        (time, letter.topic.clone(), letter.record.offset)
     });
     Ok(letters)
 }

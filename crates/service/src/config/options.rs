@@ -333,7 +333,7 @@ pub const OPTIONS: &[Opt] = &[
         "privacy.key_secret_file",
         "",
         Text,
-        "file with the secret of customer keys; `demo` makes one",
+        "file with the secret of customer keys, which `intake` needs; `demo` makes one",
     ),
     option(
         "telemetry.log",
