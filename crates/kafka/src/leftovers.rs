@@ -27,8 +27,8 @@ const PASSING: Duration = Duration::from_secs(2);
 const MARKED: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// Partitions with the stable end that they stand at.
-pub(crate) type Stuck = BTreeMap<TopicPartition, i64>;
+/// Partitions with the stable end that they stand at, and the end at the first look: whatever stood open then lies before that.
+pub(crate) type Stuck = BTreeMap<TopicPartition, (i64, i64)>;
 
 /// Output partitions that an open transaction of nobody holds: what stood there at the first look stays behind the stable end, and that
 /// does not move. Transactions of others that are well pass by meanwhile, one after the other.
@@ -61,7 +61,10 @@ pub(crate) fn stuck(config: &KafkaConfig, reader: &Consumer) -> Result<Stuck, Lo
             }
         }
     }
-    Ok(watched.into_iter().map(|(of, one)| (of, one.stable)).collect())
+    Ok(watched
+        .into_iter()
+        .map(|(of, one)| (of, (one.stable, one.end)))
+        .collect())
 }
 
 /// A partition whose stable end stands before its end.
@@ -124,7 +127,7 @@ pub(crate) fn drop_in(
     // The coordinator answers before the markers are written, and could lose them again.
     while !stuck.is_empty() {
         let mut held = held(config, reader)?;
-        held.retain(|of, (stable, _)| stuck.get(of) == Some(stable));
+        held.retain(|of, (stable, _)| stuck.get(of).is_some_and(|(stood, _)| stood == stable));
         if held.is_empty() {
             tracing::warn!(
                 partitions = stuck.len(),

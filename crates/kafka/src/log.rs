@@ -21,6 +21,8 @@ use crate::{
 
 /// The batch call waits for its whole time unless the batch is full; short slices keep latency low.
 const SLICE: Duration = Duration::from_millis(5);
+/// How long committed offsets are waited for in one call, in milliseconds.
+const TOLD: i32 = 2000;
 /// Committed offsets that are not told within so many milliseconds are pending, or nobody is there to tell them.
 const PENDING: i32 = 3000;
 /// A broker that was away is tried again at least this often. The client's default is ten seconds, for which everything would stand after its return.
@@ -176,8 +178,6 @@ pub struct KafkaLog {
     /// Sees uncommitted ends; a `read_committed` client is told the last stable offset.
     uncommitted: Consumer,
     writer: Writer,
-    /// All partitions of the group's topics, once somebody had to know.
-    inputs: Vec<TopicPartition>,
     /// Partitions that the group has given and not taken away; one that it asks back is ours until it is given back.
     owned: BTreeSet<TopicPartition>,
     /// Partitions that flow; records of others are dropped, they were fetched before a pause or seek.
@@ -210,7 +210,6 @@ impl KafkaLog {
             consumer,
             uncommitted,
             writer,
-            inputs: Vec::new(),
             owned: BTreeSet::new(),
             flowing: BTreeMap::new(),
             unset: BTreeSet::new(),
@@ -218,13 +217,18 @@ impl KafkaLog {
             assigned_at: BTreeMap::new(),
         };
         // Nobody knows how the transactions of an earlier process of this name ended.
+        let mut is_away = false;
         loop {
             match log.resolve() {
                 Ok(()) => break,
-                // What stands open is ended once it was seen to stand still.
+                // What stands open is ended once it was seen to stand still. Meanwhile the group would wait for somebody who does not listen.
                 Err(LogError::Retriable(_))
-                    if log.writer.is_in_doubt() && begun.elapsed() < log.config.transaction_timeout * 2 =>
+                    if log.writer.is_in_doubt() && begun.elapsed() < log.config.transaction_timeout * 6 =>
                 {
+                    if !is_away {
+                        is_away = true;
+                        log.consumer.close(LEAVING)?;
+                    }
                     std::thread::sleep(SLICE);
                 }
                 Err(LogError::Unknown(text) | LogError::Abort(text) | LogError::Fenced(text)) => {
@@ -232,6 +236,12 @@ impl KafkaLog {
                 }
                 Err(error) => return Err(error),
             }
+        }
+        if is_away {
+            let consumer = Consumer::new(&log.config.consumer_settings())?;
+            consumer.subscribe(&log.config.inputs)?;
+            log.nudges = Ends::new(&consumer);
+            log.consumer = consumer;
         }
         // Nobody has looked at a changelog yet.
         let _ = log.writer.was_closed();
@@ -270,11 +280,8 @@ impl KafkaLog {
         if !self.writer.owes_offsets() {
             return Ok(());
         }
-        if self.inputs.is_empty() {
-            // Their number never changes.
-            self.inputs = leftovers::partitions_of(&self.config.inputs, &self.uncommitted)?;
-        }
-        let asked = Partitions::of(&self.inputs, OFFSET_INVALID);
+        let inputs = leftovers::partitions_of(&self.config.inputs, &self.uncommitted)?;
+        let asked = Partitions::of(&inputs, OFFSET_INVALID);
         if self.consumer.committed_within(&asked, PENDING).is_err() {
             let (nothing, _) = self.no_offsets()?;
             self.writer.end_offsets(nothing)?;
@@ -464,8 +471,11 @@ impl Log for KafkaLog {
     }
 
     fn committed(&mut self, of: &[TopicPartition]) -> Result<Vec<Option<Committed>>, LogError> {
-        let found = self.consumer.committed(&Partitions::of(of, OFFSET_INVALID))?;
-        Ok(found
+        // Not longer than a broker is away: an open transaction may have to be given up.
+        let asked = Partitions::of(of, OFFSET_INVALID);
+        let found = self.consumer.committed_within(&asked, TOLD);
+        self.writer.listen();
+        Ok(found?
             .into_iter()
             .map(|found| found.map(|(offset, metadata)| Committed { offset, metadata }))
             .collect())
@@ -512,6 +522,7 @@ impl Log for KafkaLog {
     }
 
     fn membership(&mut self) -> Result<Membership, LogError> {
+        self.writer.listen();
         let mut group = self.consumer.group(&self.config.group)?;
         group.members.sort();
         let index = group.members.iter().position(|(member, _)| *member == group.own);
@@ -605,7 +616,7 @@ impl Log for KafkaLog {
     }
 
     fn abort(&mut self) -> Result<(), LogError> {
-        self.writer.producer()?.abort()
+        self.writer.abort()
     }
 
     fn recycle(&mut self) -> Result<(), LogError> {
@@ -615,6 +626,7 @@ impl Log for KafkaLog {
     fn discard(&mut self) -> Result<(), LogError> {
         self.writer.not_committed();
         self.writer.see_visible(&self.uncommitted)?;
+        self.end_offsets()?;
         // Also where nothing is seen: a late copy of earlier offsets would be published by the next commit, were its name's producer not a
         // newer one by then.
         let stuck = leftovers::stuck(&self.config, &self.uncommitted)?;

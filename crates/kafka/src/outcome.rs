@@ -5,7 +5,7 @@
 //! (`transaction-coordinator/src/main/resources/common/message` of its source, versions 0 and 1).
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,21 +24,34 @@ const TAIL: i64 = 100_000;
 const BUDGET: Duration = Duration::from_secs(20);
 const SLICE: Duration = Duration::from_millis(20);
 
-/// How a transaction ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    pub(crate) is_committed: bool,
-    /// Where it wrote, if that is still there to be read.
-    pub(crate) partitions: Option<BTreeSet<TopicPartition>>,
+/// How the last transactions of a name were decided.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Outcomes {
+    /// The last that wrote to a partition: whether it was committed.
+    by_partition: BTreeMap<TopicPartition, bool>,
+    /// The last of which it cannot be read any more where it wrote.
+    elsewhere: Option<bool>,
+    last: Option<bool>,
 }
 
-/// The last transaction of this configuration's name that was decided; `None` if that is not there, or not for us to read.
-pub(crate) fn last(config: &KafkaConfig) -> Result<Option<Outcome>, LogError> {
+impl Outcomes {
+    /// Whether what the name left open in a partition was committed.
+    pub(crate) fn is_committed(&self, of: &TopicPartition) -> bool {
+        self.by_partition.get(of).copied().or(self.elsewhere).unwrap_or(false)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.last.is_none()
+    }
+}
+
+/// How the transactions of this configuration's name were decided; nothing if that is not there, or not for us to read.
+pub(crate) fn of_name(config: &KafkaConfig) -> Result<Outcomes, LogError> {
     let name = config.transactional_id.as_str();
     let mut reader = Consumer::new(&config.reader_settings("read_uncommitted"))?;
     let topics = reader.topics()?;
     let Some((_, count)) = topics.iter().find(|(topic, count)| topic == TOPIC && *count > 0) else {
-        return Ok(None);
+        return Ok(Outcomes::default());
     };
     let of = TopicPartition {
         topic: Arc::from(TOPIC),
@@ -46,23 +59,21 @@ pub(crate) fn last(config: &KafkaConfig) -> Result<Option<Outcome>, LogError> {
     };
     let (start, end) = reader.watermarks(&of)?;
     for from in [start.max(end - TAIL), start] {
-        let mut told = None;
-        if let Err(error) = read(&mut reader, &of, (from, end), |key, value| {
-            tell(&mut told, name, key, value)
-        }) {
+        let mut told = Outcomes::default();
+        if let Err(error) = read(&mut reader, &of, (from, end), |key, value| told.tell(name, key, value)) {
             return match error {
                 LogError::Retriable(_) => Err(error),
                 error => {
                     tracing::warn!(%error, "how the last transaction ended cannot be read");
-                    Ok(None)
+                    Ok(Outcomes::default())
                 }
             };
         }
-        if told.is_some() || from == start {
+        if !told.is_empty() || from == start {
             return Ok(told);
         }
     }
-    Ok(None)
+    Ok(Outcomes::default())
 }
 
 fn read(
@@ -103,33 +114,29 @@ fn partition_of(name: &str, count: i32) -> i32 {
     hash.checked_abs().unwrap_or(0) % count
 }
 
-/// Takes one record of the topic.
-fn tell(told: &mut Option<Outcome>, name: &str, key: &[u8], value: Option<&[u8]>) {
-    if Bytes(key).name() != Some(name) {
-        return;
-    }
-    let Some(value) = value else {
-        // The name was forgotten.
-        *told = None;
-        return;
-    };
-    match Bytes(value).state() {
-        Some((Status::Prepare { commits }, partitions)) => {
-            *told = Some(Outcome {
-                is_committed: commits,
-                partitions: Some(partitions),
-            });
+impl Outcomes {
+    /// Takes one record of the topic.
+    fn tell(&mut self, name: &str, key: &[u8], value: Option<&[u8]>) {
+        if Bytes(key).name() != Some(name) {
+            return;
         }
-        // It names no partitions any more.
-        Some((Status::Complete { commits }, _)) if told.as_ref().is_none_or(|told| told.is_committed != commits) => {
-            *told = Some(Outcome {
-                is_committed: commits,
-                partitions: None,
-            });
+        match value.map(|value| Bytes(value).state()) {
+            Some(Some((Status::Prepare { commits }, partitions))) => {
+                self.last = Some(commits);
+                self.by_partition.extend(partitions.into_iter().map(|of| (of, commits)));
+            }
+            // It names no partitions any more. One that was not prepared here was prepared by a record that compaction has taken.
+            Some(Some((Status::Complete { commits }, _))) if self.last != Some(commits) => {
+                *self = Self {
+                    elsewhere: Some(commits),
+                    last: Some(commits),
+                    ..Self::default()
+                };
+            }
+            Some(Some(_)) => {}
+            // The name was forgotten; or it is of a version that is not known here, and whatever was told before may not be the last.
+            None | Some(None) => *self = Self::default(),
         }
-        Some(_) => {}
-        // Of a version that is not known here: whatever was told before may not be the last.
-        None => *told = None,
     }
 }
 
@@ -259,10 +266,10 @@ mod tests {
         key
     }
 
-    fn told(records: &[(&str, Option<Vec<u8>>)]) -> Option<Outcome> {
-        let mut told = None;
+    fn told(records: &[(&str, Option<Vec<u8>>)]) -> Outcomes {
+        let mut told = Outcomes::default();
         for (name, value) in records {
-            tell(&mut told, "monitor-m1-0", &key(name), value.as_deref());
+            told.tell("monitor-m1-0", &key(name), value.as_deref());
         }
         told
     }
@@ -277,54 +284,61 @@ mod tests {
     const OWN: &str = "monitor-m1-0";
 
     #[test]
-    fn the_last_decision_counts_with_the_partitions_that_it_was_about() {
+    fn of_each_partition_the_last_decision_counts() {
         let outputs: &[(&str, &[i32])] = &[("journey.timeline", &[1, 300]), ("journey.signals", &[0])];
         let records = [
-            (OWN, Some(value(3, &[("journey.profiles", &[2])]))),
+            (
+                OWN,
+                Some(value(3, &[("journey.profiles", &[2]), ("journey.signals", &[0])])),
+            ),
             (OWN, Some(value(5, &[]))),
             (OWN, Some(value(1, outputs))),
             (OWN, Some(value(2, outputs))),
             (OWN, Some(value(4, &[]))),
-            ("monitor-m2-0", Some(value(5, &[]))),
+            ("monitor-m2-0", Some(value(3, outputs))),
+            // Of offsets alone, as a late copy of a request can bring about.
+            (OWN, Some(value(3, &[]))),
+            (OWN, Some(value(5, &[]))),
             // A new process has asked for the name.
             (OWN, Some(value(0, &[]))),
         ];
-        let expected = Outcome {
-            is_committed: true,
-            partitions: Some(
-                [
-                    of("journey.timeline", 1),
-                    of("journey.timeline", 300),
-                    of("journey.signals", 0),
-                ]
-                .into(),
-            ),
-        };
-        assert_eq!(told(&records), Some(expected));
-        let compacted = told(&[(OWN, Some(value(4, &[])))]).expect("it is told");
-        assert!(compacted.is_committed && compacted.partitions.is_none());
+        let told = told(&records);
+        for (topic, partition) in [
+            ("journey.timeline", 1),
+            ("journey.timeline", 300),
+            ("journey.signals", 0),
+        ] {
+            assert!(told.is_committed(&of(topic, partition)), "{topic}/{partition}");
+        }
+        assert!(!told.is_committed(&of("journey.profiles", 2)), "aborted");
+        assert!(!told.is_committed(&of("journey.profiles", 7)), "never written to");
+    }
+
+    #[test]
+    fn what_compaction_has_taken_is_told_by_what_is_left() {
+        assert!(told(&[(OWN, Some(value(4, &[])))]).is_committed(&of("journey.signals", 0)));
+        assert!(!told(&[(OWN, Some(value(5, &[])))]).is_committed(&of("journey.signals", 0)));
     }
 
     #[test]
     fn what_was_forgotten_cut_off_or_is_of_another_version_tells_nothing() {
         let whole = value(2, &[("journey.timeline", &[1])]);
-        assert_eq!(told(&[(OWN, Some(whole.clone())), (OWN, None)]), None);
+        assert!(told(&[(OWN, Some(whole.clone())), (OWN, None)]).is_empty());
         for length in 0..32 {
             let cut = told(&[(OWN, Some(whole[..length].to_vec()))]);
-            assert_eq!(cut, None, "cut after {length} bytes");
+            assert!(cut.is_empty(), "cut after {length} bytes");
         }
         let mut newer = whole.clone();
         newer[1] = 2;
-        assert_eq!(told(&[(OWN, Some(whole)), (OWN, Some(newer))]), None);
+        assert!(told(&[(OWN, Some(whole)), (OWN, Some(newer))]).is_empty());
     }
 
     #[test]
     fn the_version_before_is_read_too() {
-        let mut value = vec![0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0x0f, 0xa0, 3];
+        let mut value = vec![0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0x0f, 0xa0, 2];
         value.extend([0, 0, 0, 1, 0, 1, b't', 0, 0, 0, 1, 0, 0, 0, 7]);
-        let outcome = told(&[(OWN, Some(value))]).expect("it is told");
-        assert_eq!(outcome.partitions, Some([of("t", 7)].into()));
-        assert!(!outcome.is_committed);
+        let told = told(&[(OWN, Some(value))]);
+        assert!(told.is_committed(&of("t", 7)) && !told.is_committed(&of("t", 8)));
     }
 
     #[test]

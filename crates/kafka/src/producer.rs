@@ -43,7 +43,9 @@ pub(crate) struct Delivered {
     pub(crate) offsets: Vec<(usize, i64)>,
     /// The last offset in each partition, by the number of its topic.
     last: Vec<BTreeMap<i32, i64>>,
-    /// Something was delivered before a connection broke: the transaction before this one was over then, with all its markers.
+    /// Something was delivered: the coordinator has completed the transaction before this one.
+    any: bool,
+    /// That was before a connection broke: with all its markers, as far as the client could see.
     is_calm: bool,
 }
 
@@ -66,6 +68,8 @@ const fn opaque(topic: usize, tag: Option<usize>) -> usize {
     (topic << TAG_BITS) | tag
 }
 
+/// More than a client has to tell at a time.
+const TOLD: usize = 8;
 /// An epoch has fewer partitions.
 const TAG_BITS: u32 = 32;
 
@@ -103,7 +107,7 @@ impl Counted {
     }
 
     /// Whether there is more than before. A producer finds its coordinator on a connection that it gives up for another: what was lost before the
-    /// first count says nothing, and what breaks later is told at once.
+    /// first count says nothing.
     fn is_more(self, before: Option<Self>) -> bool {
         let before = before.unwrap_or(Self {
             disconnects: self.disconnects,
@@ -123,8 +127,13 @@ impl ClientContext for Deliveries {
     fn stats(&self, statistics: Statistics) {
         let now = Counted::of(&statistics);
         let mut counted = self.1.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.is_more(counted.replace(now)) {
+        let before = counted.replace(now);
+        if now.is_more(before) {
             self.1.seen.store(true, Ordering::Relaxed);
+        }
+        // A connection that is closed is no error to the client before it cannot be opened again.
+        if before.is_some_and(|before| now.disconnects > before.disconnects) {
+            self.1.broke.store(true, Ordering::Relaxed);
         }
     }
 }
@@ -137,6 +146,7 @@ impl ProducerContext<NoCustomPartitioner> for Deliveries {
         let mut delivered = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(message) => {
+                delivered.any = true;
                 delivered.is_calm |= !self.1.broke.load(Ordering::Relaxed);
                 let tag = opaque & ((1 << TAG_BITS) - 1);
                 if tag > 0 {
@@ -215,14 +225,22 @@ impl Producer {
 
     /// Whether there was a disturbance since this was last asked.
     pub(crate) fn notice(&self) -> bool {
-        self.inner.poll(Timeout::After(Duration::ZERO));
+        self.listen();
         self.deliveries.1.broke.store(false, Ordering::Relaxed);
         self.deliveries.1.seen.swap(false, Ordering::Relaxed)
     }
 
     /// Hears what the client has to tell.
     pub(crate) fn listen(&self) {
-        self.inner.poll(Timeout::After(Duration::ZERO));
+        // Each call takes one thing that it tells, deliveries of many records among them.
+        for _ in 0..TOLD {
+            self.inner.poll(Timeout::After(Duration::ZERO));
+        }
+    }
+
+    /// Whether the open transaction shows that the one before is over, with all its markers.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.delivered().is_calm
     }
 
     /// Begins a transaction; `owes` says that the one before has not been seen to be over, which its coordinator answers for by taking records
@@ -307,9 +325,10 @@ impl Producer {
     }
 
     /// A transaction that begins while the one before is perhaps being completed without its markers must not reach a partition: should it
-    /// be aborted, so would be what was committed. The producer is given up before its client sends again what was not answered.
-    fn is_over_before(&self) -> Result<(), LogError> {
-        if self.owes && self.deliveries.1.broke.load(Ordering::Relaxed) && !self.delivered().is_calm {
+    /// be aborted, so would be what was committed. The producer is given up before its client sends again what was not answered. One that has
+    /// reached a partition already had better be committed.
+    pub(crate) fn is_over_before(&self) -> Result<(), LogError> {
+        if self.owes && self.deliveries.1.broke.load(Ordering::Relaxed) && !self.delivered().any {
             return Err(LogError::Unknown(
                 "a connection broke before the last transaction was seen to be over".to_owned(),
             ));
@@ -376,7 +395,10 @@ impl Producer {
         let begun = Instant::now();
         loop {
             match self.inner.commit_transaction(Timeout::After(ANSWER)) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.owes = false;
+                    return Ok(());
+                }
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && begun.elapsed() < self.patience() => {
                     tracing::warn!(%error, "commit was not answered, asking again");
                 }
@@ -395,11 +417,13 @@ impl Producer {
 
     pub(crate) fn abort(&mut self) -> Result<(), LogError> {
         let begun = Instant::now();
+        self.is_over_before()?;
         // What is counted includes events that only wait to be polled for.
         while self.inner.in_flight_count() > 0
             && (self.begun.elapsed() < self.budget || begun.elapsed() < Duration::from_millis(100))
         {
             self.inner.poll(Timeout::After(Duration::from_millis(1)));
+            self.is_over_before()?;
         }
         if self.inner.in_flight_count() > 0 {
             // The library's abort waits until each record's report was polled for, and polls for none itself: with records
@@ -408,7 +432,10 @@ impl Producer {
         }
         loop {
             match self.inner.abort_transaction(Timeout::After(ANSWER)) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.owes = false;
+                    return Ok(());
+                }
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && begun.elapsed() < self.patience() => {}
                 Err(error) => return Err(LogError::Unknown(format!("abort: {error}"))),
             }
@@ -489,7 +516,7 @@ fn reap(producer: Arc<BaseProducer<Deliveries>>) {
     }
 }
 
-/// Whoever stood still for longer than a transaction may last is fenced by the coordinator, and no other process has the name.
+/// Whoever stood still for longer than a transaction may last is fenced by the coordinator: that says nothing of another process of the name.
 fn of_late(error: LogError, lasted: Duration, budget: Duration) -> LogError {
     match error {
         LogError::Fenced(text) if lasted >= budget => {

@@ -70,7 +70,7 @@ impl Publisher {
                 let more: Vec<String> = topics.difference(&known).map(|topic| (*topic).to_owned()).collect();
                 self.config.outputs.extend(more);
                 self.last = Last::NotPublished;
-                if self.writer.producer()?.abort().is_err() {
+                if self.writer.abort().is_err() {
                     self.writer.recycle()?;
                 }
                 Err(error)
@@ -97,6 +97,7 @@ impl Publisher {
         let stuck = match self.last {
             Last::Published => return self.writer.see_visible(&self.reader),
             Last::NotPublished => {
+                self.writer.not_committed();
                 self.writer.see_visible(&self.reader)?;
                 leftovers::stuck(&self.config, &self.reader)?
             }

@@ -29,6 +29,7 @@ const END_TXN: i16 = 26;
 const VERSION: i16 = 1;
 
 const NONE: i16 = 0;
+const NOT_ATTEMPTED: i16 = 55;
 /// Loading, not available, not the coordinator, unknown partition for now, a transaction that is being completed.
 const PASSING: [i16; 5] = [14, 15, 16, 3, 51];
 
@@ -49,7 +50,8 @@ pub(crate) fn commit_in(
 ) -> Result<(), LogError> {
     let begun = Instant::now();
     let mut coordinator = Connection::to_coordinator(config)?;
-    let timeout = i32::try_from(transaction_timeout.as_millis()).unwrap_or(i32::MAX);
+    let millis = |time: Duration| i32::try_from(time.as_millis()).unwrap_or(i32::MAX);
+    let (mut timeout, least) = (millis(transaction_timeout), millis(config.transaction_timeout));
     let (producer, epoch) = loop {
         let mut body = Body::default();
         body.text(&config.transactional_id).i32(timeout);
@@ -60,26 +62,50 @@ pub(crate) fn commit_in(
         })?;
         match error {
             NONE => break (producer, epoch),
+            // Brokers can be told to allow less.
+            50 if timeout > least => timeout = least,
             // The transaction before is being ended.
             51 if begun.elapsed() < ANSWER => std::thread::sleep(AGAIN),
             error => return Err(passing("InitProducerId", error)),
         }
     };
-    // From here on a failure leaves a transaction that is perhaps aborted.
-    let unknown = |error: LogError| LogError::Unknown(error.to_string());
+    // From here on a failure leaves a transaction that is perhaps aborted: nothing is given up before its time is over.
     let of_producer = || {
         let mut body = Body::default();
         body.text(&config.transactional_id).i64(producer).i16(epoch);
         body
     };
+    let mut insist = |api, body: &Body, take: fn(&mut Bytes) -> Option<i16>, patience| {
+        let asked = Instant::now();
+        loop {
+            let answered = coordinator
+                .ask(api, body)
+                .and_then(|mut answer| read(&mut answer, take));
+            match answered {
+                Ok(NONE) => return Ok(()),
+                Ok(error) if !PASSING.contains(&error) => return Err(failed(api, error)),
+                answered if asked.elapsed() >= patience => {
+                    return Err(match answered {
+                        Ok(error) => failed(api, error),
+                        Err(error) => LogError::Unknown(error.to_string()),
+                    });
+                }
+                // Asked again it is answered as it was decided.
+                answered => {
+                    std::thread::sleep(AGAIN);
+                    if !matches!(answered, Ok(51))
+                        && let Ok(again) = Connection::to_coordinator(config)
+                    {
+                        coordinator = again;
+                    }
+                }
+            }
+        }
+    };
     if !config.group.is_empty() {
         let mut body = of_producer();
         body.text(&config.group);
-        let added = patiently("AddOffsetsToTxn", begun, || {
-            let mut answer = coordinator.ask(ADD_OFFSETS_TO_TXN, &body)?;
-            read(&mut answer, Bytes::error)
-        });
-        if let Err(error) = added {
+        if let Err(error) = insist(ADD_OFFSETS_TO_TXN, &body, Bytes::error, ANSWER) {
             // What is in the partitions matters more.
             tracing::warn!(%error, "pending offsets are not ended");
         }
@@ -87,44 +113,20 @@ pub(crate) fn commit_in(
     if !partitions.is_empty() {
         let mut body = of_producer();
         body.topics(partitions);
-        patiently("AddPartitionsToTxn", begun, || {
-            let mut answer = coordinator.ask(ADD_PARTITIONS_TO_TXN, &body)?;
-            read(&mut answer, Bytes::worst_of_topics)
-        })?;
+        insist(
+            ADD_PARTITIONS_TO_TXN,
+            &body,
+            Bytes::worst_of_topics,
+            transaction_timeout / 2,
+        )?;
     }
     let mut body = of_producer();
     body.bool(true);
-    loop {
-        let answered = coordinator
-            .ask(END_TXN, &body)
-            .and_then(|mut answer| read(&mut answer, Bytes::error));
-        match answered {
-            Ok(NONE) => return Ok(()),
-            Ok(error) if !PASSING.contains(&error) => return Err(unknown(passing("EndTxn", error))),
-            _ if begun.elapsed() >= transaction_timeout => {
-                return Err(LogError::Unknown("EndTxn: no answer".to_owned()));
-            }
-            // Asked again it is answered as it was decided.
-            _ => {
-                std::thread::sleep(AGAIN);
-                if let Ok(again) = Connection::to_coordinator(config) {
-                    coordinator = again;
-                }
-            }
-        }
-    }
+    insist(END_TXN, &body, Bytes::error, transaction_timeout)
 }
 
-/// Repeats a request that is answered in passing; nothing can be ended otherwise.
-fn patiently(what: &str, begun: Instant, mut ask: impl FnMut() -> Result<i16, LogError>) -> Result<(), LogError> {
-    loop {
-        match ask() {
-            Ok(NONE) => return Ok(()),
-            Ok(error) if PASSING.contains(&error) && begun.elapsed() < 2 * ANSWER => std::thread::sleep(AGAIN),
-            Ok(error) => return Err(LogError::Unknown(passing(what, error).to_string())),
-            Err(error) => return Err(LogError::Unknown(format!("{what}: {error}"))),
-        }
-    }
+fn failed(api: i16, error: i16) -> LogError {
+    LogError::Unknown(format!("request {api}: answered with error code {error}"))
 }
 
 fn passing(what: &str, error: i16) -> LogError {
@@ -319,7 +321,7 @@ impl Bytes {
         self.i16()
     }
 
-    /// The first error of any partition.
+    /// The first error of any partition, but for those that were not tried because of it.
     fn worst_of_topics(&mut self) -> Option<i16> {
         self.i32()?;
         let mut worst = NONE;
@@ -328,7 +330,7 @@ impl Bytes {
             for _ in 0..self.i32()? {
                 self.i32()?;
                 let error = self.i16()?;
-                if worst == NONE {
+                if matches!(worst, NONE | NOT_ATTEMPTED) {
                     worst = error;
                 }
             }

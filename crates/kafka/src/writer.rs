@@ -58,9 +58,35 @@ impl Writer {
             .ok_or_else(|| LogError::Unknown("there is no producer".to_owned()))
     }
 
-    /// Hears what the client has to tell.
-    pub(crate) fn listen(&self) {
-        self.producer.iter().for_each(Producer::listen);
+    /// Hears what the client has to tell. A transaction that must not reach a partition any more is given up at once, with its producer.
+    pub(crate) fn listen(&mut self) {
+        let Some(producer) = &self.producer else { return };
+        producer.listen();
+        if let Err(error) = producer.is_over_before() {
+            tracing::warn!(%error, "giving the open transaction up");
+            self.retire();
+        }
+    }
+
+    /// Drops the open transaction.
+    pub(crate) fn abort(&mut self) -> Result<(), LogError> {
+        self.look_back();
+        self.producer()?.abort()
+    }
+
+    /// Behind what the open transaction has shown of the one before.
+    fn look_back(&mut self) {
+        if self.producer.as_ref().is_some_and(Producer::is_calm) {
+            self.unconfirmed.is_over();
+        }
+    }
+
+    fn retire(&mut self) {
+        self.look_back();
+        self.notice();
+        if let Some(old) = self.producer.take() {
+            old.retire();
+        }
     }
 
     /// Begins a transaction.
@@ -72,6 +98,7 @@ impl Writer {
     /// Commits the transaction, whose records are delivered, and one of whose requests has waited for so long; true if there was a disturbance
     /// since it began.
     pub(crate) fn commit(&mut self, waited: Duration) -> Result<bool, LogError> {
+        self.notice_late();
         let last = self.producer()?.last_written();
         self.unconfirmed.asks(last);
         let begun = Instant::now();
@@ -86,6 +113,8 @@ impl Writer {
     /// The transaction whose commit was not answered was not committed.
     pub(crate) fn not_committed(&mut self) {
         self.unconfirmed.not_committed();
+        // An abort is dear if something was not noticed.
+        self.unconfirmed.doubt();
     }
 
     /// If there is one whose commit was not answered, it was committed.
@@ -116,10 +145,7 @@ impl Writer {
     }
 
     fn replace(&mut self, transaction_timeout: Duration) -> Result<(), LogError> {
-        self.notice();
-        if let Some(old) = self.producer.take() {
-            old.retire();
-        }
+        self.retire();
         let config = KafkaConfig {
             transaction_timeout,
             ..self.config.clone()
@@ -129,8 +155,19 @@ impl Writer {
         if begun.elapsed() >= CALM || named.is_err() {
             self.slow = Some(Instant::now());
         }
+        if begun.elapsed() >= SENT_AGAIN {
+            // Whatever the clients have noticed that asked for it.
+            self.unconfirmed.doubt();
+        }
         self.producer = Some(named?);
         Ok(())
+    }
+
+    /// What has broken in the open transaction puts what was committed before it in doubt, and says of its own commit what it did before.
+    fn notice_late(&mut self) {
+        if self.producer.as_ref().is_some_and(Producer::is_disturbed) {
+            self.unconfirmed.doubt();
+        }
     }
 
     /// What the client has noticed puts what was committed last in doubt.
@@ -157,12 +194,10 @@ impl Writer {
         if stuck.is_empty() {
             return Ok(stuck);
         }
-        let Some(outcome) = outcome::last(&self.config)?.filter(|outcome| outcome.is_committed) else {
-            return Ok(stuck);
-        };
-        let is_of_it = |of: &TopicPartition| outcome.partitions.as_ref().is_none_or(|all| all.contains(of));
-        let (of_it, others) = stuck.into_iter().partition(|(of, _)| is_of_it(of));
-        self.unconfirmed.found_open(of_it, self.opened.elapsed());
+        let decided = outcome::of_name(&self.config)?;
+        let (of_it, others): (Stuck, Stuck) = stuck.into_iter().partition(|(of, _)| decided.is_committed(of));
+        let ends = of_it.into_iter().map(|(of, (_, end))| (of, end)).collect();
+        self.unconfirmed.found_open(ends, self.opened.elapsed());
         self.see_visible(reader)?;
         Ok(others)
     }
@@ -188,6 +223,16 @@ impl Writer {
                     ));
                 }
                 Look::Close(partitions) => self.close(&partitions)?,
+                Look::Foreign(partitions) => {
+                    for of in partitions {
+                        tracing::error!(
+                            topic = %of.topic,
+                            partition = of.partition,
+                            "a transaction that is not this producer's stays open; kafka-transactions.sh --find-hanging names whose"
+                        );
+                    }
+                    return Ok(());
+                }
             }
         }
     }
@@ -195,17 +240,27 @@ impl Writer {
     /// What was committed and stands still is closed by another commit of this name: of nothing, or where brokers are not reached without logging
     /// in, of a record in each partition that says nothing.
     fn close(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
-        // A copy of the last commit that is still on its way must not meet this one. Nor must this one be aborted: it is given much time, and
-        // begins only if no copy of a request for its name can be on its way, which would end it.
-        self.replace(CLOSING)?;
+        // This one must not be aborted: it is given much time, and begins only if no copy of a request for its name can be on its way, which
+        // would end it.
         if self.slow.is_some_and(|at| at.elapsed() < LATE) {
-            return Err(LogError::Retriable(
-                "what was committed stands open, and its coordinator is slow".to_owned(),
-            ));
+            return Err(slow());
         }
         if wire::is_plain(&self.config) {
-            wire::commit_in(&self.config, partitions, CLOSING)?;
+            let closed = wire::commit_in(&self.config, partitions, CLOSING);
+            if closed.is_err() {
+                self.slow = Some(Instant::now());
+            }
+            closed?;
         } else {
+            match self.replace(CLOSING) {
+                // Brokers can be told to allow less.
+                Err(LogError::Fatal(_)) => self.recycle()?,
+                replaced => replaced?,
+            }
+            if self.slow.is_some_and(|at| at.elapsed() < LATE) {
+                self.recycle()?;
+                return Err(slow());
+            }
             self.producer()?.commit_in(partitions.iter())?;
         }
         self.unconfirmed.closed();
@@ -229,4 +284,8 @@ impl Writer {
         let group = Consumer::outsider(&self.config.group);
         self.producer()?.commit_offsets(nothing, group)
     }
+}
+
+fn slow() -> LogError {
+    LogError::Retriable("what was committed stands open, and its coordinator is slow".to_owned())
 }

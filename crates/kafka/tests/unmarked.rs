@@ -123,7 +123,7 @@ fn tried(closes: Closes) {
             .with_writer(std::io::stderr)
             .try_init();
     }
-    let kills: u32 = std::env::var("WAYMARK_KILLS").map_or(2, |kills| kills.parse().expect("a number"));
+    let kills: u32 = std::env::var("WAYMARK_KILLS").map_or(3, |kills| kills.parse().expect("a number"));
     for kill in 0..kills {
         let mut log = patiently("open", || KafkaLog::open(config(&address, closes)));
         own(&mut log, &input);
@@ -140,10 +140,28 @@ fn tried(closes: Closes) {
             log.send(output(lane, &format!("told {kill}"))).expect("is sent");
         }
         log.commit(&epoch).expect("commits");
+        let (successor, in_flight) = (kill % 3 == 1, kill % 3 == 2);
+        if in_flight {
+            // The next transaction has begun when the broker dies.
+            persistently(&mut log, "confirm", |log| log.confirm().map(drop));
+            log.begin().expect("begins");
+            for lane in 0..LANES {
+                log.send(output(lane, "junk")).expect("is sent");
+            }
+        }
         kafka.kill();
-        let successor = kill % 2 == 1;
-        let same = (!successor).then_some(log);
-        kafka.resume().expect("comes back");
+        let mut same = (!successor).then_some(log);
+        std::thread::scope(|scope| {
+            let broker = scope.spawn(|| kafka.resume());
+            while !broker.is_finished() {
+                // As a worker does: it hears what has broken.
+                if let Some(log) = &mut same {
+                    let _ = log.poll(Duration::from_millis(50), 10, &mut Batch::default());
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            broker.join().expect("does not panic").expect("comes back");
+        });
         let mut log = same.unwrap_or_else(|| patiently("open", || KafkaLog::open(config(&address, closes))));
         persistently(&mut log, "confirm", |log| {
             log.confirm()

@@ -22,6 +22,9 @@ pub fn is_filler(key: Option<&[u8]>, value: Option<&[u8]>) -> bool {
 /// A client may notice a disturbance this long after it: what was committed since then is in doubt too. librdkafka counts once a second.
 const NOTICED_WITHIN: Duration = Duration::from_secs(3);
 
+/// What stands still after so many closings is not this producer's.
+const CLOSINGS: u32 = 10;
+
 /// What was seen of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Look {
@@ -31,6 +34,8 @@ pub enum Look {
     Wait,
     /// Here it stands behind a stable end that does not move: nobody is about to write a marker.
     Close(Vec<TopicPartition>),
+    /// Here it has been closed again and again, and what holds the stable end is not ours: a transaction of a name that nobody has any more.
+    Foreign(Vec<TopicPartition>),
 }
 
 /// Where a producer's last transactions wrote, as far as that was not seen to be visible.
@@ -44,6 +49,8 @@ pub struct Unconfirmed {
     /// Stable ends that were seen to stand before what was written, and since when.
     standing: BTreeMap<TopicPartition, (i64, Duration)>,
     was_closed: bool,
+    /// How often the present doubt was met by closing.
+    closings: u32,
 }
 
 impl Unconfirmed {
@@ -54,8 +61,10 @@ impl Unconfirmed {
 
     /// What was asked for was committed.
     pub fn committed(&mut self, now: Duration) {
-        self.written
-            .retain(|_, (_, at)| now.saturating_sub(*at) < NOTICED_WITHIN);
+        if !self.is_in_doubt {
+            self.written
+                .retain(|_, (_, at)| now.saturating_sub(*at) < NOTICED_WITHIN);
+        }
         let asked = std::mem::take(&mut self.asked);
         self.written
             .extend(asked.into_iter().map(|(of, last)| (of, (last, now))));
@@ -77,11 +86,18 @@ impl Unconfirmed {
         self.is_in_doubt |= !self.written.is_empty();
     }
 
-    /// Something stands open that a transaction which is known to be committed wrote: it is at `stable` in each of these partitions.
-    pub fn found_open(&mut self, stable: BTreeMap<TopicPartition, i64>, now: Duration) {
-        for (of, stable) in stable {
-            let (last, _) = self.written.entry(of).or_insert((stable, now));
-            *last = stable.max(*last);
+    /// What was committed is over, with all its markers: the coordinator has taken records of another transaction, and nothing had broken.
+    pub fn is_over(&mut self) {
+        if !self.is_in_doubt {
+            self.written.clear();
+        }
+    }
+
+    /// Something stands open that a transaction which is known to be committed wrote: somewhere before the end, in each of these partitions.
+    pub fn found_open(&mut self, ends: BTreeMap<TopicPartition, i64>, now: Duration) {
+        for (of, end) in ends {
+            let (last, _) = self.written.entry(of).or_insert((end - 1, now));
+            *last = (*last).max(end - 1);
         }
         self.doubt();
     }
@@ -103,8 +119,8 @@ impl Unconfirmed {
         self.written.keys()
     }
 
-    /// Judges by stable ends, those of them that answered: a partition whose stable end has stood still for `still` while the whole of it
-    /// answered is to be closed. An open transaction of somebody else that lasts longer makes one be closed in vain, which harms nobody.
+    /// Judges by stable ends, those of them that answered: what has stood still for `still` everywhere is to be closed. An open transaction of
+    /// somebody else that lasts longer makes one be closed in vain.
     pub fn look(&mut self, stable: &[(TopicPartition, i64)], now: Duration, still: Duration) -> Look {
         let mut stuck = Vec::new();
         for (of, stable) in stable {
@@ -124,13 +140,18 @@ impl Unconfirmed {
             }
         }
         if self.written.is_empty() {
-            self.standing.clear();
-            self.is_in_doubt = false;
+            self.settled();
             return Look::Visible;
         }
         let all_stand = stuck.len() == self.written.len();
         if all_stand && stuck.iter().all(|(_, since)| now.saturating_sub(*since) >= still) {
-            return Look::Close(stuck.into_iter().map(|(of, _)| of).collect());
+            let stuck = stuck.into_iter().map(|(of, _)| of).collect();
+            if self.closings < CLOSINGS {
+                return Look::Close(stuck);
+            }
+            self.written.clear();
+            self.settled();
+            return Look::Foreign(stuck);
         }
         Look::Wait
     }
@@ -139,6 +160,13 @@ impl Unconfirmed {
     pub fn closed(&mut self) {
         self.standing.clear();
         self.was_closed = true;
+        self.closings += 1;
+    }
+
+    fn settled(&mut self) {
+        self.standing.clear();
+        self.is_in_doubt = false;
+        self.closings = 0;
     }
 
     /// Whether anything was closed since this was last asked.
@@ -236,6 +264,37 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_closes_is_given_up_after_a_while() {
+        let mut what = Unconfirmed::default();
+        committed(&[("a", 4)], secs(1), &mut what);
+        what.doubt();
+        let stable = [(of("a"), 3)];
+        for closing in 0..u64::from(CLOSINGS) {
+            assert_eq!(what.look(&stable, secs(10 * closing), STILL), Look::Wait);
+            let close = what.look(&stable, secs(10 * closing + 2), STILL);
+            assert_eq!(close, Look::Close(vec![of("a")]));
+            what.closed();
+        }
+        assert_eq!(what.look(&stable, secs(1000), STILL), Look::Wait);
+        assert_eq!(what.look(&stable, secs(1002), STILL), Look::Foreign(vec![of("a")]));
+        assert!(!what.is_in_doubt() && !what.is_owed());
+    }
+
+    #[test]
+    fn what_the_coordinator_has_gone_on_behind_is_over_unless_it_is_in_doubt() {
+        let mut what = Unconfirmed::default();
+        committed(&[("a", 4)], secs(1), &mut what);
+        what.is_over();
+        assert!(!what.is_owed());
+        committed(&[("a", 9)], secs(2), &mut what);
+        what.doubt();
+        what.is_over();
+        committed(&[("b", 1)], secs(60), &mut what);
+        let asked: Vec<_> = what.partitions().cloned().collect();
+        assert_eq!(asked, [of("a"), of("b")], "however long ago");
+    }
+
+    #[test]
     fn an_unanswered_commit_counts_once_its_outcome_is_known() {
         let mut what = Unconfirmed::default();
         what.asks(BTreeMap::from([(of("a"), 4)]));
@@ -243,7 +302,7 @@ mod tests {
         what.not_committed();
         what.committed(secs(1));
         assert!(!what.is_owed());
-        what.found_open(BTreeMap::from([(of("a"), 4)]), secs(2));
+        what.found_open(BTreeMap::from([(of("a"), 5)]), secs(2));
         assert!(what.is_in_doubt());
         assert_eq!(what.look(&[(of("a"), 5)], secs(2), STILL), Look::Visible);
     }

@@ -24,8 +24,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         if self.begun.is_some() {
             return Ok(());
         }
-        self.clean_up()?;
         loop {
+            self.clean_up()?;
             match self.log.begin() {
                 Ok(()) => break,
                 Err(LogError::Fatal(message)) => return Err(Stop::Failed(message)),

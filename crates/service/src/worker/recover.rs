@@ -138,9 +138,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         self.persistently("how the last transaction ended", L::resolve)
     }
 
-    /// Repeats a call between transactions, with a new producer where the one there is of no more use.
+    /// Repeats a call between transactions, with a new producer where the one there is of no more use, however long brokers are away.
     fn persistently<T>(&mut self, what: &str, mut call: impl FnMut(&mut L) -> Result<T, LogError>) -> Result<T, Stop> {
-        let begun = self.now();
         loop {
             match call(&mut self.log) {
                 Ok(value) => return Ok(value),
@@ -148,7 +147,11 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                     self.was_fenced(message)?;
                     self.recycle("fenced")?;
                 }
-                Err(error @ (LogError::Retriable(_) | LogError::Fatal(_))) => self.wait_out(what, begun, error)?,
+                Err(error @ (LogError::Retriable(_) | LogError::Fatal(_))) => {
+                    let now = self.now();
+                    self.wait_out(what, now, error)?;
+                    self.listen()?;
+                }
                 Err(error) => {
                     tracing::warn!(%error, what, "producer is of no more use, replacing it");
                     self.recycle("abort")?;
@@ -317,7 +320,8 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     /// does not have the marker either the partition is opened anew; if it has, the group tells the past.
     pub(super) fn offsets_stand(&mut self) -> Result<bool, Stop> {
         let now = self.now();
-        if now.saturating_sub(self.compared) < COMPARE {
+        // It would mend that mutant.
+        if now.saturating_sub(self.compared) < COMPARE || mutant::is_on(Mutant::UnknownIsAborted) {
             return Ok(true);
         }
         let asked: Vec<TopicPartition> = self.tasks.keys().cloned().collect();

@@ -36,8 +36,8 @@ pub(super) enum Request {
         name: String,
         timeout: u64,
     },
-    /// How the last transaction of a name was decided.
-    Outcome {
+    /// How the transactions of a name were decided.
+    Outcomes {
         name: String,
     },
     Produce {
@@ -114,7 +114,8 @@ pub(super) enum Response {
     Ends(Vec<(TopicPartition, i64, i64)>),
     Committed(Vec<Option<Committed>>),
     Epoch(u32),
-    Outcome(Option<Outcome>),
+    /// Of each partition, whether the last that wrote there was committed.
+    Outcomes(BTreeMap<TopicPartition, bool>),
     /// The offset of each output, in order.
     Produced(Vec<(TopicPartition, i64)>),
     Done,
@@ -129,13 +130,6 @@ pub(super) enum Response {
     Invalid,
     /// The group does not know this member in this generation.
     Stale,
-}
-
-/// How a transaction was decided.
-#[derive(Debug, Clone)]
-pub(super) struct Outcome {
-    pub is_committed: bool,
-    pub lanes: BTreeSet<TopicPartition>,
 }
 
 /// What was read of one partition.
@@ -248,8 +242,8 @@ struct Transactions {
     /// The next sequence number, and what earlier ones were given; for this epoch.
     sequence: u64,
     produced: BTreeMap<u64, Vec<(TopicPartition, i64)>>,
-    /// How the last one was decided.
-    last: Option<Outcome>,
+    /// Of each partition, whether the last that wrote there was committed.
+    outcomes: BTreeMap<TopicPartition, bool>,
 }
 
 /// How long a coordinator of groups reads, in microseconds.
@@ -528,10 +522,7 @@ impl Broker {
         if one.lanes.is_empty() && one.offsets.is_empty() {
             return self.prepare(name, false);
         }
-        one.last = Some(Outcome {
-            is_committed: false,
-            lanes: one.lanes.clone(),
-        });
+        one.outcomes.extend(one.lanes.iter().map(|of| (of.clone(), false)));
         self.forgets -= 1;
         self.complete_unmarked(name, false);
     }
@@ -557,10 +548,7 @@ impl Broker {
         let one = self.transactions.get_mut(name).expect("it is there");
         one.state = State::Preparing { commits };
         one.markers = one.lanes.len() + 1;
-        one.last = Some(Outcome {
-            is_committed: commits,
-            lanes: one.lanes.clone(),
-        });
+        one.outcomes.extend(one.lanes.iter().map(|of| (of.clone(), commits)));
         let (uid, lanes) = (one.uid, one.lanes.clone());
         let offsets: Vec<(String, TopicPartition, Committed)> = one
             .offsets
@@ -735,11 +723,12 @@ impl Broker {
                 }
                 self.init(name, timeout)
             }
-            Request::Outcome { name } => {
+            Request::Outcomes { name } => {
                 if !self.is_coordinated(&name) {
                     return None;
                 }
-                Response::Outcome(self.transactions.get(&name).and_then(|one| one.last.clone()))
+                let known = self.transactions.get(&name);
+                Response::Outcomes(known.map(|one| one.outcomes.clone()).unwrap_or_default())
             }
             Request::Produce { by, sequence, outputs } => return self.produce(&by, sequence, outputs, (now, clock)),
             Request::Offsets {
@@ -874,7 +863,7 @@ impl Broker {
                 is_pending: false,
                 sequence: 0,
                 produced: BTreeMap::new(),
-                last: None,
+                outcomes: BTreeMap::new(),
             };
             self.transactions.insert(name, fresh);
             return Response::Epoch(0);

@@ -59,6 +59,8 @@ pub(super) struct Client {
     lost: BTreeSet<TopicPartition>,
     /// It joins again by itself, so that a loss can pass unnoticed.
     rejoins: bool,
+    /// It has closed its consumer for now.
+    is_away: bool,
 }
 
 /// A worker among its like.
@@ -114,6 +116,10 @@ impl World {
             self.at(when, Event::Heartbeat { client: id });
             return;
         }
+        if client.is_away {
+            self.at(now + HEARTBEAT, Event::Heartbeat { client: id });
+            return;
+        }
         let deadline = now + self.sessions;
         let request = if client.is_member {
             Request::Heartbeat {
@@ -160,6 +166,7 @@ impl World {
             return;
         }
         match response {
+            _ if client.is_away => {}
             Response::Synced(sync) => client.take(sync),
             Response::Stale if client.is_member => {
                 client.is_member = false;
@@ -248,6 +255,7 @@ impl SimLog {
                 changes: Vec::new(),
                 lost: BTreeSet::new(),
                 rejoins,
+                is_away: false,
             };
             world.clients.insert(id, own);
             let when = world.now + 100;
@@ -274,10 +282,22 @@ impl SimLog {
         };
         log.recycle()?;
         // Nobody knows how the transactions of an earlier process of this name ended.
+        let mut is_away = false;
         loop {
             match log.resolve() {
-                Ok(()) => return Ok(log),
-                Err(LogError::Retriable(_)) if log.unconfirmed.is_in_doubt() => {}
+                Ok(()) => {
+                    log.with(|client| client.is_away = false)?;
+                    return Ok(log);
+                }
+                Err(LogError::Retriable(why)) if log.unconfirmed.is_in_doubt() => {
+                    tracing::debug!(why, "what an earlier process left is not ended yet");
+                    if !is_away {
+                        // The group would wait for somebody who does not listen.
+                        is_away = true;
+                        log.go_away()?;
+                    }
+                    log.host.sleep(Duration::from_millis(100));
+                }
                 Err(LogError::Unknown(text) | LogError::Abort(text) | LogError::Fenced(text)) => {
                     return Err(LogError::Retriable(text));
                 }
@@ -286,8 +306,23 @@ impl SimLog {
         }
     }
 
-    /// Output partitions whose stable end stands before their end, with the stable end.
-    fn held(&self) -> Result<BTreeMap<TopicPartition, i64>, LogError> {
+    /// Closes the consumer, until it is wanted again under another member's id.
+    fn go_away(&mut self) -> Result<(), LogError> {
+        self.leave()?;
+        let member = self.host.sim().lock().ticket();
+        self.with(|client| {
+            client.is_away = true;
+            client.is_member = false;
+            client.member = member;
+            client.generation = -1;
+            client.owned.clear();
+            client.changes.clear();
+            client.lost.clear();
+        })
+    }
+
+    /// Output partitions whose stable end stands before their end, with both.
+    fn held(&self) -> Result<BTreeMap<TopicPartition, (i64, i64)>, LogError> {
         let of = self.host.sim().lock().broker.partitions(&self.member.outputs);
         let ask = |is_stable| {
             let request = Request::Ends {
@@ -301,7 +336,7 @@ impl SimLog {
         };
         let (stable, ends) = (ask(true)?, ask(false)?);
         let held = stable.into_iter().zip(ends).filter(|(one, other)| one.2 < other.2);
-        Ok(held.map(|((of, _, stable), _)| (of, stable)).collect())
+        Ok(held.map(|((of, _, stable), (_, _, end))| (of, (stable, end))).collect())
     }
 
     fn lives(&self) -> Result<(), LogError> {
@@ -365,6 +400,7 @@ impl SimLog {
                     self.host.sleep(Duration::from_millis(20));
                 }
                 Look::Wait => return Err(LogError::Retriable("what was committed is not visible yet".to_owned())),
+                Look::Foreign(_) => return Ok(()),
                 Look::Close(partitions) => {
                     tracing::debug!(?partitions, "what was committed stands open, closing it");
                     self.close(&partitions)?;
@@ -374,9 +410,15 @@ impl SimLog {
     }
 
     fn close(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        let is_slow = |log: &Self| {
+            let now = log.host.monotonic();
+            log.slow.is_some_and(|at| now.saturating_sub(at) < LATE)
+        };
+        if is_slow(self) {
+            return Err(silent("closing"));
+        }
         self.replace(CLOSING)?;
-        let now = self.host.monotonic();
-        if self.slow.is_some_and(|at| now.saturating_sub(at) < LATE) {
+        if is_slow(self) {
             return Err(silent("closing"));
         }
         let process = self.host.process();
@@ -395,8 +437,17 @@ impl SimLog {
         self.end_within(true, CLOSING)
     }
 
+    /// What the open transaction has shown of the one before: its coordinator took records, so that one is over, if nothing broke.
+    fn look_back(&mut self) {
+        if !self.last.is_empty() {
+            self.notice();
+            self.unconfirmed.is_over();
+        }
+    }
+
     fn replace(&mut self, timeout: Micros) -> Result<(), LogError> {
         self.lives()?;
+        self.look_back();
         self.epoch = None;
         self.open.clear();
         self.has_sent = false;
@@ -409,6 +460,7 @@ impl SimLog {
         let now = self.host.monotonic();
         if now.saturating_sub(begun) >= SENT_AGAIN {
             self.slow = Some(now);
+            self.unconfirmed.doubt();
         }
         match answer {
             Some(Response::Epoch(epoch)) => {
@@ -477,7 +529,7 @@ impl SimLog {
     }
 
     /// Aborts what stands open of this name in partitions, and its pending offsets.
-    fn abort_in(&mut self, stuck: &BTreeMap<TopicPartition, i64>) -> Result<(), LogError> {
+    fn abort_in(&mut self, stuck: &BTreeMap<TopicPartition, (i64, i64)>) -> Result<(), LogError> {
         let begun = self.host.monotonic();
         self.begin_anew()?;
         self.open.extend(stuck.keys().map(filler));
@@ -502,7 +554,7 @@ impl SimLog {
         let is_over = begun_to_wait.saturating_sub(begun) < SENT_AGAIN;
         loop {
             let mut held = self.held()?;
-            held.retain(|of, stable| stuck.get(of) == Some(stable));
+            held.retain(|of, (stable, _)| stuck.get(of).is_some_and(|(stood, _)| stood == stable));
             let waited = self.host.monotonic().saturating_sub(begun_to_wait);
             if held.is_empty() || waited > Duration::from_secs(2) {
                 // A copy of these offsets that is still on its way must not meet the next transaction.
@@ -860,6 +912,7 @@ impl Log for SimLog {
             return Err(error);
         }
         let sent = self.host.monotonic();
+        self.notice();
         self.unconfirmed.asks(std::mem::take(&mut self.last));
         self.end(true)?;
         self.unconfirmed.committed(self.host.monotonic());
@@ -873,6 +926,7 @@ impl Log for SimLog {
 
     fn abort(&mut self) -> Result<(), LogError> {
         self.lives()?;
+        self.look_back();
         self.open.clear();
         if !std::mem::take(&mut self.has_sent) {
             return Ok(());
@@ -890,7 +944,11 @@ impl Log for SimLog {
             return Ok(());
         }
         self.unconfirmed.not_committed();
+        self.unconfirmed.doubt();
         self.confirm_earlier()?;
+        if self.are_offsets_owed {
+            self.end_offsets()?;
+        }
         let stuck = self.held()?;
         self.abort_in(&stuck)
     }
@@ -903,19 +961,19 @@ impl Log for SimLog {
         let mut stuck = self.held()?;
         if !stuck.is_empty() && !mutant::is_on(Mutant::OutcomeGuessed) {
             let name = self.member.name.clone();
-            let outcome = match self.ask(&Request::Outcome { name }, PATIENCE)? {
-                Some(Response::Outcome(outcome)) => outcome,
+            let outcomes = match self.ask(&Request::Outcomes { name }, PATIENCE)? {
+                Some(Response::Outcomes(outcomes)) => outcomes,
                 _ => return Err(silent("the last outcome")),
             };
-            tracing::debug!(?stuck, ?outcome, "transactions of this name stand open");
-            if let Some(outcome) = outcome.filter(|outcome| outcome.is_committed) {
-                let (of_it, others) = stuck.into_iter().partition(|(of, _)| outcome.lanes.contains(of));
-                stuck = others;
-                self.unconfirmed.found_open(of_it, self.host.monotonic());
-                self.confirm_earlier()?;
-                if self.are_offsets_owed {
-                    self.end_offsets()?;
-                }
+            tracing::debug!(?stuck, ?outcomes, "transactions of this name stand open");
+            let is_committed = |of: &TopicPartition| outcomes.get(of) == Some(&true);
+            let (of_it, others): (BTreeMap<_, _>, _) = stuck.into_iter().partition(|(of, _)| is_committed(of));
+            stuck = others;
+            let ends = of_it.into_iter().map(|(of, (_, end))| (of, end)).collect();
+            self.unconfirmed.found_open(ends, self.host.monotonic());
+            self.confirm_earlier()?;
+            if self.are_offsets_owed {
+                self.end_offsets()?;
             }
         }
         self.abort_in(&stuck)

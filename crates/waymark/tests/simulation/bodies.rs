@@ -149,7 +149,10 @@ fn join(host: &Host, settings: Settings, service: &str) -> Result<SimLog, Stop> 
         };
         match SimLog::join(host, member) {
             Ok(log) => return Ok(log),
-            Err(LogError::Retriable(_)) => host.sleep(Duration::from_millis(300)),
+            Err(LogError::Retriable(why)) => {
+                tracing::debug!(why, "log cannot be opened yet");
+                host.sleep(Duration::from_millis(300));
+            }
             Err(error) => return Err(Stop::Failed(error.to_string())),
         }
     }
