@@ -609,7 +609,7 @@ impl Log for KafkaLog {
         self.writer.producer()?.send_offsets(offsets, group)?;
         let sent = sending.elapsed();
         let committing = Instant::now();
-        report.is_disturbed = self.writer.commit(sent)?;
+        report.is_disturbed = self.writer.commit()?;
         report.longest_request = sent.max(committing.elapsed());
         tracing::trace!(elapsed = ?begun.elapsed(), "epoch committed");
         Ok(report)

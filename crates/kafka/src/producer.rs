@@ -68,6 +68,8 @@ const fn opaque(topic: usize, tag: Option<usize>) -> usize {
     (topic << TAG_BITS) | tag
 }
 
+/// How long one look waits for what the client has to tell. It waits in whole milliseconds, and what is left of one it spins.
+const WAIT: Duration = Duration::from_millis(4);
 /// More than a client has to tell at a time.
 const TOLD: usize = 8;
 /// An epoch has fewer partitions.
@@ -193,8 +195,10 @@ impl Producer {
             if is_early {
                 // The coordinator ends the transaction before first. librdkafka asks again half a second later; a new client is there
                 // sooner. The old one has its answer and is closed before, or it would take the name from its successor.
+                let was_broken = named.notice();
                 drop(named);
                 named = Self::unnamed(config)?;
+                named.deliveries.1.broke.store(was_broken, Ordering::Relaxed);
             }
         }
     }
@@ -223,11 +227,17 @@ impl Producer {
         self.deliveries.1.seen.load(Ordering::Relaxed)
     }
 
-    /// Whether there was a disturbance since this was last asked.
+    /// Whether a connection has broken since this was last asked. What else disturbs, a request that is slow or sent again, loses no markers, and
+    /// is daily on a busy machine.
     pub(crate) fn notice(&self) -> bool {
         self.listen();
-        self.deliveries.1.broke.store(false, Ordering::Relaxed);
-        self.deliveries.1.seen.swap(false, Ordering::Relaxed)
+        self.deliveries.1.seen.store(false, Ordering::Relaxed);
+        self.deliveries.1.broke.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether a connection has broken since that was last noticed.
+    pub(crate) fn is_broken(&self) -> bool {
+        self.deliveries.1.broke.load(Ordering::Relaxed)
     }
 
     /// Hears what the client has to tell.
@@ -283,7 +293,7 @@ impl Producer {
                 Ok(()) => return Ok(()),
                 Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
                     record = back;
-                    self.inner.poll(Timeout::After(Duration::from_millis(1)));
+                    self.inner.poll(Timeout::After(WAIT));
                     self.in_time()?;
                 }
                 Err((error, _)) => return Err(self.judged(classify(error, "send"))),
@@ -328,7 +338,7 @@ impl Producer {
     /// be aborted, so would be what was committed. The producer is given up before its client sends again what was not answered. One that has
     /// reached a partition already had better be committed.
     pub(crate) fn is_over_before(&self) -> Result<(), LogError> {
-        if self.owes && self.deliveries.1.broke.load(Ordering::Relaxed) && !self.delivered().any {
+        if self.owes && self.is_broken() && !self.delivered().any {
             return Err(LogError::Unknown(
                 "a connection broke before the last transaction was seen to be over".to_owned(),
             ));
@@ -347,7 +357,7 @@ impl Producer {
     /// Waits until every record was delivered; commits with records outstanding wait far longer.
     pub(crate) fn drain(&mut self) -> Result<(), LogError> {
         while self.inner.in_flight_count() > 0 {
-            self.inner.poll(Timeout::After(Duration::from_millis(1)));
+            self.inner.poll(Timeout::After(WAIT));
             self.is_over_before()?;
             self.in_time()?;
         }
@@ -422,7 +432,7 @@ impl Producer {
         while self.inner.in_flight_count() > 0
             && (self.begun.elapsed() < self.budget || begun.elapsed() < Duration::from_millis(100))
         {
-            self.inner.poll(Timeout::After(Duration::from_millis(1)));
+            self.inner.poll(Timeout::After(WAIT));
             self.is_over_before()?;
         }
         if self.inner.in_flight_count() > 0 {

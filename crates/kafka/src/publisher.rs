@@ -60,7 +60,7 @@ impl Publisher {
         match sent {
             Ok(()) => {
                 self.last = Last::Unknown;
-                self.writer.commit(Duration::ZERO)?;
+                self.writer.commit()?;
                 self.last = Last::Published;
                 Ok(())
             }

@@ -95,18 +95,13 @@ impl Writer {
         self.producer()?.begin(owes)
     }
 
-    /// Commits the transaction, whose records are delivered, and one of whose requests has waited for so long; true if there was a disturbance
-    /// since it began.
-    pub(crate) fn commit(&mut self, waited: Duration) -> Result<bool, LogError> {
+    /// Commits the transaction, whose records are delivered; true if there was a disturbance since it began.
+    pub(crate) fn commit(&mut self) -> Result<bool, LogError> {
         self.notice_late();
         let last = self.producer()?.last_written();
         self.unconfirmed.asks(last);
-        let begun = Instant::now();
         self.producer()?.commit()?;
         self.unconfirmed.committed(self.opened.elapsed());
-        if waited.max(begun.elapsed()) >= SENT_AGAIN {
-            self.unconfirmed.doubt();
-        }
         Ok(self.producer()?.is_disturbed())
     }
 
@@ -155,17 +150,13 @@ impl Writer {
         if begun.elapsed() >= CALM || named.is_err() {
             self.slow = Some(Instant::now());
         }
-        if begun.elapsed() >= SENT_AGAIN {
-            // Whatever the clients have noticed that asked for it.
-            self.unconfirmed.doubt();
-        }
         self.producer = Some(named?);
         Ok(())
     }
 
     /// What has broken in the open transaction puts what was committed before it in doubt, and says of its own commit what it did before.
     fn notice_late(&mut self) {
-        if self.producer.as_ref().is_some_and(Producer::is_disturbed) {
+        if self.producer.as_ref().is_some_and(Producer::is_broken) {
             self.unconfirmed.doubt();
         }
     }

@@ -460,7 +460,6 @@ impl SimLog {
         let now = self.host.monotonic();
         if now.saturating_sub(begun) >= SENT_AGAIN {
             self.slow = Some(now);
-            self.unconfirmed.doubt();
         }
         match answer {
             Some(Response::Epoch(epoch)) => {
@@ -918,9 +917,6 @@ impl Log for SimLog {
         self.unconfirmed.committed(self.host.monotonic());
         let ended = self.host.monotonic();
         report.longest_request = sent.saturating_sub(begun).max(ended.saturating_sub(sent));
-        if report.longest_request >= SENT_AGAIN {
-            self.unconfirmed.doubt();
-        }
         Ok(report)
     }
 
