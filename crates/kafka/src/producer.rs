@@ -19,7 +19,7 @@ use rdkafka::{
     statistics::Statistics,
     util::Timeout,
 };
-use stream::{FILLER, LogError, Output, TopicPartition};
+use stream::{LogError, Output, TopicPartition, filler};
 
 use crate::{
     log::KafkaConfig,
@@ -503,17 +503,6 @@ impl Producer {
     /// Ends this incarnation without waiting for it.
     pub(crate) fn retire(self) {
         reap(self.inner);
-    }
-}
-
-fn filler(of: &TopicPartition) -> Output {
-    Output {
-        topic: Arc::clone(&of.topic),
-        partition: Some(of.partition),
-        timestamp: None,
-        key: Some(FILLER.to_vec()),
-        value: None,
-        headers: Vec::new(),
     }
 }
 

@@ -26,4 +26,4 @@ pub use seam::{
 pub use snapshot::{OpenSnapshot, SnapshotRule, Snapshots};
 pub use stage::{Corrupt, Cx, Reject, Routed, RowWriter, Rows, Stage, Tick};
 pub use task::{DeadLetters, InHand, Statefulness, Task, TaskConfig, TaskError, Watch};
-pub use unconfirmed::{FILLER, Look, Unconfirmed, is_filler};
+pub use unconfirmed::{FILLER, Look, Unconfirmed, filler, is_filler};

@@ -5,13 +5,26 @@
 //! was committed, and in some partitions only. So after every disturbance the producer looks whether all that it committed last is visible,
 //! before anything of its name can be aborted, and closes what stands still with a commit (`docs/adr/0014-committed-is-seen-to-be-visible.md`).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use crate::TopicPartition;
+use crate::{Output, TopicPartition};
 
 /// The key of a record that says nothing: it carries a transaction into a partition, so that its marker closes an earlier one of the same
 /// producer there. It has no value; readers pass over it.
 pub const FILLER: &[u8] = b"waymark.filler";
+
+/// A record for this partition that is a [`FILLER`].
+#[must_use]
+pub fn filler(of: &TopicPartition) -> Output {
+    Output {
+        topic: Arc::clone(&of.topic),
+        partition: Some(of.partition),
+        timestamp: None,
+        key: Some(FILLER.to_vec()),
+        value: None,
+        headers: Vec::new(),
+    }
+}
 
 /// Whether a record is a [`FILLER`].
 #[must_use]
@@ -177,8 +190,6 @@ impl Unconfirmed {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     const STILL: Duration = Duration::from_secs(2);

@@ -7,8 +7,8 @@ use std::{
 };
 
 use stream::{
-    Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, FILLER, KnownEnds, Log, LogError, Look,
-    Membership, Millis, Output, TopicPartition, Unconfirmed,
+    Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, KnownEnds, Log, LogError, Look,
+    Membership, Millis, Output, TopicPartition, Unconfirmed, filler,
     mutant::{self, Mutant},
 };
 
@@ -216,17 +216,6 @@ impl Client {
             self.owned.extend(sync.assigned.iter().cloned());
             self.changes.push(Change::Assigned(sync.assigned));
         }
-    }
-}
-
-fn filler(of: &TopicPartition) -> Output {
-    Output {
-        topic: Arc::clone(&of.topic),
-        partition: Some(of.partition),
-        timestamp: None,
-        key: Some(FILLER.to_vec()),
-        value: None,
-        headers: Vec::new(),
     }
 }
 
