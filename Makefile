@@ -78,7 +78,7 @@ sim-mutants: ## Breaks the code on purpose, in every way that is listed, and sho
 .PHONY: chaos
 chaos: kafka-jars ## Faults on real brokers while data flows: EVENTS= FAULTS= SEED= BROKERS=1|3 RATE=, see docs/CHAOS.md
 	WAYMARK_REQUIRE_KAFKA=1 WAYMARK_CHAOS_EVENTS=$(EVENTS) WAYMARK_CHAOS_FAULTS=$(FAULTS) WAYMARK_CHAOS_SEED=$(SEED) \
-	  WAYMARK_CHAOS_BROKERS=$(BROKERS) WAYMARK_CHAOS_RATE=$(RATE) WAYMARK_CHAOS_ONLY='$(ONLY)' cargo test -p waymark --test chaos -- --nocapture nothing
+	  WAYMARK_CHAOS_BROKERS=$(BROKERS) WAYMARK_CHAOS_RATE=$(RATE) WAYMARK_CHAOS_ONLY='$(ONLY)' cargo test -p waymark --test chaos -- --nocapture nothing beginning
 
 .PHONY: examples-venv
 examples-venv:

@@ -232,12 +232,12 @@ impl Hooks<Intake> for WallClock {
         self.owes = false;
         self.ticker.all(progress, now, outputs);
         for (topic, partition, progress) in self.progress.each(now) {
-            if let Some(progress) = progress {
-                #[expect(clippy::cast_precision_loss, reason = "a time")]
-                let seconds = progress.0 as f64 / 1000.0;
-                let labels = [topic, &partition.to_string()];
-                self.watch.probe.set(PROGRESS, &labels, seconds);
-            }
+            // One of which nothing is known holds every clock, so it must be the least.
+            #[expect(clippy::cast_precision_loss, reason = "a time")]
+            let seconds = progress.map_or(0.0, |progress| progress.0 as f64 / 1000.0);
+            self.watch
+                .probe
+                .set(PROGRESS, &[topic, &partition.to_string()], seconds);
         }
     }
 

@@ -31,6 +31,17 @@ fn worker(broker: &Broker, fuse: &Fuse, disk: &Disk, window: i64) -> TestWorker 
 }
 
 fn timed_worker(broker: &Broker, fuse: &Fuse, disk: &Disk, window: i64, clock: Box<dyn Clock>) -> TestWorker {
+    started_worker(broker, fuse, disk, Start::Earliest, window, clock)
+}
+
+fn started_worker(
+    broker: &Broker,
+    fuse: &Fuse,
+    disk: &Disk,
+    start: Start,
+    window: i64,
+    clock: Box<dyn Clock>,
+) -> TestWorker {
     let (disk, disk_fuse) = (disk.clone(), fuse.clone());
     let config = WorkerConfig {
         epoch_interval: Duration::ZERO,
@@ -44,7 +55,7 @@ fn timed_worker(broker: &Broker, fuse: &Fuse, disk: &Disk, window: i64, clock: B
         timers_per_round: 2,
         changelog: Some(Changelog::new("log", vec!["in".to_owned()])),
         snapshots: SnapshotRule { after: 150, chunk: 40 },
-        start: Start::Earliest,
+        start,
         dead_letters: Arc::new(dead_letter),
         open_db: Box::new(move |of: &TopicPartition| Ok(Box::new(disk.open(of, &disk_fuse)))),
         clock,
@@ -130,6 +141,42 @@ fn an_absence_fires_once_and_a_late_event_prevents_it_while_the_clock_stands() {
         said,
         ["x: a 1 at 10", "x: late after 1 at 60", "y: a 1 at 10", "y: b 2 at 55"]
     );
+}
+
+#[test]
+fn what_arrives_between_two_workers_is_read_though_nothing_was_there_when_it_began() {
+    let before = [("a old 10".to_owned(), 10)];
+    let (broker, fuse, disk) = (broker(&before), Fuse::default(), Disk::default());
+    let latest = |disk: &Disk| {
+        let clock = Patience {
+            now: Arc::default(),
+            stops_at: Duration::MAX,
+            stop: Arc::default(),
+        };
+        started_worker(&broker, &fuse, disk, Start::Latest, 0, Box::new(clock))
+    };
+    let mut first = latest(&disk);
+    drain(&mut first, 4).expect("no faults");
+    drop(first);
+    let of = TopicPartition {
+        topic: Arc::from("in"),
+        partition: 0,
+    };
+    let began = broker.committed("g", &of).expect("where it began is committed");
+    assert_eq!(began.offset, 1);
+    broker.publish([Output {
+        topic: Arc::from("in"),
+        partition: Some(0),
+        timestamp: Some(Millis(20)),
+        key: None,
+        value: Some(b"a new 20".to_vec()),
+        headers: Vec::new(),
+    }]);
+    for disk in [disk, Disk::default()] {
+        drain(&mut latest(&disk), 6).expect("no faults");
+        let said: Vec<String> = outputs(&broker).into_iter().map(|(_, key, _)| key).collect();
+        assert_eq!(said, ["new"], "read once, and nothing from before");
+    }
 }
 
 /// A clock that goes on only while somebody waits, and says stop at a time.

@@ -2,6 +2,8 @@
 //!
 //! There is no write-ahead log: the changelog is one. Every flush is one sorted file that carries rows and position together, so a
 //! crash leaves a whole number of flushes. Measured reasons stand in `ARCHITECTURE.md`.
+//!
+//! A database that cannot be read is a lost one: it is deleted at the next start, and restored from the changelog.
 
 use std::{
     collections::BTreeSet,
@@ -15,8 +17,8 @@ use std::{
 };
 
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBCompactionStyle, Direction, IngestExternalFileOptions, IteratorMode, Options,
-    ReadOptions, SstFileWriter, UniversalCompactOptions,
+    BlockBasedOptions, Cache, DB, DBCompactionStyle, Direction, ErrorKind, IngestExternalFileOptions, IteratorMode,
+    Options, ReadOptions, SstFileWriter, UniversalCompactOptions,
 };
 use stream::{Db, OpenError, RowRef, StoredRow};
 
@@ -25,6 +27,8 @@ const FORMAT: u16 = 1;
 const ME_FORMAT: &[u8] = b"me/format";
 const ME_PARTITIONS: &[u8] = b"me/partitions";
 const ME_ORIGIN: &[u8] = b"me/origin";
+/// A file beside the database that says why it is not to be read again.
+const DAMAGED: &str = "damaged";
 
 /// What all databases of a process share.
 pub struct Store {
@@ -64,7 +68,7 @@ impl Store {
         }
     }
 
-    /// Opens or makes the database in a directory.
+    /// Opens or makes the database in a directory. One that is damaged is deleted, and an empty one made in its place.
     ///
     /// # Errors
     /// [`OpenError::InUse`] if this store has it open; a message if the disk fails, or the database is of another format, partition count or
@@ -91,6 +95,12 @@ impl Store {
     }
 }
 
+/// Whether files of the database are cut short, altered or missing, so that to open it again would not help; other errors are those of the
+/// disk, or say that another process has it open.
+fn is_damage(error: &rocksdb::Error) -> bool {
+    error.kind() == ErrorKind::Corruption || error.to_string().contains("No such file or directory")
+}
+
 fn options(cache: &Cache) -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_block_cache(cache);
@@ -113,6 +123,28 @@ fn options(cache: &Cache) -> Options {
     options
 }
 
+/// Why a database was not opened.
+enum Unopened {
+    Damaged(String),
+    Refused(String),
+}
+
+impl From<rocksdb::Error> for Unopened {
+    fn from(error: rocksdb::Error) -> Self {
+        if is_damage(&error) {
+            Self::Damaged(error.to_string())
+        } else {
+            Self::Refused(error.to_string())
+        }
+    }
+}
+
+impl From<String> for Unopened {
+    fn from(message: String) -> Self {
+        Self::Refused(message)
+    }
+}
+
 /// One partition's database.
 pub struct RocksDb {
     options: Options,
@@ -124,18 +156,37 @@ pub struct RocksDb {
 }
 
 impl RocksDb {
+    /// Opens the database, or one anew where it is damaged.
     fn start(&mut self) -> Result<(), String> {
+        let damage = match fs::read_to_string(self.dir.join(DAMAGED)) {
+            Ok(why) => why,
+            Err(_) => match self.start_as_it_is() {
+                Ok(()) => return Ok(()),
+                Err(Unopened::Damaged(why)) => why,
+                Err(Unopened::Refused(message)) => return Err(message),
+            },
+        };
+        tracing::error!(
+            dir = %self.dir.display(),
+            damage,
+            "database is damaged: it is deleted, and restored from the changelog"
+        );
+        self.reset()
+    }
+
+    fn start_as_it_is(&mut self) -> Result<(), Unopened> {
         fs::create_dir_all(&self.dir).map_err(|error| format!("{}: {error}", self.dir.display()))?;
         // Whoever else has it open is refused here, before anything is touched.
-        let db = DB::open(&self.options, &self.dir).map_err(|error| error.to_string())?;
+        let db = DB::open(&self.options, &self.dir)?;
         let leftovers = self.dir.join("ingest");
         if leftovers.exists() {
             // A leftover that was ingested now would move the position back.
             fs::remove_dir_all(&leftovers).map_err(|error| format!("{}: {error}", leftovers.display()))?;
         }
         fs::create_dir_all(&leftovers).map_err(|error| format!("{}: {error}", leftovers.display()))?;
-        self.db = Some(db);
-        let found = self.multi_get(&[ME_FORMAT, ME_PARTITIONS, ME_ORIGIN])?;
+        let db = self.db.insert(db);
+        let found = db.multi_get([ME_FORMAT, ME_PARTITIONS, ME_ORIGIN]);
+        let found = found.into_iter().collect::<Result<Vec<_>, _>>()?;
         let expected: [Vec<u8>; 3] = [
             FORMAT.to_be_bytes().to_vec(),
             self.identity.partitions.to_be_bytes().to_vec(),
@@ -145,19 +196,32 @@ impl RocksDb {
         if found.iter().all(Option::is_none) {
             let [format, partitions, origin] = &expected;
             let sorted = [(ME_FORMAT, format), (ME_ORIGIN, origin), (ME_PARTITIONS, partitions)];
-            return self.ingest(&mut sorted.into_iter().map(|(key, value)| (key, Some(value.as_slice()))));
+            let mut rows = sorted.into_iter().map(|(key, value)| (key, Some(value.as_slice())));
+            return Ok(self.ingest(&mut rows)?);
         }
         for ((found, expected), name) in found.iter().zip(&expected).zip(names) {
             if found.as_ref() != Some(expected) {
-                return Err(format!(
+                let refused = format!(
                     "{}: state of another {name}: found={} expected={}",
                     self.dir.display(),
                     shown(found.as_deref().unwrap_or_default()),
                     shown(expected)
-                ));
+                );
+                return Err(refused.into());
             }
         }
         Ok(())
+    }
+
+    /// What an error says; if it says that the database is damaged, the next start will know.
+    fn failed(&self, error: &rocksdb::Error) -> String {
+        let said = format!("{}: {error}", self.dir.display());
+        if is_damage(error)
+            && let Err(unwritten) = fs::write(self.dir.join(DAMAGED), &said)
+        {
+            tracing::error!(dir = %self.dir.display(), %unwritten, "damaged database cannot be marked, delete it");
+        }
+        said
     }
 
     fn db(&self) -> Result<&DB, String> {
@@ -190,7 +254,7 @@ impl Db for RocksDb {
         let found = self.db()?.multi_get(keys);
         found
             .into_iter()
-            .map(|value| value.map_err(|error| error.to_string()))
+            .map(|value| value.map_err(|error| self.failed(&error)))
             .collect()
     }
 
@@ -203,7 +267,7 @@ impl Db for RocksDb {
         rows.take(max)
             .map(|row| {
                 row.map(|(key, value)| (key.into_vec(), value.into_vec()))
-                    .map_err(|error| error.to_string())
+                    .map_err(|error| self.failed(&error))
             })
             .collect()
     }
@@ -214,7 +278,7 @@ impl Db for RocksDb {
             return Ok(());
         }
         let file = self.fresh_file();
-        let failed = |error: rocksdb::Error| error.to_string();
+        let failed = |error: rocksdb::Error| self.failed(&error);
         // The writer borrows the options, so one is made per file.
         let mut writer = SstFileWriter::create(&self.options);
         writer.open(&file).map_err(failed)?;
@@ -238,7 +302,9 @@ impl Db for RocksDb {
         if self.dir.exists() {
             fs::remove_dir_all(&self.dir).map_err(|error| format!("{}: {error}", self.dir.display()))?;
         }
-        self.start()
+        self.start_as_it_is().map_err(|why| match why {
+            Unopened::Damaged(message) | Unopened::Refused(message) => message,
+        })
     }
 }
 
@@ -300,6 +366,76 @@ mod tests {
         assert_eq!(store.open(dir.path(), &identity(4)).err(), Some(OpenError::InUse));
         drop(db);
         store.open(dir.path(), &identity(4)).expect("opens once it is closed");
+    }
+
+    /// A database of twenty flushes, each of which says its number in one row and adds one of its own.
+    fn written(dir: &Path) {
+        let mut db = Store::new(1 << 20).open(dir, &identity(4)).expect("opens");
+        for flush in 0..20 {
+            let (number, own) = (flush.to_string(), format!("own{flush:02}"));
+            ingest(&mut db, &[("number", Some(&number)), (&own, Some(&"x".repeat(20_000)))]);
+        }
+    }
+
+    /// How many flushes it holds, all of them whole.
+    fn flushes(db: &RocksDb) -> Result<usize, String> {
+        let number = db.multi_get(&[b"number"])?.remove(0);
+        let rows = db.scan(b"own", b"owo", 100)?;
+        let flushes = number.map_or(0, |number| {
+            let number: usize = String::from_utf8_lossy(&number).parse().expect("a number");
+            number + 1
+        });
+        assert_eq!(rows.len(), flushes, "a flush is there in part");
+        Ok(flushes)
+    }
+
+    #[test]
+    fn a_damaged_database_holds_whole_flushes_or_none() {
+        let sound = tempfile::tempdir().expect("a directory");
+        written(sound.path());
+        let files: Vec<PathBuf> = fs::read_dir(sound.path())
+            .expect("reads")
+            .map(|file| file.expect("a file").path())
+            .filter(|file| file.is_file() && fs::metadata(file).is_ok_and(|file| file.len() > 0))
+            .collect();
+        type Damage = fn(Vec<u8>) -> Option<Vec<u8>>;
+        let damages: [(&str, Damage); 5] = [
+            ("missing", |_| None),
+            ("empty", |_| Some(Vec::new())),
+            ("half", |bytes| Some(bytes[..bytes.len() / 2].to_vec())),
+            ("short", |bytes| Some(bytes[..bytes.len() - 1].to_vec())),
+            ("altered", |mut bytes| {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                Some(bytes)
+            }),
+        ];
+        let mut emptied = 0;
+        for file in &files {
+            for (name, damage) in damages {
+                let of = format!("{} {name}", file.display());
+                let dir = tempfile::tempdir().expect("a directory");
+                for other in &files {
+                    let bytes = fs::read(other).expect("reads");
+                    let bytes = if other == file { damage(bytes) } else { Some(bytes) };
+                    if let Some(bytes) = bytes {
+                        fs::write(dir.path().join(other.file_name().expect("a name")), bytes).expect("writes");
+                    }
+                }
+                let open = || Store::new(1 << 20).open(dir.path(), &identity(4));
+                let found = open().unwrap_or_else(|error| panic!("{of}: {error}"));
+                let held = flushes(&found).or_else(|_| {
+                    // Found by reading: whoever reads ends, and finds an empty one when it comes again.
+                    drop(found);
+                    flushes(&open().unwrap_or_else(|error| panic!("{of}: {error}")))
+                });
+                let held = held.unwrap_or_else(|error| panic!("{of}: {error}"));
+                emptied += usize::from(held == 0);
+                let mut db = open().unwrap_or_else(|error| panic!("{of}: {error}"));
+                ingest(&mut db, &[("after", Some("x"))]);
+            }
+        }
+        assert!(emptied > 4, "{emptied} of {} were noticed", files.len() * damages.len());
     }
 
     #[test]

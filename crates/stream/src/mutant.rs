@@ -56,11 +56,13 @@ pub enum Mutant {
     MarkersTrusted,
     /// What stands open of a transaction whose outcome is unknown is aborted.
     OutcomeGuessed,
+    /// Where a partition begins that nobody had before is committed with its first record only.
+    BeginLeftOpen,
 }
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::ApplyBeforeCommit,
         Self::UnknownIsAborted,
         Self::UnknownIsCommitted,
@@ -87,6 +89,7 @@ impl Mutant {
         Self::OthersIgnored,
         Self::MarkersTrusted,
         Self::OutcomeGuessed,
+        Self::BeginLeftOpen,
     ];
 }
 

@@ -158,7 +158,7 @@ pub const METRICS: &[Metric] = &[
         &["topic", "partition"],
         INTAKE,
         NONE,
-        "everything that had arrived by then has been read, Unix time, at wall clock; the least of them holds every clock",
+        "everything that had arrived by then has been read, Unix time, at wall clock; 0 while nothing is known of the partition; the least of them holds every clock",
     ),
     metric(
         "waymark_decision_seconds",

@@ -439,7 +439,11 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 let bounds = self.patiently("offsets of the input", |log| log.bounds(&partition))?;
                 match self.config.start {
                     Start::Earliest => bounds.start,
-                    Start::Latest => bounds.end,
+                    Start::Latest => {
+                        // Another begin than this would pass over what arrives until the first record is committed.
+                        task.begin_anew(bounds.end);
+                        bounds.end
+                    }
                 }
             }
             GoesOn::Contradiction => {

@@ -73,7 +73,7 @@ impl<S: Stage> Task<S> {
     /// # Errors
     /// [`TaskError::Db`] if the rows of a snapshot cannot be read.
     pub fn batch(&mut self) -> Result<Option<PartitionEpoch>, TaskError> {
-        if !self.open.touched {
+        if !self.is_touched() {
             return Ok(None);
         }
         if self.config.state == Statefulness::None && self.config.snapshots.is_none() {
@@ -238,6 +238,7 @@ impl<S: Stage> Task<S> {
                 }
             }
         }
+        self.begins = false;
         let bucket = self.open.bucket;
         self.quarantined.append(&mut self.open.quarantined);
         self.open = Open::behind(&self.committed);

@@ -121,6 +121,8 @@ pub struct Task<S: Stage> {
     /// Why keys were quarantined in committed epochs that nobody has asked about yet.
     quarantined: Vec<Cause>,
     last_read: Option<i64>,
+    /// Where it begins is not committed yet.
+    begins: bool,
     /// The next epoch begins a snapshot.
     begins_snapshot: bool,
     /// The changelog may be trimmed to here, once what is committed is flushed.
@@ -251,6 +253,7 @@ impl<S: Stage> Task<S> {
             in_hand: None,
             quarantined: Vec::new(),
             last_read: None,
+            begins: false,
             begins_snapshot: false,
             trim: None,
             first: Some(1),
@@ -280,6 +283,12 @@ impl<S: Stage> Task<S> {
     pub fn begin_at(&mut self, offset: i64) {
         self.committed.offset = offset;
         self.open = Open::behind(&self.committed);
+    }
+
+    /// The same, and the first epoch says so, whether or not it brings anything: whoever opened the partition next would begin elsewhere.
+    pub fn begin_anew(&mut self, offset: i64) {
+        self.begin_at(offset);
+        self.begins = !mutant::is_on(Mutant::BeginLeftOpen);
     }
 
     fn keep(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
@@ -531,7 +540,7 @@ impl<S: Stage> Task<S> {
     /// Whether the open epoch has anything to commit.
     #[must_use]
     pub fn is_touched(&self) -> bool {
-        self.open.touched
+        self.open.touched || self.begins
     }
 
     /// The records that the open epoch has taken in.

@@ -30,7 +30,7 @@ impl<S: Stage> Task<S> {
         self.changelog_next = 0;
         self.bucket.clear();
         self.open = Open::behind(&self.committed);
-        (self.begins_snapshot, self.trim, self.first) = (false, None, Some(1));
+        (self.begins, self.begins_snapshot, self.trim, self.first) = (false, false, None, Some(1));
         self.changelog_last = 0;
         Ok(())
     }

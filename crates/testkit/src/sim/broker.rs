@@ -195,7 +195,10 @@ impl Entry {
 #[derive(Debug, Default)]
 struct Lane {
     start: i64,
+    /// The seat that leads it.
     leader: usize,
+    /// Nobody leads it before this.
+    leaderless_until: u64,
     entries: Vec<Entry>,
     /// First offset of transactions without their marker here.
     open: BTreeMap<u64, i64>,
@@ -251,6 +254,16 @@ const LOADING: u64 = 700_000;
 /// How many commits of the past it may answer with.
 const PAST: usize = 6;
 
+/// Each node begins in a seat of its own.
+#[derive(Debug)]
+struct Seats([usize; NODES]);
+
+impl Default for Seats {
+    fn default() -> Self {
+        Self(std::array::from_fn(|node| node))
+    }
+}
+
 /// All brokers.
 #[derive(Debug, Default)]
 pub(super) struct Broker {
@@ -267,8 +280,12 @@ pub(super) struct Broker {
     pub decided: Vec<Decided>,
     /// Nodes that do not answer.
     pub down: [bool; NODES],
-    /// Until when each node, which was started, reads what its groups have committed.
+    /// Which node has each seat: leads partitions, coordinates groups and names.
+    seats: Seats,
+    /// Until when the node in each seat reads what its groups have committed.
     loading: [u64; NODES],
+    /// The time of the last request or marker.
+    now: u64,
     /// Per position: what was committed before, the latest last.
     past: BTreeMap<(String, TopicPartition), Vec<Committed>>,
     /// What is told of positions since their coordinator has read its log in part, until they are committed again.
@@ -320,24 +337,53 @@ impl Broker {
         lanes.unwrap_or_else(|| panic!("no such partition: {}/{}", of.topic, of.partition))
     }
 
-    /// The node that coordinates a group or a producer's name.
-    pub fn coordinator(of: &str) -> usize {
+    /// The seat that coordinates a group or a producer's name.
+    fn coordinator(of: &str) -> usize {
         of.bytes().map(usize::from).sum::<usize>() % NODES
     }
 
+    /// The node that coordinates a group or a producer's name now.
+    fn node_of(&self, of: &str) -> usize {
+        self.seats.0[Self::coordinator(of)]
+    }
+
     fn is_led(&self, of: &TopicPartition) -> bool {
-        !self.down[self.lane(of).leader]
+        let lane = self.lane(of);
+        lane.leaderless_until <= self.now && !self.down[self.seats.0[lane.leader]]
     }
 
     fn is_coordinated(&self, of: &str) -> bool {
-        !self.down[Self::coordinator(of)]
+        !self.down[self.node_of(of)]
+    }
+
+    /// Nobody leads a partition for a while; everything else of its node is well.
+    pub fn unseat(&mut self, of: &TopicPartition, until: u64) {
+        self.lane_mut(of).leaderless_until = until;
+    }
+
+    /// What a node that is down leads and coordinates goes over to another one, which reads first what its groups have committed;
+    /// returns which. Nothing, if it is back or all are down.
+    pub fn elect(&mut self, node: usize, now: u64) -> Option<usize> {
+        let others = (1..NODES).map(|step| (node + step) % NODES);
+        let next = others.into_iter().find(|other| !self.down[*other])?;
+        if !self.down[node] {
+            return None;
+        }
+        for (holder, loading) in self.seats.0.iter_mut().zip(&mut self.loading) {
+            if *holder == node {
+                (*holder, *loading) = (next, now + LOADING);
+            }
+        }
+        Some(next)
     }
 
     /// A node answers again. As coordinator of groups it reads first what they have committed: meanwhile it takes nothing from them,
     /// and answers with offsets of the past, as Kafka 4.3.1 does.
     pub fn node_up(&mut self, node: usize, now: u64) {
         self.down[node] = false;
-        self.loading[node] = now + LOADING;
+        for seat in (0..NODES).filter(|seat| self.seats.0[*seat] == node) {
+            self.loading[seat] = now + LOADING;
+        }
     }
 
     /// The coordinators there have read only a part of their logs, and take that for all, as those of Kafka 4.3.1 do that were cut off
@@ -345,7 +391,10 @@ impl Broker {
     /// be heard.
     pub fn read_in_part(&mut self, node: usize, commits: usize, deadline: u64) {
         let names: Vec<String> = self.groups.keys().cloned().collect();
-        for name in names.into_iter().filter(|name| Self::coordinator(name) == node) {
+        for name in names {
+            if self.node_of(&name) != node {
+                continue;
+            }
             self.forget(&name, commits, deadline);
         }
     }
@@ -505,9 +554,8 @@ impl Broker {
             }
             self.give_up(&name);
         }
-        let down = self.down;
         for (name, group) in &mut self.groups {
-            if !down[Self::coordinator(name)] {
+            if !self.down[self.seats.0[Self::coordinator(name)]] {
                 group.sweep(now);
             }
         }
@@ -594,6 +642,7 @@ impl Broker {
 
     /// A marker arrives; false if its node is down and it must come again.
     pub fn mark(&mut self, later: &Later, now: u64) -> bool {
+        self.now = now;
         let (name, uid, at) = match later {
             Later::Marker { name, uid, at } => (name, uid, at),
             Later::Forgotten { name, uid, .. } => {
@@ -680,6 +729,7 @@ impl Broker {
 
     /// Answers a request that has arrived; `None` if nobody is there to answer.
     pub fn handle(&mut self, request: Request, now: u64) -> Option<Response> {
+        self.now = now;
         let clock = Millis(i64::try_from(now / 1000).expect("small"));
         Some(match request {
             Request::Fetch { positions, max } => return self.fetch(&positions, max),

@@ -10,17 +10,36 @@ use super::Host;
 
 type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 
+#[derive(Debug, Clone, Default)]
+struct Database {
+    rows: Rows,
+    /// As it was before the last file was added.
+    before: Rows,
+}
+
+type Databases = BTreeMap<TopicPartition, Database>;
+
 /// The databases on one disk.
 #[derive(Debug, Clone, Default)]
-pub struct Disk(Arc<Mutex<BTreeMap<TopicPartition, Rows>>>);
+pub struct Disk(Arc<Mutex<Databases>>);
 
 impl Disk {
-    fn with<T>(&self, look: impl FnOnce(&mut BTreeMap<TopicPartition, Rows>) -> T) -> T {
+    fn with<T>(&self, look: impl FnOnce(&mut Databases) -> T) -> T {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn lose(&self) {
         self.with(BTreeMap::clear);
+    }
+
+    /// Of each database the last file is gone, or all of it.
+    pub(super) fn damage(&self, mut is_last_alone: impl FnMut() -> bool) {
+        self.with(|databases| {
+            databases.retain(|_, database| {
+                database.rows = std::mem::take(&mut database.before);
+                is_last_alone()
+            });
+        });
     }
 
     pub(super) fn copy(&self) -> Self {
@@ -35,7 +54,7 @@ impl Disk {
     /// A row of a partition's database.
     #[must_use]
     pub fn row(&self, of: &TopicPartition, key: &[u8]) -> Option<Vec<u8>> {
-        self.with(|databases| databases.get(of)?.get(key).cloned())
+        self.with(|databases| databases.get(of)?.rows.get(key).cloned())
     }
 
     /// The partitions that have a database here.
@@ -94,7 +113,9 @@ impl Db for SimDb {
         self.lives()?;
         Ok(self.disk.with(|databases| {
             let rows = databases.get(&self.of).into_iter();
-            let found = rows.flat_map(|rows| rows.range(from.to_vec()..to.to_vec())).take(max);
+            let found = rows
+                .flat_map(|database| database.rows.range(from.to_vec()..to.to_vec()))
+                .take(max);
             found.map(|(key, value)| (key.clone(), value.clone())).collect()
         }))
     }
@@ -102,7 +123,9 @@ impl Db for SimDb {
     fn ingest(&mut self, rows: &mut dyn Iterator<Item = RowRef<'_>>) -> Result<(), String> {
         self.writes()?;
         self.disk.with(|databases| {
-            let stored = databases.entry(self.of.clone()).or_default();
+            let database = databases.entry(self.of.clone()).or_default();
+            database.before = database.rows.clone();
+            let stored = &mut database.rows;
             for (key, value) in rows {
                 match value {
                     Some(value) => stored.insert(key.to_vec(), value.to_vec()),

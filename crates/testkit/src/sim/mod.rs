@@ -68,6 +68,9 @@ pub enum Fault {
     KillAndLoseDisk(usize, Micros),
     /// The same, and its disk is what it was at the last [`Fault::KeepDisk`].
     KillAndOldDisk(usize, Micros),
+    /// The same, and of each of its databases a file is half written: the last that was added, which is not there then, or one without
+    /// which it cannot be read, so that it begins as an empty one.
+    KillAndDamage(usize, Micros),
     /// A copy of the disk is put aside.
     KeepDisk(usize),
     /// Told to stop, as by SIGTERM; it starts again.
@@ -84,6 +87,10 @@ pub enum Fault {
     /// A broker does not answer: leader, coordinator or both, for whatever it has. Once it does again, it tells for a moment what its
     /// groups had committed before, and every other time something of it until they commit again.
     NodeDown(usize, Micros),
+    /// The same; soon after, another broker leads and coordinates what it had, and goes on to when it is back.
+    NodeLost(usize, Micros),
+    /// Nobody leads this partition for a while.
+    Leaderless(TopicPartition, Micros),
     /// The network is bad for a while.
     Storm(Weather, Micros),
     /// Writes to the disk fail; the process ends, and starts again until they go through.
@@ -135,6 +142,7 @@ enum Event {
     Fault(Fault),
     Calm,
     NodeUp(usize),
+    Elect(usize),
 }
 
 /// A process: one worker, restarted for ever.
@@ -547,10 +555,11 @@ impl Sim {
             }
             Event::NodeUp(node) => {
                 world.broker.node_up(node, when);
-                if world.random.chance(500) {
-                    let commits = 1 + world.random.index(8);
-                    let deadline = when + world.sessions;
-                    world.broker.read_in_part(node, commits, deadline);
+                world.reads_in_part(node);
+            }
+            Event::Elect(node) => {
+                if let Some(next) = world.broker.elect(node, when) {
+                    world.reads_in_part(next);
                 }
             }
         }
@@ -564,6 +573,7 @@ impl World {
         if let Fault::Kill(process, _)
         | Fault::KillAndLoseDisk(process, _)
         | Fault::KillAndOldDisk(process, _)
+        | Fault::KillAndDamage(process, _)
         | Fault::Hijack(process) = fault
             && self.processes[process].closes
         {
@@ -586,6 +596,12 @@ impl World {
                 self.processes[process].disk.become_copy_of(&kept);
                 return Some(fiber);
             }
+            Fault::KillAndDamage(process, away) => {
+                let fiber = self.kill(process, away);
+                let disk = self.processes[process].disk.clone();
+                disk.damage(|| self.random.chance(500));
+                return Some(fiber);
+            }
             Fault::KeepDisk(process) => self.processes[process].kept = self.processes[process].disk.copy(),
             Fault::Stop(process, away) => {
                 let one = &mut self.processes[process];
@@ -600,6 +616,14 @@ impl World {
                 self.broker.down[node % NODES] = true;
                 self.at(now + long, Event::NodeUp(node % NODES));
             }
+            Fault::NodeLost(node, long) => {
+                let node = node % NODES;
+                self.broker.down[node] = true;
+                self.at(now + long, Event::NodeUp(node));
+                let election = self.random.between(50_000, 500_000);
+                self.at(now + election, Event::Elect(node));
+            }
+            Fault::Leaderless(of, long) => self.broker.unseat(&of, now + long),
             Fault::Storm(weather, long) => {
                 self.weather = weather;
                 self.storms += 1;
@@ -625,6 +649,15 @@ impl World {
             }
         }
         None
+    }
+
+    /// Every other coordinator that begins to read its log reads it in part.
+    fn reads_in_part(&mut self, node: usize) {
+        if self.random.chance(500) {
+            let commits = 1 + self.random.index(8);
+            let deadline = self.now + self.sessions;
+            self.broker.read_in_part(node, commits, deadline);
+        }
     }
 
     fn kill(&mut self, process: usize, away: Micros) -> usize {

@@ -216,7 +216,7 @@ impl Watch {
             (names.timeline(), Role::Timeline, Some(2 * SLACK)),
             (names.topic("journey.sentiment"), Role::Scores, Some(2 * SLACK)),
         ];
-        // A dead letter keeps the time of its record: what is young may stand anywhere.
+        // On topics that are older than their `LogAppendTime` a dead letter has the time of its record: what is young may stand anywhere.
         let letters = names.all_raw().into_iter().map(|raw| Names::dead_letters(&raw));
         topics.extend(letters.map(|topic| (topic, Role::RawLetters, None)));
         for (topic, role, back) in topics {

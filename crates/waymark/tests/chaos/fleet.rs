@@ -104,6 +104,30 @@ impl Member {
             gone.unwrap_or_else(|error| panic!("{}: cannot be deleted: {error}", path.display()));
         }
     }
+
+    /// Cuts one file of each of its databases in half, as a disk does that fails in the middle of a write.
+    pub fn damage_disk(&self, choice: u64) {
+        let (mut folders, mut databases) = (vec![self.dir.clone()], Vec::new());
+        while let Some(folder) = folders.pop() {
+            let entries = fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok);
+            let paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+            folders.extend(paths.iter().filter(|path| path.is_dir()).cloned());
+            if folder.join("CURRENT").exists() {
+                databases.push(paths.into_iter().filter(|path| path.is_file()).collect::<Vec<_>>());
+            }
+        }
+        for mut files in databases {
+            let size = |path: &PathBuf| fs::metadata(path).map_or(0, |of| of.len());
+            files.retain(|path| size(path) > 1 && path.extension().is_none_or(|of| of != "dbtmp"));
+            files.sort();
+            let path = &files[(choice % files.len() as u64) as usize];
+            let cut = fs::OpenOptions::new()
+                .write(true)
+                .open(path)
+                .and_then(|file| file.set_len(size(path) / 2));
+            cut.unwrap_or_else(|error| panic!("{}: cannot be cut: {error}", path.display()));
+        }
+    }
 }
 
 impl Drop for Member {

@@ -17,6 +17,8 @@ pub enum Kind {
     Twin,
     /// The state directory is deleted while the process is dead.
     StateLost,
+    /// A file of each of its databases is cut in half while the process is dead.
+    StateDamaged,
     /// An older copy of the state directory is put back.
     StateOld,
     /// Further members join and leave.
@@ -33,7 +35,7 @@ pub enum Kind {
 }
 
 /// Every kind.
-pub const KINDS: [Kind; 18] = [
+pub const KINDS: [Kind; 19] = [
     Kind::KillIntake,
     Kind::KillMonitor,
     Kind::TermIntake,
@@ -43,6 +45,7 @@ pub const KINDS: [Kind; 18] = [
     Kind::StopSession,
     Kind::Twin,
     Kind::StateLost,
+    Kind::StateDamaged,
     Kind::StateOld,
     Kind::Storm,
     Kind::DiskFull,
@@ -66,6 +69,7 @@ impl Kind {
             Self::StopSession => "SIGSTOP past session",
             Self::Twin => "two in one slot",
             Self::StateLost => "state deleted",
+            Self::StateDamaged => "state damaged",
             Self::StateOld => "old state put back",
             Self::Storm => "join/leave storm",
             Self::DiskFull => "disk full",
@@ -93,7 +97,7 @@ impl Kind {
                 (100, 6_000)
             }
             // A process that dies is started again at once, or after the group has given its partitions away.
-            Self::KillIntake | Self::KillMonitor | Self::StateLost => (50, 8_000),
+            Self::KillIntake | Self::KillMonitor | Self::StateLost | Self::StateDamaged => (50, 8_000),
             Self::TermIntake | Self::TermMonitor => (50, 2_000),
         }
     }

@@ -122,7 +122,7 @@ fn settings(host: &Host, scenario: &Settings, service: &'static str, state: Stat
             after: 6000,
             chunk: 700,
         },
-        start: Start::Earliest,
+        start: scenario.start,
         dead_letters: service::dead_letters(service),
         open_db: Box::new(move |of: &TopicPartition| Ok(Box::new(SimDb::open(&opened, of)))),
         clock: Box::new(SimClock(host.clone())),
@@ -133,6 +133,7 @@ fn settings(host: &Host, scenario: &Settings, service: &'static str, state: Stat
 struct Settings {
     window: i64,
     is_static: bool,
+    start: Start,
 }
 
 fn join(host: &Host, settings: Settings, service: &str) -> Result<SimLog, Stop> {
@@ -177,7 +178,11 @@ fn monitor(host: &Host, settings_of: Settings, stop: &Arc<AtomicBool>) -> Result
     let budget = Duration::from_secs(3600);
     let catalogue = Catalogue::read(reader, budget).map_err(failed)?;
     let hooks = CatalogueHooks::new(catalogue, Probe::unwatched("monitor"), Arc::clone(&stage));
-    let own = settings(host, &settings_of, "monitor", Statefulness::Keyed);
+    let whole = Settings {
+        start: Start::Earliest,
+        ..settings_of
+    };
+    let own = settings(host, &whole, "monitor", Statefulness::Keyed);
     Worker::new(log, stage, hooks, own).run(stop)
 }
 
@@ -186,6 +191,7 @@ pub fn jobs(scenario: &Scenario) -> Vec<Job> {
     let settings = Settings {
         window: scenario.window,
         is_static: scenario.is_static,
+        start: scenario.start,
     };
     let said = |ended: Result<(), Stop>| ended.map_or_else(|stop| stop.to_string(), |()| "stopped".to_owned());
     let all = (0..PROCESSES).map(|process| {

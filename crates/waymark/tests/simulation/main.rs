@@ -22,7 +22,7 @@ use testkit::sim::Sim;
 use witness::Witness;
 
 /// Seeds that have found something: they are run first.
-const KEPT: [u64; 0] = [];
+const KEPT: [u64; 2] = [275, 293];
 /// After the last fault: sessions end, absences fire, whatever waits comes through.
 const CALM: u64 = 40 * SECOND;
 
@@ -149,6 +149,8 @@ fn checked(seeds: &[u64]) -> Vec<(u64, Result<Told, String>)> {
         while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
             // Most of the time anything; now and then one thing that chance seldom brings about.
             let scenario = match seed % 8 {
+                1 if seed % 32 == 9 => Scenario::lagging(*seed),
+                1 => Scenario::moved(*seed),
                 2 => Scenario::unmarked(*seed),
                 3 => Scenario::woken(*seed),
                 4 => Scenario::unheard(*seed),
@@ -194,6 +196,7 @@ fn every_mutant_is_caught() {
                 Mutant::LeftoversKept => Scenario::forgetful,
                 Mutant::UnknownIsAborted => Scenario::unheard,
                 Mutant::OthersIgnored => Scenario::woken,
+                Mutant::BeginLeftOpen => Scenario::moved,
                 Mutant::MarkersTrusted | Mutant::OutcomeGuessed => Scenario::unmarked,
                 _ => Scenario::of,
             };

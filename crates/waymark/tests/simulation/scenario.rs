@@ -2,7 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use stream::{Millis, Output};
+use service::worker::Start;
+use stream::{Millis, Output, TopicPartition};
 use testkit::sim::{EPOCH, Fault, Micros, Random, Weather};
 
 /// Where virtual time begins.
@@ -44,6 +45,8 @@ pub struct Scenario {
     pub late: Micros,
     /// Clients that join again by themselves, of a thousand.
     pub rejoining: u64,
+    /// Where intake begins to read.
+    pub start: Start,
 }
 
 /// Customers whose events come through two channels end so: what they see depends on which channel lags.
@@ -210,6 +213,7 @@ impl Scenario {
             transactions: Duration::from_secs(if random.chance(500) { 4 } else { 12 }),
             late: LATE,
             rejoining: 300,
+            start: Start::Earliest,
         }
     }
 
@@ -217,8 +221,69 @@ impl Scenario {
     pub fn calm(&self) -> Self {
         Self {
             faults: Vec::new(),
+            sent: self.sent.clone(),
+            ends: self.ends,
             ..Self::of(self.seed)
         }
+    }
+
+    /// Brokers fail, others lead and coordinate in their places, and of the disks of who dies a file is half written.
+    pub fn moved(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x1ead);
+        // Everything is sent after the beginning, so both begins must give the same.
+        let mut scenario = Self {
+            start: Start::Latest,
+            ..Self::of(seed)
+        };
+        for (_, fault) in &mut scenario.faults {
+            match fault {
+                Fault::NodeDown(node, long) => *fault = Fault::NodeLost(*node, *long),
+                Fault::KillAndLoseDisk(process, away) => *fault = Fault::KillAndDamage(*process, *away),
+                _ => {}
+            }
+        }
+        let mut at = 2 * SECOND;
+        while at < 30 * SECOND {
+            let long = random.between(100_000, 5 * SECOND);
+            scenario.faults.push((at, Fault::NodeLost(random.index(3), long)));
+            let any = [MONITORS[0], MONITORS[1]][random.index(2)];
+            let after = random.between(0, 3 * SECOND);
+            let away = random.between(50_000, 3 * SECOND);
+            scenario.faults.push((at + after, Fault::KillAndDamage(any, away)));
+            at += random.between(2 * SECOND, 6 * SECOND);
+        }
+        scenario
+    }
+
+    /// A channel cannot be read for minutes. What it brings then comes in one burst, and all of it late.
+    pub fn lagging(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x1a65);
+        let mut scenario = Self::of(seed);
+        let from = random.between(SECOND, 5 * SECOND);
+        let long = random.between(100 * SECOND, 150 * SECOND);
+        for partition in 0..2 {
+            let of = TopicPartition {
+                topic: Arc::from(BUSINESS),
+                partition,
+            };
+            scenario.faults.push((from, Fault::Leaderless(of, long)));
+        }
+        // Who began to pay while it could not be read, and has paid in time.
+        for number in 0..12 {
+            let name = format!("{ACROSS}-late{number}");
+            let at = from + random.between(0, long * 2 / 3) / 1000 * 1000;
+            let partition = i32::try_from(number % 2).expect("small");
+            scenario
+                .sent
+                .push(event(&name, 1, "checkout.started", at, WEB, partition));
+            let paid = at + random.between(1, 1500) * 1000;
+            scenario
+                .sent
+                .push(event(&name, 2, "order.completed", paid, BUSINESS, partition));
+        }
+        scenario.sent.sort_by_key(|one| one.at);
+        scenario.ends = from + long + 10 * SECOND;
+        scenario
     }
 
     /// One monitor is put out of the group while it sends an epoch, another takes its partitions, goes on with them and leaves, and the
