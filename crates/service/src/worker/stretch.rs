@@ -3,31 +3,40 @@
 /// A worker that lags makes epochs longer, since a key that is written in many epochs is packed that often. But an epoch that takes
 /// longer than the broker keeps a transaction open is lost, and where the machine is slow the same work would be begun again for ever:
 /// each one that is lost halves the next, and each one that is committed makes the next a little longer (additive increase,
-/// multiplicative decrease, as in TCP's congestion avoidance, RFC 5681).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stretch(u32);
+/// multiplicative decrease, as in TCP's congestion avoidance, RFC 5681). Before any of that the first one is a usual one, so that a
+/// worker that has just begun is heard of at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Stretch {
+    /// Nothing has been committed or lost.
+    #[default]
+    Begins,
+    /// So many intervals.
+    To(u32),
+}
 
 /// Intervals of the longest epoch; of records it may hold half as many times the usual number.
 const MOST: u32 = 20;
 
-impl Default for Stretch {
-    fn default() -> Self {
-        Self(MOST)
-    }
-}
-
 impl Stretch {
     /// How many intervals an epoch may last, and how many times the usual number of records it may hold.
     pub(super) fn now(self) -> (u32, u64) {
-        (self.0, u64::from(self.0.div_ceil(2)))
+        let intervals = match self {
+            Self::Begins => 1,
+            Self::To(intervals) => intervals,
+        };
+        (intervals, u64::from(intervals.div_ceil(2)))
     }
 
     pub(super) fn committed(&mut self) {
-        self.0 = (self.0 + 1).min(MOST);
+        *self = Self::To(match *self {
+            Self::Begins => MOST,
+            Self::To(intervals) => (intervals + 1).min(MOST),
+        });
     }
 
     pub(super) fn aborted(&mut self) {
-        self.0 = (self.0 / 2).max(1);
+        let (intervals, _) = self.now();
+        *self = Self::To((intervals / 2).max(1));
     }
 }
 
@@ -36,18 +45,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lost_epochs_become_shorter_down_to_the_usual_and_grow_again() {
+    fn the_first_epoch_is_a_usual_one_and_the_next_may_be_long() {
         let mut stretch = Stretch::default();
+        assert_eq!(stretch.now(), (1, 1));
+        stretch.committed();
         assert_eq!(stretch.now(), (20, 10));
+    }
+
+    #[test]
+    fn lost_epochs_become_shorter_down_to_the_usual_and_grow_again() {
+        let mut stretch = Stretch::To(MOST);
         let mut seen = Vec::new();
         for _ in 0..6 {
             stretch.aborted();
             seen.push(stretch.now());
         }
         assert_eq!(seen, [(10, 5), (5, 3), (2, 1), (1, 1), (1, 1), (1, 1)]);
+        stretch.committed();
+        assert_eq!(stretch.now(), (2, 1));
         for _ in 0..30 {
             stretch.committed();
         }
         assert_eq!(stretch.now(), (20, 10));
+        let mut begins = Stretch::default();
+        begins.aborted();
+        begins.committed();
+        assert_eq!(begins.now(), (2, 1), "one that begins with a loss grows slowly");
     }
 }
