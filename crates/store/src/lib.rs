@@ -156,22 +156,23 @@ pub struct RocksDb {
 }
 
 impl RocksDb {
-    /// Opens the database, or one anew where it is damaged.
+    /// Opens the database, or one anew where it is damaged. Whether it is somebody else's is looked at first, as far as that can be read.
     fn start(&mut self) -> Result<(), String> {
-        let damage = match fs::read_to_string(self.dir.join(DAMAGED)) {
-            Ok(why) => why,
-            Err(_) => match self.start_as_it_is() {
-                Ok(()) => return Ok(()),
-                Err(Unopened::Damaged(why)) => why,
-                Err(Unopened::Refused(message)) => return Err(message),
+        let damage = match self.start_as_it_is() {
+            Ok(()) => match fs::read(self.dir.join(DAMAGED)) {
+                Ok(why) => String::from_utf8_lossy(&why).into_owned(),
+                Err(_) => return Ok(()),
             },
+            Err(Unopened::Damaged(why)) => why,
+            Err(Unopened::Refused(message)) => return Err(message),
         };
+        self.reset()?;
         tracing::error!(
             dir = %self.dir.display(),
             damage,
-            "database is damaged: it is deleted, and restored from the changelog"
+            "database was damaged: it is deleted, and will be restored from the changelog"
         );
-        self.reset()
+        Ok(())
     }
 
     fn start_as_it_is(&mut self) -> Result<(), Unopened> {
@@ -213,8 +214,8 @@ impl RocksDb {
         Ok(())
     }
 
-    /// What an error says; if it says that the database is damaged, the next start will know.
-    fn failed(&self, error: &rocksdb::Error) -> String {
+    /// What an error says. If it says that the database is damaged, that is written down, so that the next start knows.
+    fn noted(&self, error: &rocksdb::Error) -> String {
         let said = format!("{}: {error}", self.dir.display());
         if is_damage(error)
             && let Err(unwritten) = fs::write(self.dir.join(DAMAGED), &said)
@@ -254,7 +255,7 @@ impl Db for RocksDb {
         let found = self.db()?.multi_get(keys);
         found
             .into_iter()
-            .map(|value| value.map_err(|error| self.failed(&error)))
+            .map(|value| value.map_err(|error| self.noted(&error)))
             .collect()
     }
 
@@ -267,7 +268,7 @@ impl Db for RocksDb {
         rows.take(max)
             .map(|row| {
                 row.map(|(key, value)| (key.into_vec(), value.into_vec()))
-                    .map_err(|error| self.failed(&error))
+                    .map_err(|error| self.noted(&error))
             })
             .collect()
     }
@@ -278,7 +279,7 @@ impl Db for RocksDb {
             return Ok(());
         }
         let file = self.fresh_file();
-        let failed = |error: rocksdb::Error| self.failed(&error);
+        let failed = |error: rocksdb::Error| format!("{}: {error}", file.display());
         // The writer borrows the options, so one is made per file.
         let mut writer = SstFileWriter::create(&self.options);
         writer.open(&file).map_err(failed)?;
@@ -293,7 +294,15 @@ impl Db for RocksDb {
         let mut how = IngestExternalFileOptions::default();
         how.set_move_files(true);
         how.set_allow_blocking_flush(false);
-        self.db()?.ingest_external_file_opts(&how, vec![&file]).map_err(failed)
+        let ingested = self.db()?.ingest_external_file_opts(&how, vec![&file]);
+        ingested.map_err(|error| {
+            if file.exists() {
+                self.noted(&error)
+            } else {
+                // Somebody took the new file away: the database is as sound as before.
+                failed(error)
+            }
+        })
     }
 
     fn reset(&mut self) -> Result<(), String> {
@@ -368,6 +377,9 @@ mod tests {
         store.open(dir.path(), &identity(4)).expect("opens once it is closed");
     }
 
+    /// What becomes of a file's bytes.
+    type Damage = fn(Vec<u8>) -> Option<Vec<u8>>;
+
     /// A database of twenty flushes, each of which says its number in one row and adds one of its own.
     fn written(dir: &Path) {
         let mut db = Store::new(1 << 20).open(dir, &identity(4)).expect("opens");
@@ -398,7 +410,6 @@ mod tests {
             .map(|file| file.expect("a file").path())
             .filter(|file| file.is_file() && fs::metadata(file).is_ok_and(|file| file.len() > 0))
             .collect();
-        type Damage = fn(Vec<u8>) -> Option<Vec<u8>>;
         let damages: [(&str, Damage); 5] = [
             ("missing", |_| None),
             ("empty", |_| Some(Vec::new())),
@@ -433,9 +444,47 @@ mod tests {
                 emptied += usize::from(held == 0);
                 let mut db = open().unwrap_or_else(|error| panic!("{of}: {error}"));
                 ingest(&mut db, &[("after", Some("x"))]);
+                drop(db);
+                let again = open().unwrap_or_else(|error| panic!("{of}: {error}"));
+                let after = again.multi_get(&[b"after"]).expect("reads");
+                assert_eq!(after, [Some(b"x".to_vec())], "{of}: emptied once, and not again");
             }
         }
         assert!(emptied > 4, "{emptied} of {} were noticed", files.len() * damages.len());
+    }
+
+    #[test]
+    fn a_marked_database_is_emptied_by_its_owner_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        written(dir.path());
+        fs::write(dir.path().join(DAMAGED), b"a block's checksum").expect("writes");
+        let mut other = identity(4);
+        other.origin.push_str("-test");
+        let refused = Store::new(1 << 20).open(dir.path(), &other).err().expect("refused");
+        assert!(refused.to_string().contains("state of another origin"), "{refused}");
+        let open = || Store::new(1 << 20).open(dir.path(), &identity(4));
+        let mut db = open().expect("opens");
+        assert_eq!(flushes(&db), Ok(0));
+        ingest(&mut db, &[("number", Some("0")), ("own00", Some("x"))]);
+        fs::write(dir.path().join(DAMAGED), b"a block's checksum").expect("writes");
+        assert!(
+            matches!(open().err(), Some(OpenError::Failed(_))),
+            "another process has it open"
+        );
+        assert_eq!(flushes(&db), Ok(1), "and it stays");
+    }
+
+    #[test]
+    fn a_new_file_that_cannot_be_written_condemns_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut db = Store::new(1 << 20).open(dir.path(), &identity(4)).expect("opens");
+        ingest(&mut db, &[("number", Some("0")), ("own00", Some("x"))]);
+        fs::remove_dir_all(dir.path().join("ingest")).expect("deletes");
+        let failed = db.ingest(&mut [(b"a".as_slice(), None)].into_iter());
+        assert!(failed.is_err());
+        drop(db);
+        let db = Store::new(1 << 20).open(dir.path(), &identity(4)).expect("opens");
+        assert_eq!(flushes(&db), Ok(1));
     }
 
     #[test]

@@ -342,18 +342,13 @@ impl Broker {
         of.bytes().map(usize::from).sum::<usize>() % NODES
     }
 
-    /// The node that coordinates a group or a producer's name now.
-    fn node_of(&self, of: &str) -> usize {
-        self.seats.0[Self::coordinator(of)]
-    }
-
     fn is_led(&self, of: &TopicPartition) -> bool {
         let lane = self.lane(of);
         lane.leaderless_until <= self.now && !self.down[self.seats.0[lane.leader]]
     }
 
     fn is_coordinated(&self, of: &str) -> bool {
-        !self.down[self.node_of(of)]
+        !self.down[self.seats.0[Self::coordinator(of)]]
     }
 
     /// Nobody leads a partition for a while; everything else of its node is well.
@@ -361,38 +356,44 @@ impl Broker {
         self.lane_mut(of).leaderless_until = until;
     }
 
+    fn seats_of(&self, node: usize) -> Vec<usize> {
+        (0..NODES).filter(|seat| self.seats.0[*seat] == node).collect()
+    }
+
     /// What a node that is down leads and coordinates goes over to another one, which reads first what its groups have committed;
-    /// returns which. Nothing, if it is back or all are down.
-    pub fn elect(&mut self, node: usize, now: u64) -> Option<usize> {
-        let others = (1..NODES).map(|step| (node + step) % NODES);
-        let next = others.into_iter().find(|other| !self.down[*other])?;
-        if !self.down[node] {
-            return None;
+    /// returns the seats. None, if it is back or all are down.
+    pub fn elect(&mut self, node: usize, now: u64) -> Vec<usize> {
+        let mut others = (1..NODES).map(|step| (node + step) % NODES);
+        let Some(next) = others.find(|other| !self.down[*other]).filter(|_| self.down[node]) else {
+            return Vec::new();
+        };
+        let seats = self.seats_of(node);
+        for seat in &seats {
+            self.seats.0[*seat] = next;
+            self.loading[*seat] = now + LOADING;
         }
-        for (holder, loading) in self.seats.0.iter_mut().zip(&mut self.loading) {
-            if *holder == node {
-                (*holder, *loading) = (next, now + LOADING);
-            }
-        }
-        Some(next)
+        seats
     }
 
     /// A node answers again. As coordinator of groups it reads first what they have committed: meanwhile it takes nothing from them,
     /// and answers with offsets of the past, as Kafka 4.3.1 does.
-    pub fn node_up(&mut self, node: usize, now: u64) {
+    /// Returns its seats.
+    pub fn node_up(&mut self, node: usize, now: u64) -> Vec<usize> {
         self.down[node] = false;
-        for seat in (0..NODES).filter(|seat| self.seats.0[*seat] == node) {
-            self.loading[seat] = now + LOADING;
+        let seats = self.seats_of(node);
+        for seat in &seats {
+            self.loading[*seat] = now + LOADING;
         }
+        seats
     }
 
-    /// The coordinators there have read only a part of their logs, and take that for all, as those of Kafka 4.3.1 do that were cut off
+    /// The coordinators in these seats have read only a part of their logs, and take that for all, as those of Kafka 4.3.1 do that were cut off
     /// meanwhile: the last few commits are not there, and the groups are what they were some generations ago. Who was in them has until then to
     /// be heard.
-    pub fn read_in_part(&mut self, node: usize, commits: usize, deadline: u64) {
+    pub fn read_in_part(&mut self, seats: &[usize], commits: usize, deadline: u64) {
         let names: Vec<String> = self.groups.keys().cloned().collect();
         for name in names {
-            if self.node_of(&name) != node {
+            if !seats.contains(&Self::coordinator(&name)) {
                 continue;
             }
             self.forget(&name, commits, deadline);

@@ -554,13 +554,12 @@ impl Sim {
                 }
             }
             Event::NodeUp(node) => {
-                world.broker.node_up(node, when);
-                world.reads_in_part(node);
+                let seats = world.broker.node_up(node, when);
+                world.reads_in_part(&seats);
             }
             Event::Elect(node) => {
-                if let Some(next) = world.broker.elect(node, when) {
-                    world.reads_in_part(next);
-                }
+                let seats = world.broker.elect(node, when);
+                world.reads_in_part(&seats);
             }
         }
         Some(wakes)
@@ -652,11 +651,11 @@ impl World {
     }
 
     /// Every other coordinator that begins to read its log reads it in part.
-    fn reads_in_part(&mut self, node: usize) {
+    fn reads_in_part(&mut self, seats: &[usize]) {
         if self.random.chance(500) {
             let commits = 1 + self.random.index(8);
             let deadline = self.now + self.sessions;
-            self.broker.read_in_part(node, commits, deadline);
+            self.broker.read_in_part(seats, commits, deadline);
         }
     }
 

@@ -183,7 +183,11 @@ impl Injector<'_> {
             Kind::KillIntake => self.down("intake", fault, |_| {}),
             Kind::KillMonitor => self.down("monitor", fault, |_| {}),
             Kind::StateLost => self.down("monitor", fault, |fleet| fleet.lose_disk()),
-            Kind::StateDamaged => self.down("monitor", fault, |fleet| fleet.damage_disk(fault.target >> 16)),
+            Kind::StateDamaged => {
+                let mut cut = Vec::new();
+                let name = self.down("monitor", fault, |fleet| cut = fleet.damage_disk(fault.target >> 16));
+                format!("{name}: {}", cut.join(" "))
+            }
             Kind::TermIntake => self.term("intake", fault),
             Kind::TermMonitor => self.term("monitor", fault),
             Kind::StopShort | Kind::StopTransaction | Kind::StopSession => self.stop(fault),

@@ -105,28 +105,31 @@ impl Member {
         }
     }
 
-    /// Cuts one file of each of its databases in half, as a disk does that fails in the middle of a write.
-    pub fn damage_disk(&self, choice: u64) {
-        let (mut folders, mut databases) = (vec![self.dir.clone()], Vec::new());
+    /// Cuts one file of each of its databases in half, as a disk does that fails in the middle of a write; returns which.
+    pub fn damage_disk(&self, choice: u64) -> Vec<String> {
+        let (mut folders, mut cut) = (vec![self.dir.clone()], Vec::new());
         while let Some(folder) = folders.pop() {
             let entries = fs::read_dir(&folder).into_iter().flatten().filter_map(Result::ok);
             let paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
             folders.extend(paths.iter().filter(|path| path.is_dir()).cloned());
-            if folder.join("CURRENT").exists() {
-                databases.push(paths.into_iter().filter(|path| path.is_file()).collect::<Vec<_>>());
+            let mut read: Vec<(String, &PathBuf)> = paths
+                .iter()
+                .filter_map(|path| Some((path.file_name()?.to_str()?.to_owned(), path)))
+                .filter(|(name, _)| name == "CURRENT" || name.starts_with("MANIFEST-") || name.ends_with(".sst"))
+                .collect();
+            if read.iter().all(|(name, _)| name != "CURRENT") {
+                continue;
             }
+            read.sort();
+            let (name, path) = &read[((choice + cut.len() as u64) % read.len() as u64) as usize];
+            let done = fs::OpenOptions::new().write(true).open(path).and_then(|file| {
+                let half = file.metadata()?.len() / 2;
+                file.set_len(half)
+            });
+            done.unwrap_or_else(|error| panic!("{}: cannot be cut: {error}", path.display()));
+            cut.push(name.clone());
         }
-        for mut files in databases {
-            let size = |path: &PathBuf| fs::metadata(path).map_or(0, |of| of.len());
-            files.retain(|path| size(path) > 1 && path.extension().is_none_or(|of| of != "dbtmp"));
-            files.sort();
-            let path = &files[(choice % files.len() as u64) as usize];
-            let cut = fs::OpenOptions::new()
-                .write(true)
-                .open(path)
-                .and_then(|file| file.set_len(size(path) / 2));
-            cut.unwrap_or_else(|error| panic!("{}: cannot be cut: {error}", path.display()));
-        }
+        cut
     }
 }
 

@@ -255,12 +255,12 @@ impl Scenario {
         scenario
     }
 
-    /// A channel cannot be read for minutes. What it brings then comes in one burst, and all of it late.
+    /// A channel cannot be read for more than a minute. What it brings then comes in one burst, and all of it late.
     pub fn lagging(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x1a65);
         let mut scenario = Self::of(seed);
         let from = random.between(SECOND, 5 * SECOND);
-        let long = random.between(100 * SECOND, 150 * SECOND);
+        let long = random.between(61 * SECOND, 90 * SECOND);
         for partition in 0..2 {
             let of = TopicPartition {
                 topic: Arc::from(BUSINESS),
