@@ -272,7 +272,7 @@ impl Scenario {
         for number in 0..12 {
             let name = format!("{ACROSS}-late{number}");
             let at = from + random.between(0, long * 2 / 3) / 1000 * 1000;
-            let partition = i32::try_from(number % 2).expect("small");
+            let partition = number % 2;
             scenario
                 .sent
                 .push(event(&name, 1, "checkout.started", at, WEB, partition));
