@@ -9,7 +9,7 @@ use service::{
     config::Config,
     dead_letters, in_hand, partitions_of, run_workers,
     telemetry::Telemetry,
-    texts,
+    texts::Readings,
     topics::Names,
     until_answered,
     worker::{Stop, Worker},
@@ -85,7 +85,7 @@ pub fn run<B: Backend>(
 ) -> Result<(), Stop> {
     let names = backend.names();
     let raw = names.all_raw();
-    let reader = Arc::new(texts::reader(config).map_err(Stop::Failed)?);
+    let readings = Readings::of(config).map_err(Stop::Failed)?;
     let registry = Registry::of(config, stop).map_err(Stop::Failed)?.map(Arc::new);
     // A replay is merged by one worker.
     let members = match clock(config) {
@@ -93,15 +93,6 @@ pub fn run<B: Backend>(
         Clock::Wall => config.workers(),
     };
     run_workers(SERVICE, members, stop, telemetry, |index, probe| {
-        // Each worker's own: what one counts, another's dropped epoch must not take away.
-        let mut stage = stage(config, names, secret, registry.clone());
-        stage.texts = Texts::new(Arc::clone(&reader));
-        let stage = Arc::new(stage);
-        for lang in LANGUAGES {
-            for (tier, version) in stage.models_of(lang) {
-                probe.set("waymark_sentiment_model_info", &[lang, tier.as_str(), version], 1.0);
-            }
-        }
         let member = Member {
             service: SERVICE,
             index,
@@ -110,7 +101,20 @@ pub fn run<B: Backend>(
         };
         let (inputs, timeline) = partitions_of(backend, &member, &[names.timeline()], &probe, stop)?;
         let (inputs, timeline) = (inputs.iter().sum(), timeline.iter().sum());
-        let log = until_answered("joining the group", &probe, stop, || backend.join(&member))?;
+        // The group forms while lexicons are loaded.
+        let log = std::thread::scope(|scope| {
+            scope.spawn(|| readings.get());
+            until_answered("joining the group", &probe, stop, || backend.join(&member))
+        })?;
+        // Each worker's own: what one counts, another's dropped epoch must not take away.
+        let mut stage = stage(config, names, secret, registry.clone());
+        stage.texts = Texts::new(readings.get());
+        let stage = Arc::new(stage);
+        for lang in LANGUAGES {
+            for (tier, version) in stage.models_of(lang) {
+                probe.set("waymark_sentiment_model_info", &[lang, tier.as_str(), version], 1.0);
+            }
+        }
         let settings = worker_config(config, backend, &member, Statefulness::None, dead_letters(SERVICE));
         let hand = in_hand(config, SERVICE, index);
         match stage.clock {

@@ -170,7 +170,7 @@ impl Outsider {
     /// First and uncommitted end offset of a partition.
     ///
     /// # Errors
-    /// [`LogError::Retriable`] if no broker answers.
+    /// [`LogError::Retriable`] if no broker answers, or the partition has no leader.
     pub fn bounds(&self, of: &TopicPartition) -> Result<Bounds, LogError> {
         let (start, end) = self.uncommitted.watermarks(of)?;
         Ok(Bounds { start, end })

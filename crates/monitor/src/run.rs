@@ -11,7 +11,8 @@ use service::{
     config::Config,
     dead_letters, in_hand, partitions_of, run_workers,
     telemetry::Telemetry,
-    texts, until_answered,
+    texts::Readings,
+    until_answered,
     worker::{Stop, Worker},
     worker_config,
 };
@@ -53,7 +54,7 @@ pub fn run<B: Backend>(
 ) -> Result<(), Stop> {
     let names = backend.names();
     let members = config.workers();
-    let readings = Arc::new(texts::reader(config).map_err(Stop::Failed)?);
+    let readings = Readings::of(config).map_err(Stop::Failed)?;
     run_workers(SERVICE, members, stop, telemetry, |index, probe| {
         let member = Member {
             service: SERVICE,
@@ -62,8 +63,9 @@ pub fn run<B: Backend>(
             inputs: vec![names.timeline()],
         };
         let patterns = names.patterns();
-        // The group forms while the catalogue is read.
+        // The group forms while lexicons are loaded and the catalogue is read.
         let (catalogue, log) = std::thread::scope(|scope| {
+            scope.spawn(|| readings.get());
             let read = scope.spawn(|| {
                 partitions_of(backend, &member, &[], &probe, stop)?;
                 let reader = until_answered("reading patterns", &probe, stop, || backend.reader(&[&patterns], true))?;
@@ -75,7 +77,7 @@ pub fn run<B: Backend>(
         let catalogue =
             catalogue.unwrap_or_else(|_| Err(Stop::Failed("the catalogue could not be read".to_owned())))?;
         let mut log = log?;
-        let stage = Arc::new(Monitor::new(names, settings(config)).reading_by(Arc::clone(&readings)));
+        let stage = Arc::new(Monitor::new(names, settings(config)).reading_by(readings.get()));
         let mut hooks = CatalogueHooks::new(catalogue, probe, Arc::clone(&stage));
         if hooks.board().missing().is_some() {
             // Its partitions go to others meanwhile, who may know what this one does not.

@@ -1,7 +1,11 @@
 //! What texts are read by: the lexicons that ship, what an operator adds to them (`<lang>.tsv` and `<lang>.model` in
 //! `sentiment.models_dir`), and a transformer of the operator's own. `intake` and `monitor` read by the same.
 
-use std::{io, path::Path};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use sentiment::{
     Extension, LANGUAGES, Reader, Scorer,
@@ -87,6 +91,32 @@ pub fn reader(config: &Config) -> Result<Reader, String> {
         None => None,
     };
     Ok(Reader { scorer, transformer })
+}
+
+/// What the workers of a service read texts by, shared by all of them. What an operator gives is loaded at once, so that a start is
+/// refused before a group is joined; what ships cannot be broken, and is loaded by whoever needs it first, while others wait for a broker.
+#[derive(Default)]
+pub struct Readings(OnceLock<Arc<Reader>>);
+
+impl Readings {
+    /// As the configuration wants it.
+    ///
+    /// # Errors
+    /// Those of [`reader`].
+    pub fn of(config: &Config) -> Result<Self, String> {
+        let ships = config.text("sentiment.models_dir").is_empty() && config.get("sentiment.transformer").is_none();
+        Ok(if ships {
+            Self::default()
+        } else {
+            Self(OnceLock::from(Arc::new(reader(config)?)))
+        })
+    }
+
+    /// Loads it, or waits for whoever does.
+    #[must_use]
+    pub fn get(&self) -> Arc<Reader> {
+        Arc::clone(self.0.get_or_init(Arc::default))
+    }
 }
 
 /// Loads the transformer whose weights lie at `weights`, with `tokenizer.json` and `config.json` beside them.

@@ -124,6 +124,17 @@ pub(crate) fn classify(error: Err, text: String) -> LogError {
     }
 }
 
+/// The same for a question about a partition that a listing named: one without a leader, such as those of a broker that has just come back,
+/// is unknown to the client.
+fn check_listed(error: Err, what: &str) -> Result<(), LogError> {
+    match error {
+        Err::RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC
+        | Err::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART
+        | Err::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION => Err(LogError::Retriable(format!("{what}: {}", message(error)))),
+        error => check(error, what),
+    }
+}
+
 /// What a native error object says, and what it asks for. Takes the object.
 pub(crate) struct NativeError {
     pub(crate) code: Err,
@@ -499,7 +510,7 @@ impl Consumer {
                 REQUEST,
             )
         };
-        check(error, "offsets")?;
+        check_listed(error, "offsets")?;
         Ok((low, high))
     }
 
@@ -512,7 +523,7 @@ impl Consumer {
         )?;
         let mut found = Vec::new();
         for entry in list.entries() {
-            check(entry.err, "offsets by time")?;
+            check_listed(entry.err, "offsets by time")?;
             found.push((entry.offset >= 0).then_some(entry.offset));
         }
         Ok(found)
@@ -727,4 +738,20 @@ fn headers(native: &sys::rd_kafka_message_t) -> Vec<stream::Header> {
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_without_a_leader_is_asked_for_again() {
+        let unled = Err::RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION;
+        let text = "offsets: Local: Unknown partition".to_owned();
+        assert_eq!(check_listed(unled, "offsets"), Err(LogError::Retriable(text.clone())));
+        assert_eq!(check(unled, "offsets"), Err(LogError::Fatal(text)));
+        let denied = Err::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+        assert!(matches!(check_listed(denied, "offsets"), Err(LogError::Fatal(_))));
+        assert_eq!(check_listed(Err::RD_KAFKA_RESP_ERR_NO_ERROR, "offsets"), Ok(()));
+    }
 }

@@ -173,6 +173,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 task.committed(part, next)?;
             }
         }
+        tracing::debug!(?process, ?commit, "epoch committed");
         self.begun = None;
         self.leftovers = false;
         self.ended = self.now();
