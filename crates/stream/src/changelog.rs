@@ -61,14 +61,17 @@ fn pack_part(marker: &Marker, index: usize, last: bool, rows: &[&Row]) -> Vec<u8
 
 /// Puts parts together again, and keeps the rows of whole epochs until they are taken.
 ///
-/// Rows stay where the parts were unpacked: one growing buffer, and the place of each row in it. Sorting those places costs less
-/// than a tree of rows, since each part is sorted already, and of a key written in many epochs only the newest row goes further.
+/// Rows stay where the parts were unpacked, each part in memory of its own, since to move many of them costs more than to unpack
+/// them; what is sorted is the place of each row. Sorting those costs less than a tree of rows, since each part is sorted already,
+/// and of a key written in many epochs only the newest row goes further.
 #[derive(Debug, Default)]
 pub struct Assembler {
-    bytes: Vec<u8>,
+    parts: Vec<Vec<u8>>,
     places: Vec<Place>,
-    /// How much of both belongs to whole epochs.
+    /// How many of both belong to whole epochs.
     whole: (usize, usize),
+    /// The bytes of all parts.
+    bytes: usize,
     /// The epoch whose last part has not come, and the part that must follow.
     open: Option<(Marker, u32)>,
 }
@@ -78,7 +81,8 @@ pub struct Assembler {
 struct Place {
     /// The key's first eight bytes: enough to order nearly all rows without looking at them.
     prefix: u64,
-    at: usize,
+    part: u32,
+    at: u32,
 }
 
 impl Assembler {
@@ -101,13 +105,11 @@ impl Assembler {
         if index == 0 {
             // A first part begins anew: an epoch whose later parts never came was aborted.
             self.open = None;
-            self.bytes.truncate(self.whole.0);
+            self.bytes -= self.parts.drain(self.whole.0..).map(|part| part.len()).sum::<usize>();
             self.places.truncate(self.whole.1);
         }
-        let begin = self.bytes.len();
-        unpack(packed, &mut self.bytes)?;
-        let unpacked = &self.bytes[begin..];
-        let mut body = Reader::new("changelog body", unpacked, VERSION)?;
+        let unpacked = unpack(packed)?;
+        let mut body = Reader::new("changelog body", &unpacked, VERSION)?;
         let marker = body.bytes()?;
         let (marker, expected) = match (index, self.open.take()) {
             (0, _) => (Marker::decode(marker)?, 0),
@@ -122,15 +124,21 @@ impl Assembler {
             let message = format!("changelog part out of order: epoch={number} part={index} expected={expected}");
             return Err(Corrupt(message));
         }
+        let place = u32::try_from(self.parts.len()).map_err(|_| Corrupt("too many changelog parts".to_owned()))?;
         let count = body.u32()?;
         for _ in 0..count {
-            let at = self.bytes.len() - body.left();
+            // The size of a part is a number of four bytes.
+            let at = u32::try_from(unpacked.len() - body.left()).unwrap_or(u32::MAX);
             let key = body.bytes()?;
             let mut prefix = [0; 8];
             let known = key.len().min(8);
             prefix[..known].copy_from_slice(&key[..known]);
             let prefix = u64::from_be_bytes(prefix);
-            self.places.push(Place { prefix, at });
+            self.places.push(Place {
+                prefix,
+                part: place,
+                at,
+            });
             if body.u32()? == 1 {
                 let value = body.bytes()?;
                 if head_of(key).is_some() {
@@ -139,8 +147,10 @@ impl Assembler {
             }
         }
         body.end()?;
+        self.bytes += unpacked.len();
+        self.parts.push(unpacked);
         if last {
-            self.whole = (self.bytes.len(), self.places.len());
+            self.whole = (self.parts.len(), self.places.len());
             return Ok(Some(marker));
         }
         self.open = Some((marker, index + 1));
@@ -150,7 +160,7 @@ impl Assembler {
     /// The memory that the rows take, in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes.len() + self.places.len() * size_of::<Place>()
+        self.bytes + self.places.len() * size_of::<Place>()
     }
 
     /// Whether no row is kept.
@@ -161,10 +171,10 @@ impl Assembler {
 
     /// Sorts the rows of whole epochs by key and keeps the newest of each.
     pub fn sort(&mut self) {
-        let (bytes, places) = (self.bytes.as_slice(), &mut self.places[..self.whole.1]);
+        let (parts, places) = (self.parts.as_slice(), &mut self.places[..self.whole.1]);
         // Stable: among rows of one key the log's order stays, and sorted runs are merged as they are.
         places.sort_by(|one, other| {
-            let by_key = || key_at(bytes, one.at).cmp(key_at(bytes, other.at));
+            let by_key = || key_at(parts, *one).cmp(key_at(parts, *other));
             one.prefix.cmp(&other.prefix).then_with(by_key)
         });
         let mut kept = 0;
@@ -172,7 +182,7 @@ impl Assembler {
             let place = places[index];
             let is_older = places
                 .get(index + 1)
-                .is_some_and(|next| next.prefix == place.prefix && key_at(bytes, next.at) == key_at(bytes, place.at));
+                .is_some_and(|next| next.prefix == place.prefix && key_at(parts, *next) == key_at(parts, place));
             if !is_older {
                 places[kept] = place;
                 kept += 1;
@@ -184,36 +194,33 @@ impl Assembler {
 
     /// The rows of whole epochs: in the log's order, or by key after [`Assembler::sort`].
     pub fn rows(&self) -> impl Iterator<Item = RowRef<'_>> {
-        self.places[..self.whole.1]
-            .iter()
-            .map(|place| row_at(&self.bytes, place.at))
+        let places = self.places[..self.whole.1].iter();
+        places.map(|place| row_at(&self.parts, *place))
     }
 
-    /// Forgets the rows of whole epochs; the buffer stays for those to come.
+    /// Forgets the rows of whole epochs.
     pub fn forget(&mut self) {
-        let (bytes, places) = std::mem::take(&mut self.whole);
-        self.bytes.copy_within(bytes.., 0);
-        self.bytes.truncate(self.bytes.len() - bytes);
+        let (parts, places) = std::mem::take(&mut self.whole);
+        self.bytes -= self.parts.drain(..parts).map(|part| part.len()).sum::<usize>();
         self.places.drain(..places);
-        self.places.iter_mut().for_each(|place| place.at -= bytes);
+        let gone = u32::try_from(parts).expect("parts were counted as they came");
+        self.places.iter_mut().for_each(|place| place.part -= gone);
     }
 }
 
-/// Unpacks behind what is there.
-fn unpack(packed: &[u8], into: &mut Vec<u8>) -> Result<(), Corrupt> {
+/// Unpacks a part's block.
+fn unpack(packed: &[u8]) -> Result<Vec<u8>, Corrupt> {
     let failed = |error: &dyn std::fmt::Display| Corrupt(format!("changelog part cannot be unpacked: {error}"));
     let (size, block) = lz4_flex::block::uncompressed_size(packed).map_err(|error| failed(&error))?;
     // No block of LZ4 unpacks to more, so a corrupt size cannot ask for all memory.
     if size > block.len().saturating_mul(255) {
         return Err(failed(&format!("size={size} packed={}", block.len())));
     }
-    let begin = into.len();
-    into.resize(begin + size, 0);
-    let found = lz4_flex::block::decompress_into(block, &mut into[begin..]).map_err(|error| failed(&error))?;
-    if found != size {
-        return Err(failed(&format!("size={size} found={found}")));
+    let unpacked = lz4_flex::block::decompress(block, size).map_err(|error| failed(&error))?;
+    if unpacked.len() != size {
+        return Err(failed(&format!("size={size} found={}", unpacked.len())));
     }
-    Ok(())
+    Ok(unpacked)
 }
 
 /// A length-prefixed field of a buffer that has been read once, and what lies behind it.
@@ -224,12 +231,13 @@ fn field(bytes: &[u8], at: usize) -> (&[u8], usize) {
     (&bytes[begin..end], end)
 }
 
-fn key_at(bytes: &[u8], at: usize) -> &[u8] {
-    field(bytes, at).0
+fn key_at(parts: &[Vec<u8>], place: Place) -> &[u8] {
+    field(&parts[place.part as usize], place.at as usize).0
 }
 
-fn row_at(bytes: &[u8], at: usize) -> RowRef<'_> {
-    let (key, behind) = field(bytes, at);
+fn row_at(parts: &[Vec<u8>], place: Place) -> RowRef<'_> {
+    let bytes = parts[place.part as usize].as_slice();
+    let (key, behind) = field(bytes, place.at as usize);
     let is_value = bytes[behind + 3] == 1;
     (key, is_value.then(|| field(bytes, behind + 4).0))
 }
