@@ -299,8 +299,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         let wait = wakes.map_or(wait, |wakes| wakes.min(wait));
         let spare = std::mem::take(&mut self.batch);
         let mut batch = std::mem::replace(&mut self.later, spare);
-        let most = self.stretch.records(self.config.poll_records);
-        match self.log.poll(wait, most, &mut batch) {
+        match self.log.poll(wait, self.config.poll_records, &mut batch) {
             Ok(()) => {}
             Err(LogError::Retriable(message)) => {
                 tracing::warn!(error = message, "log did not answer, trying again");
@@ -321,7 +320,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             batch.records.clear();
             batch.ends.clear();
         }
-        self.lags = batch.records.len() >= most;
+        self.lags = batch.records.len() >= self.config.poll_records;
         if !self.fire_rests()? {
             batch.records.clear();
             batch.ends.clear();

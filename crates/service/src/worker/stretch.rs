@@ -3,7 +3,7 @@
 /// A worker that lags makes epochs longer, since a key that is written in many epochs is packed that often. But an epoch that takes
 /// longer than the broker keeps a transaction open is lost, and where the machine is slow the same work would be begun again for ever:
 /// each one that is lost halves the next, and each one that is committed makes the next a little longer (additive increase,
-/// multiplicative decrease, as in TCP's congestion avoidance, RFC 5681). Before any of that the first one is a short one, so that a
+/// multiplicative decrease, as in TCP's congestion avoidance, RFC 5681). Before any of that the first one is a usual one, so that a
 /// worker that has just begun is heard of at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Stretch {
@@ -16,9 +16,6 @@ pub(super) enum Stretch {
 
 /// Intervals of the longest epoch; of records it may hold half as many times the usual number.
 const MOST: u32 = 20;
-/// The part of the usual number that is read at first: behind a start all of it waits, and to work through it would take as long as
-/// everything before.
-const AT_FIRST: usize = 8;
 
 impl Stretch {
     /// How many intervals an epoch may last, and how many times the usual number of records it may hold.
@@ -28,14 +25,6 @@ impl Stretch {
             Self::To(intervals) => intervals,
         };
         (intervals, u64::from(intervals.div_ceil(2)))
-    }
-
-    /// How many records one poll reads, of those that it may.
-    pub(super) fn records(self, most: usize) -> usize {
-        match self {
-            Self::Begins => most.div_ceil(AT_FIRST),
-            Self::To(_) => most,
-        }
     }
 
     pub(super) fn committed(&mut self) {
@@ -58,13 +47,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_epoch_is_a_short_one_and_the_next_may_be_long() {
+    fn the_first_epoch_is_a_usual_one_and_the_next_may_be_long() {
         let mut stretch = Stretch::default();
         stretch.aborted();
-        assert_eq!((stretch.now(), stretch.records(4096)), ((1, 1), 512));
-        assert_eq!(stretch.records(1), 1);
+        assert_eq!(stretch.now(), (1, 1));
         stretch.committed();
-        assert_eq!((stretch.now(), stretch.records(4096)), ((20, 10), 4096));
+        assert_eq!(stretch.now(), (20, 10));
     }
 
     #[test]
