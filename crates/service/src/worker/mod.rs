@@ -355,6 +355,11 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     }
 
     fn is_due(&self) -> bool {
+        self.is_due_since(self.ended)
+    }
+
+    /// Whether the epoch is due, if it is taken to have begun then.
+    fn is_due_since(&self, begun: Duration) -> bool {
         if !self.is_open() {
             return false;
         }
@@ -364,7 +369,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             self.config.epoch_interval * intervals,
             self.config.epoch_records * records_of,
         );
-        self.now().saturating_sub(self.ended) >= interval || records >= most
+        self.now().saturating_sub(begun) >= interval || records >= most
     }
 
     fn task_config(&self, partition: &TopicPartition) -> TaskConfig {

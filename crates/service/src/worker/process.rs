@@ -30,7 +30,16 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
         // One look at the clock for all that one poll brought: none of it arrived later.
         let wall = self.config.clock.wall();
+        let mut begun = self.now();
         for record in ready {
+            // An epoch ends when it is time, not when what one poll brought is done: where a machine is slow, or caches are empty behind a
+            // start, that takes many times as long.
+            if self.is_due_since(begun.max(self.ended)) {
+                if !self.pause(true)? {
+                    return Ok(());
+                }
+                begun = self.now();
+            }
             let partition = TopicPartition {
                 topic: Arc::clone(&record.topic),
                 partition: record.partition,
@@ -75,24 +84,11 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     }
 
     /// Fires the timers of a partition that are due, round by round: between two the group is heard, and the epoch ends if it is time.
-    /// False if an epoch was dropped.
+    /// False as in [`Self::pause`].
     fn fire_rest(&mut self, partition: &TopicPartition) -> Result<bool, Stop> {
         while self.tasks.get(partition).is_some_and(Task::is_firing) {
-            self.hooks.observe(&Observation::Turned);
-            self.listen()?;
-            let is_called = !self.later.changes.is_empty() || self.stop.load(Ordering::Relaxed);
-            if is_called || self.is_due() {
-                self.rewound = false;
-                self.commit()?;
-                if is_called && !self.rewound {
-                    // What was read and not looked at is read again, by this worker or another.
-                    self.rewind()?;
-                }
-                if self.rewound {
-                    return Ok(false);
-                }
-            }
-            if !self.step(partition, Task::fire_more)? {
+            let is_due = self.is_due();
+            if !self.pause(is_due)? || !self.step(partition, Task::fire_more)? {
                 return Ok(false);
             }
         }
@@ -106,7 +102,25 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         Ok(true)
     }
 
-    /// The same for all partitions, such as one that was opened in the middle of it.
+    /// Hears the group in the middle of what was read, and ends the epoch if it is due or somebody calls. False if the rest of what was read is
+    /// not to be looked at: the epoch was dropped, or it is read again behind what the group says.
+    fn pause(&mut self, is_due: bool) -> Result<bool, Stop> {
+        self.hooks.observe(&Observation::Turned);
+        self.listen()?;
+        let is_called = !self.later.changes.is_empty() || self.stop.load(Ordering::Relaxed);
+        if !is_called && !is_due {
+            return Ok(true);
+        }
+        self.rewound = false;
+        self.commit()?;
+        if is_called && !self.rewound {
+            // What was read and not looked at is read again, by this worker or another.
+            self.rewind()?;
+        }
+        Ok(!self.rewound)
+    }
+
+    /// [`Self::fire_rest`] of all partitions, such as one that was opened in the middle of it.
     pub(super) fn fire_rests(&mut self) -> Result<bool, Stop> {
         let firing: Vec<TopicPartition> = self
             .tasks
