@@ -24,6 +24,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         if self.begun.is_some() {
             return Ok(());
         }
+        self.opens();
         loop {
             self.clean_up()?;
             match self.log.begin() {
@@ -94,7 +95,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         epoch.ends = self.ends.clone();
         self.begin()?;
         let started = self.now();
-        let process = started.saturating_sub(self.begun.unwrap_or(started));
+        let process = started.saturating_sub(self.first.unwrap_or(started));
         self.serve()?;
         let touched = epoch.partitions.iter();
         if touched.into_iter().any(|part| self.is_lost(&part.input)) {
@@ -175,6 +176,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
         tracing::debug!(?process, ?commit, "epoch committed");
         self.begun = None;
+        self.first = None;
         self.leftovers = false;
         self.ended = self.now();
         self.stretch.committed();

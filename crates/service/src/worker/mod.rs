@@ -143,6 +143,8 @@ pub struct Worker<L: Log, S: Stage, H: Hooks<S>> {
     changelogs: Option<Box<dyn ChangelogReader>>,
     /// When the open transaction began; `None` while there is none.
     begun: Option<Duration>,
+    /// When the open epoch had its first record or output.
+    first: Option<Duration>,
     /// When the last epoch ended.
     ended: Duration,
     /// Why the producer must be replaced before the next transaction.
@@ -195,6 +197,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             opening: opening::Opening::default(),
             changelogs: None,
             begun: None,
+            first: None,
             ended: now,
             suspect: None,
             leftovers: false,
@@ -354,22 +357,37 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         self.begun.is_some() || self.tasks.values().any(Task::is_touched)
     }
 
-    fn is_due(&self) -> bool {
-        self.is_due_since(self.ended)
+    /// Something is about to be done: an epoch begins with it, if none is open.
+    fn opens(&mut self) {
+        if self.first.is_none() || !self.is_open() {
+            self.first = Some(self.now());
+        }
     }
 
-    /// Whether the epoch is due, if it is taken to have begun then.
-    fn is_due_since(&self, begun: Duration) -> bool {
+    fn is_due(&self) -> bool {
+        let (intervals, records_of) = self.lengths();
+        self.lasts(self.ended, intervals, records_of)
+    }
+
+    /// Whether the epoch is to end in the middle of what one poll brought, which was begun then.
+    fn is_overdue(&self, begun: Duration) -> bool {
+        let (_, records_of) = self.lengths();
+        self.lasts(begun.max(self.ended), self.stretch.longest(), records_of)
+    }
+
+    /// How many intervals an epoch may last, and how many times the usual number of records it may hold.
+    fn lengths(&self) -> (u32, u64) {
+        if self.lags { self.stretch.now() } else { (1, 1) }
+    }
+
+    /// Whether an epoch is open that has lasted so many intervals since then, or holds so many times the usual number of records.
+    fn lasts(&self, since: Duration, intervals: u32, records_of: u64) -> bool {
         if !self.is_open() {
             return false;
         }
         let records: u64 = self.tasks.values().map(Task::open_records).sum();
-        let (intervals, records_of) = if self.lags { self.stretch.now() } else { (1, 1) };
-        let (interval, most) = (
-            self.config.epoch_interval * intervals,
-            self.config.epoch_records * records_of,
-        );
-        self.now().saturating_sub(begun) >= interval || records >= most
+        self.now().saturating_sub(since) >= self.config.epoch_interval * intervals
+            || records >= self.config.epoch_records * records_of
     }
 
     fn task_config(&self, partition: &TopicPartition) -> TaskConfig {

@@ -32,14 +32,13 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         let wall = self.config.clock.wall();
         let mut begun = self.now();
         for record in ready {
-            // An epoch ends when it is time, not when what one poll brought is done: where a machine is slow, or caches are empty behind a
-            // start, that takes many times as long.
-            if self.is_due_since(begun.max(self.ended)) {
-                if !self.pause(true)? {
+            if self.is_overdue(begun) {
+                if !self.end_here()? {
                     return Ok(());
                 }
                 begun = self.now();
             }
+            self.opens();
             let partition = TopicPartition {
                 topic: Arc::clone(&record.topic),
                 partition: record.partition,
@@ -84,11 +83,16 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     }
 
     /// Fires the timers of a partition that are due, round by round: between two the group is heard, and the epoch ends if it is time.
-    /// False as in [`Self::pause`].
+    /// False as in [`Self::end_here`].
     fn fire_rest(&mut self, partition: &TopicPartition) -> Result<bool, Stop> {
         while self.tasks.get(partition).is_some_and(Task::is_firing) {
-            let is_due = self.is_due();
-            if !self.pause(is_due)? || !self.step(partition, Task::fire_more)? {
+            self.hooks.observe(&Observation::Turned);
+            self.listen()?;
+            let ends = self.is_called() || self.is_due();
+            if ends && !self.end_here()? {
+                return Ok(false);
+            }
+            if !self.step(partition, Task::fire_more)? {
                 return Ok(false);
             }
         }
@@ -102,19 +106,19 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         Ok(true)
     }
 
-    /// Hears the group in the middle of what was read, and ends the epoch if it is due or somebody calls. False if the rest of what was read is
-    /// not to be looked at: the epoch was dropped, or it is read again behind what the group says.
-    fn pause(&mut self, is_due: bool) -> Result<bool, Stop> {
+    /// Whether the group, or who stops this worker, wants something of it.
+    fn is_called(&self) -> bool {
+        !self.later.changes.is_empty() || self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Ends the epoch in the middle of what was read. False if the rest of that is not to be looked at: the epoch was dropped, or somebody
+    /// calls and it is read again, by this worker or another. The commit hears the group, and takes no more records meanwhile than it must:
+    /// what a turn works through would grow from turn to turn.
+    fn end_here(&mut self) -> Result<bool, Stop> {
         self.hooks.observe(&Observation::Turned);
-        self.listen()?;
-        let is_called = !self.later.changes.is_empty() || self.stop.load(Ordering::Relaxed);
-        if !is_called && !is_due {
-            return Ok(true);
-        }
         self.rewound = false;
         self.commit()?;
-        if is_called && !self.rewound {
-            // What was read and not looked at is read again, by this worker or another.
+        if self.is_called() && !self.rewound {
             self.rewind()?;
         }
         Ok(!self.rewound)

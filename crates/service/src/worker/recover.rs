@@ -162,6 +162,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
 
     pub(super) fn rewind(&mut self) -> Result<(), Stop> {
         self.hooks.observe(&Observation::Dropped);
+        self.first = None;
         self.ended = self.now();
         self.written.clear();
         self.dead.clear();
