@@ -106,7 +106,10 @@ fn an_epoch_ends_in_the_middle_of_what_one_poll_brought() {
     );
     let (first, others) = epochs.split_first().expect("some");
     assert!(first.0 < 2 * INTERVAL, "a worker is heard of at once: {epochs:?}");
-    assert!(others.len() >= 3, "eight thousand looks and more at the clock: {epochs:?}");
+    assert!(
+        others.len() >= 3,
+        "eight thousand looks and more at the clock: {epochs:?}"
+    );
     for (process, _) in others {
         assert!(*process < 21 * INTERVAL, "one took {process:?}: {epochs:?}");
     }
