@@ -124,21 +124,17 @@ impl Assembler {
             let message = format!("changelog part out of order: epoch={number} part={index} expected={expected}");
             return Err(Corrupt(message));
         }
-        let place = u32::try_from(self.parts.len()).map_err(|_| Corrupt("too many changelog parts".to_owned()))?;
+        let part = u32::try_from(self.parts.len()).map_err(|_| Corrupt("too many changelog parts".to_owned()))?;
         let count = body.u32()?;
         for _ in 0..count {
-            // The size of a part is a number of four bytes.
-            let at = u32::try_from(unpacked.len() - body.left()).unwrap_or(u32::MAX);
+            let at =
+                u32::try_from(unpacked.len() - body.left()).expect("the size of a block is a number of four bytes");
             let key = body.bytes()?;
             let mut prefix = [0; 8];
             let known = key.len().min(8);
             prefix[..known].copy_from_slice(&key[..known]);
             let prefix = u64::from_be_bytes(prefix);
-            self.places.push(Place {
-                prefix,
-                part: place,
-                at,
-            });
+            self.places.push(Place { prefix, part, at });
             if body.u32()? == 1 {
                 let value = body.bytes()?;
                 if head_of(key).is_some() {
