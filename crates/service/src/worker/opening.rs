@@ -49,6 +49,8 @@ pub(super) struct Opening<S: Stage> {
     again: BTreeMap<TopicPartition, Duration>,
     /// When the log was last told how far restores are.
     told: Duration,
+    /// When the last slice ended.
+    left: Duration,
 }
 
 impl<S: Stage> Default for Opening<S> {
@@ -57,6 +59,7 @@ impl<S: Stage> Default for Opening<S> {
             restoring: BTreeMap::new(),
             again: BTreeMap::new(),
             told: Duration::ZERO,
+            left: Duration::ZERO,
         }
     }
 }
@@ -104,8 +107,8 @@ enum ToRead {
     Contradiction(String),
 }
 
-/// How long one turn reads changelogs, so that the partitions that run are not kept waiting.
-const SLICE: Duration = Duration::from_millis(50);
+/// How long one turn reads changelogs at least, and at most, so that the partitions that run are not kept waiting.
+const SLICE: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
 /// How long one read of changelogs waits.
 const READ: Duration = Duration::from_millis(20);
 /// How often a long restore says how far it is.
@@ -297,6 +300,7 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     /// Reads changelogs for a slice of time; partitions that are whole begin to run.
     pub(super) fn open_some(&mut self) -> Result<(), Stop> {
         let begun = self.now();
+        let slice = slice(begun.saturating_sub(self.opening.left));
         let due: Vec<TopicPartition> = self
             .opening
             .again
@@ -340,10 +344,11 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                     self.owns(membership);
                 }
             }
-            if self.now().saturating_sub(begun) >= SLICE {
+            if self.now().saturating_sub(begun) >= slice {
                 break;
             }
         }
+        self.opening.left = self.now();
         Ok(())
     }
 
@@ -555,6 +560,13 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
     }
 }
 
+/// How long changelogs are read behind so much time for all else. Where partitions lag that run, one turn works through all that a poll may
+/// bring: a short slice for each would leave those that are restored a tenth of the time, and their lag grows meanwhile.
+fn slice(since: Duration) -> Duration {
+    let (least, most) = SLICE;
+    since.clamp(least, most)
+}
+
 /// A partition of which nothing was known is whole only if it was read from where its newest snapshot begins, or from before.
 fn is_complete(partition: &TopicPartition, marker: &Marker, from: i64) -> Result<(), String> {
     let begin = marker.snapshots.begin;
@@ -565,4 +577,19 @@ fn is_complete(partition: &TopicPartition, marker: &Marker, from: i64) -> Result
         "somebody deleted the beginning of the changelog: partition={} start={from} begin={begin} epoch={}",
         partition.partition, marker.epoch
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn restores_get_as_much_time_as_all_else_within_bounds() {
+        let millis = Duration::from_millis;
+        let slices: Vec<Duration> = [0, 50, 300, 500, 85_000]
+            .into_iter()
+            .map(|since| slice(millis(since)))
+            .collect();
+        assert_eq!(slices, [50, 50, 300, 500, 500].map(millis));
+    }
 }
