@@ -14,6 +14,8 @@ pub(crate) struct Changelog {
     consumer: Consumer,
     topic: Arc<str>,
     positions: BTreeMap<i32, i64>,
+    /// A position is not in the log, and which one is not known yet.
+    is_astray: bool,
 }
 
 impl Changelog {
@@ -22,15 +24,31 @@ impl Changelog {
             consumer,
             topic: Arc::from(topic),
             positions: BTreeMap::new(),
+            is_astray: false,
+        }
+    }
+
+    fn of(&self, partition: i32) -> TopicPartition {
+        TopicPartition {
+            topic: Arc::clone(&self.topic),
+            partition,
         }
     }
 
     fn list(&self, partition: i32, offset: i64) -> Partitions {
-        let of = TopicPartition {
-            topic: Arc::clone(&self.topic),
-            partition,
-        };
-        Partitions::of([&of], offset)
+        Partitions::of([&self.of(partition)], offset)
+    }
+
+    /// Whose position is not in the log: the client does not say it. Either it is before its partition's start, or behind its end.
+    fn astray(&self) -> Result<Vec<i32>, LogError> {
+        let mut astray = Vec::new();
+        for (partition, position) in &self.positions {
+            let (start, end) = self.consumer.watermarks(&self.of(*partition))?;
+            if *position < start || *position > end {
+                astray.push(*partition);
+            }
+        }
+        Ok(astray)
     }
 }
 
@@ -50,7 +68,7 @@ impl ChangelogReader for Changelog {
     }
 
     fn read(&mut self, wait: Duration, into: &mut ChangelogBatch) -> Result<(), LogError> {
-        let mut failed = None;
+        let (mut failed, mut is_astray) = (None, false);
         let (positions, before) = (&mut self.positions, into.records.len());
         self.consumer.poll(wait, RECORDS, |polled| match polled {
             Polled::Record(record) => {
@@ -70,28 +88,27 @@ impl ChangelogReader for Changelog {
                 }
             }
             Polled::Failed(LogError::Retriable(_)) => {}
+            Polled::Failed(LogError::OutOfRange(_)) => is_astray = true,
             Polled::Failed(error) => failed = Some(error),
         });
+        self.is_astray |= is_astray;
         into.positions.extend(
             self.positions
                 .iter()
                 .map(|(partition, position)| (*partition, *position)),
         );
-        match failed {
-            Some(LogError::OutOfRange(_)) => {
-                // The client does not say which: whoever stands before its partition's start, or behind its end.
-                for (partition, position) in &self.positions {
-                    let of = TopicPartition {
-                        topic: Arc::clone(&self.topic),
-                        partition: *partition,
-                    };
-                    let (start, end) = self.consumer.watermarks(&of)?;
-                    if *position < start || *position > end {
-                        into.out_of_range.push(*partition);
-                    }
+        if self.is_astray {
+            match self.astray() {
+                Ok(astray) => {
+                    self.is_astray = false;
+                    into.out_of_range.extend(astray);
                 }
-                Ok(())
+                // The client does not say it again: it is looked up with the next read.
+                Err(LogError::Retriable(_)) => {}
+                Err(error) => failed = Some(error),
             }
+        }
+        match failed {
             Some(error) if into.records.len() == before => Err(error),
             _ => Ok(()),
         }

@@ -367,6 +367,45 @@ fn an_old_disk_begins_again_and_a_deleted_beginning_halts() {
 }
 
 #[test]
+fn a_database_ahead_of_its_group_is_kept_if_the_changelog_says_the_same() {
+    let history = long_history(300);
+    // The same a moment later, so that epochs and places are the same and clocks are not.
+    let later = |(value, arrival): &(String, i64)| {
+        let (what, time) = value.rsplit_once(' ').expect("three words");
+        let time = time.parse::<i64>().expect("a number") + 1;
+        (format!("{what} {time}"), arrival + 1)
+    };
+    let other: Vec<(String, i64)> = history.iter().map(later).collect();
+    let input = TopicPartition {
+        topic: Arc::from("in"),
+        partition: 0,
+    };
+    let work = |broker: &Broker, disk: &Disk, turns| {
+        drain(&mut worker(broker, &Fuse::default(), disk, 0), turns).expect("no faults");
+    };
+    // Each disk with the place that its group told early on.
+    let begun = |history: &[(String, i64)]| {
+        let (broker, disk) = (broker(history), Disk::default());
+        work(&broker, &disk, 2);
+        let early = broker.committed("g", &input).expect("epochs");
+        work(&broker, &disk, 3);
+        assert_ne!(broker.committed("g", &input), Some(early.clone()));
+        broker.tell("g", &input, early);
+        (broker, disk)
+    };
+    let (elsewhere, others) = begun(&other);
+    drop(elsewhere);
+    let (first, own) = begun(&history);
+    let (second, lost) = begun(&history);
+    drop(lost);
+    for (broker, disk, resets) in [(first, own, 0), (second, others, 1)] {
+        work(&broker, &disk, history.len() + 5);
+        assert_eq!(outputs(&broker), undisturbed(&history));
+        assert_eq!(disk.resets(), resets);
+    }
+}
+
+#[test]
 fn what_one_tick_makes_due_fires_round_by_round_in_epochs_of_its_own() {
     let mut history: Vec<(String, i64)> = (0..30).map(|key| (format!("a k{key} 1"), 1)).collect();
     history.extend(

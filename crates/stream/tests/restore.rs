@@ -89,11 +89,18 @@ enum Then {
     Flush,
     /// Flushed, and the process dies.
     Die,
+    /// The same, and the group tells less than the database when it is opened again.
+    DieAhead,
 }
 
 /// An epoch's rows, and what is done behind each of its parts the first time that it is read.
 fn epochs() -> impl Strategy<Value = Vec<(Vec<Row>, Then)>> {
-    let then = prop_oneof![Just(Then::Nothing), Just(Then::Flush), Just(Then::Die)];
+    let then = prop_oneof![
+        Just(Then::Nothing),
+        Just(Then::Flush),
+        Just(Then::Die),
+        Just(Then::DieAhead)
+    ];
     proptest::collection::vec((proptest::collection::vec(row(), 0..12), then), 1..12)
 }
 
@@ -123,8 +130,12 @@ proptest! {
             if *then != Then::Nothing && at > seen {
                 seen = at;
                 task.flush().expect("disk works");
-                if *then == Then::Die {
+                if matches!(then, Then::Die | Then::DieAhead) {
                     task = open(&stored);
+                    if *then == Then::DieAhead {
+                        prop_assert_eq!(task.doubt(), task.marker().epoch > 0);
+                        prop_assert!(!task.is_refuted(false));
+                    }
                     at = usize::try_from(task.changelog_next()).expect("not negative");
                 }
             }
@@ -136,6 +147,7 @@ proptest! {
                 Some((due, *head_of(key)?))
             })
             .collect();
+        prop_assert!(!task.is_refuted(true), "it is the log's own");
         if is_flushed {
             task.flush().expect("disk works");
         }
@@ -158,6 +170,61 @@ proptest! {
         prop_assert_eq!(open(&stored).timers_pending(), timers.len());
         prop_assert_eq!(open(&stored).changelog_next(), i64::try_from(log.len()).expect("few"));
     }
+}
+
+/// The parts of an epoch whose input ends there.
+fn epoch(epoch: u64, offset: i64, bytes: usize) -> Vec<Vec<u8>> {
+    let marker = Marker {
+        epoch,
+        offset,
+        ..Marker::default()
+    };
+    let row = |key: u8| (state_key(&[key; 16], b"zz1"), Some(vec![key; bytes]));
+    pack(&marker, &[row(1), row(2)].iter().collect::<Vec<_>>())
+}
+
+#[test]
+fn a_database_that_is_not_the_changelogs_is_refuted() {
+    let long = epoch(2, 20, 600_000);
+    assert!(long.len() > 1);
+    let doubted = || {
+        let stored = Stored::default();
+        let mut task = open(&stored);
+        for (part, next) in epoch(1, 10, 8).iter().chain(&epoch(2, 20, 8)).zip([1, 3]) {
+            task.restore(part, next).expect("whole");
+            task.restored_to(next + 1);
+        }
+        task.flush().expect("disk works");
+        let mut task = open(&stored);
+        assert!(task.doubt());
+        assert_eq!(
+            (task.changelog_next(), task.is_refuted(false), task.is_refuted(true)),
+            (2, false, true)
+        );
+        task
+    };
+    let others = [
+        &epoch(2, 21, 8)[0],
+        &epoch(3, 30, 8)[0],
+        &epoch(1, 10, 8)[0],
+        &long[1],
+        &b"?".to_vec(),
+    ];
+    for other in others {
+        let mut task = doubted();
+        task.restore(other, 3).expect("it is only compared");
+        assert!(task.is_refuted(false), "{other:?}");
+        task.restore(&epoch(2, 20, 8)[0], 4).expect("nothing is taken any more");
+        assert!(task.is_refuted(false));
+        task.reset().expect("disk works");
+        assert!(!task.is_refuted(true));
+        assert!(!task.doubt(), "nothing is left to compare");
+    }
+    let mut task = doubted();
+    task.restore(&epoch(2, 20, 8)[0], 3).expect("whole");
+    assert!(!task.is_refuted(true), "it is its own");
+    task.restore(&epoch(3, 30, 8)[0], 5).expect("the one behind it");
+    assert_eq!((task.marker().epoch, task.changelog_last()), (3, 3));
 }
 
 #[test]

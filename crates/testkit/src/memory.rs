@@ -5,7 +5,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -104,6 +107,12 @@ impl Broker {
     /// So many calls of logs are answered still, then none, as when all brokers are gone.
     pub fn fall_silent_after(&self, calls: u64) {
         lock(&self.inner).answers = Some(calls);
+    }
+
+    /// Has a group tell that from now on, as a coordinator does that takes its partition for what it was.
+    pub fn tell(&self, group: &str, of: &TopicPartition, committed: Committed) {
+        let mut inner = lock(&self.inner);
+        inner.offsets.insert((group.to_owned(), of.clone()), committed);
     }
 
     /// Writes records outside any transaction.
@@ -559,6 +568,7 @@ type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 #[derive(Debug, Clone, Default)]
 pub struct Disk {
     databases: Arc<Mutex<BTreeMap<TopicPartition, Rows>>>,
+    resets: Arc<AtomicU64>,
 }
 
 impl Disk {
@@ -570,6 +580,12 @@ impl Disk {
             of: of.clone(),
             fuse: fuse.clone(),
         }
+    }
+
+    /// How often a database was emptied.
+    #[must_use]
+    pub fn resets(&self) -> u64 {
+        self.resets.load(Ordering::Relaxed)
     }
 
     /// Deletes everything.
@@ -630,6 +646,7 @@ impl Db for MemoryDb {
     fn reset(&mut self) -> Result<(), String> {
         self.step()?;
         lock(&self.disk.databases).remove(&self.of);
+        self.disk.resets.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use stream::{
-    ChangelogBatch, Committed, Db, Log, LogError, Marker, OpenError, RowRef, Stage, Statefulness, StoredRow, Task,
-    TopicPartition,
+    Bounds, ChangelogBatch, Committed, Db, Log, LogError, Marker, OpenError, RowRef, Stage, Statefulness, StoredRow,
+    Task, TopicPartition,
     mutant::{self, Mutant},
     rows::{MARKER, POSITION},
 };
@@ -162,15 +162,6 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         };
         let mut task = Task::open(Arc::clone(&self.stage), self.task_config(partition), db)?;
         self.watched(partition, &mut task);
-        let told = committed.as_ref().map(Position::from);
-        if told.is_some_and(|told| told.is_before(task.marker().into())) {
-            // The group tells the past, or what was written here was never committed: the changelog knows.
-            tracing::warn!(
-                partition = partition.partition,
-                "database is ahead of the group, starting from the changelog"
-            );
-            task.reset()?;
-        }
         let slot = self.slot(partition);
         let to_read = self.look_at_changelog(partition, &mut task, committed.as_ref())?;
         let opened = Opened {
@@ -203,7 +194,23 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         task: &mut Task<S>,
         committed: Option<&Committed>,
     ) -> Result<ToRead, Stop> {
-        let Some(bounds) = self.changelog_bounds(self.slot(partition))? else {
+        let bounds = self.changelog_bounds(self.slot(partition))?;
+        let told = committed.map(Position::from);
+        if told.is_some_and(|told| told.is_before(task.marker().into())) {
+            // The group tells the past, or what was written here was never committed: the changelog knows.
+            let is_there =
+                |bounds: &Bounds| bounds.start <= task.changelog_last() && task.changelog_next() <= bounds.end;
+            let is_comparable = bounds.as_ref().is_some_and(is_there) && task.doubt();
+            tracing::warn!(
+                partition = partition.partition,
+                is_comparable,
+                "database is ahead of the group, comparing it with the changelog"
+            );
+            if !is_comparable {
+                task.reset()?;
+            }
+        }
+        let Some(bounds) = bounds else {
             return Ok(ToRead::Nothing);
         };
         if task.changelog_next() > bounds.end {
@@ -373,15 +380,19 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
         }
         for partition in batch.out_of_range {
             // It was trimmed under us: to read on behind the gap would bring deleted rows back.
-            let Some(mut one) = self.opening.restoring.remove(&partition) else {
-                continue;
-            };
-            self.read_no_longer(partition)?;
-            tracing::warn!(partition, "changelog was trimmed meanwhile, starting from its snapshot");
-            one.opened.task.reset()?;
-            let input = one.opened.input.clone();
-            drop(one);
-            self.assign(&[input])?;
+            self.restore_anew(partition, "changelog was trimmed meanwhile, starting from its snapshot")?;
+        }
+        let is_refuted = |one: &Restoring<S>| one.opened.task.is_refuted(one.span.position >= one.span.end);
+        let restoring = self.opening.restoring.iter();
+        let refuted: Vec<i32> = restoring
+            .filter(|(_, one)| is_refuted(one))
+            .map(|(of, _)| *of)
+            .collect();
+        for partition in refuted {
+            self.restore_anew(
+                partition,
+                "database is not what the changelog says, starting from its snapshot",
+            )?;
         }
         let held: usize = self
             .opening
@@ -417,6 +428,19 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
             }
         }
         Ok(())
+    }
+
+    /// What was read so far is no state: the database is emptied, and the partition opened again.
+    fn restore_anew(&mut self, partition: i32, why: &str) -> Result<(), Stop> {
+        let Some(mut one) = self.opening.restoring.remove(&partition) else {
+            return Ok(());
+        };
+        self.read_no_longer(partition)?;
+        tracing::warn!(partition, "{why}");
+        one.opened.task.reset()?;
+        let input = one.opened.input.clone();
+        drop(one);
+        self.assign(&[input])
     }
 
     /// A partition whose state is whole begins to run where its group stands.

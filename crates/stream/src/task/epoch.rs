@@ -4,15 +4,17 @@ use std::collections::BTreeMap;
 
 use super::{InHand, Open, Statefulness, Task, TaskError};
 use crate::{
-    Marker, Millis, PartitionEpoch, Row, RowWriter, Stage,
-    bytes::Writer,
+    Corrupt, Marker, Millis, PartitionEpoch, Row, RowWriter, Stage,
+    bytes::{Reader, Writer},
     changelog::pack,
     mutant::{self, Mutant},
     rows::{HEAD, Head, Key16, MARKER, POSITION, QUARANTINE, state_key, timer_key},
     snapshot::{ROWS, SnapshotRule},
 };
 
-pub(super) const POSITION_VERSION: u8 = 1;
+const POSITION_VERSION: u8 = 2;
+/// Without where the last epoch begins.
+const BEFORE_LAST: u8 = 1;
 
 impl<S: Stage> Task<S> {
     /// Whether a snapshot should begin, and none is under way.
@@ -295,7 +297,7 @@ impl<S: Stage> Task<S> {
         if self.overlay.is_empty() {
             return Ok(());
         }
-        let position = position_row(self.changelog_next);
+        let position = position_row(self.changelog_next, self.changelog_last);
         self.overlay.insert(POSITION.to_vec(), Some(position));
         let mut rows = self
             .overlay
@@ -308,16 +310,35 @@ impl<S: Stage> Task<S> {
     }
 }
 
-pub(super) fn position_row(changelog_next: i64) -> Vec<u8> {
+/// Where a database stands in its changelog: the position behind its last epoch, and where that one begins.
+pub(super) fn position_row(changelog_next: i64, changelog_last: i64) -> Vec<u8> {
     let mut position = Writer::new(POSITION_VERSION);
     position.i64(changelog_next);
+    position.i64(changelog_last);
     position.done()
+}
+
+/// The same two; equal where it is not known where the last epoch begins.
+pub(super) fn read_position(row: &[u8]) -> Result<(i64, i64), Corrupt> {
+    let version = match row.first() {
+        Some(&BEFORE_LAST) => BEFORE_LAST,
+        _ => POSITION_VERSION,
+    };
+    let mut position = Reader::new("position", row, version)?;
+    let next = position.i64()?;
+    let last = if version == BEFORE_LAST { next } else { position.i64()? };
+    position.end()?;
+    Ok((next, last))
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn the_bytes_of_a_position_never_change() {
-        assert_eq!(super::position_row(258), [1, 0, 0, 0, 0, 0, 0, 1, 2]);
+        let row = super::position_row(258, 255);
+        assert_eq!(row, [2, 0, 0, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 0, 0, 0, 255]);
+        assert_eq!(super::read_position(&row), Ok((258, 255)));
+        assert_eq!(super::read_position(&[1, 0, 0, 0, 0, 0, 0, 1, 2]), Ok((258, 258)));
+        assert!(super::read_position(&row[..16]).is_err());
     }
 }

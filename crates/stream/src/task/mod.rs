@@ -13,13 +13,11 @@ use std::{
 
 use hashbrown::HashMap;
 
-use epoch::POSITION_VERSION;
 pub use quarantine::{InHand, Watch};
 use restore::stored_timers;
 
 use crate::{
     Corrupt, Cx, Db, Marker, Millis, Output, Record, Reject, Routed, Stage, StoredRow, Tick, TopicPartition,
-    bytes::Reader,
     changelog::Assembler,
     clock::Clock,
     mutant::{self, Mutant},
@@ -131,6 +129,17 @@ pub struct Task<S: Stage> {
     first: Option<u64>,
     /// Where the last committed epoch begins in the changelog.
     changelog_last: i64,
+    doubt: Doubt,
+}
+
+/// Whether what the database holds is what the changelog says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    None,
+    /// The last epoch is to be compared.
+    Open,
+    /// It is another one there.
+    Justified,
 }
 
 /// What the open epoch has changed so far, beside cache entries.
@@ -219,7 +228,7 @@ impl<S: Stage> Task<S> {
     /// [`TaskError`] if the database fails or holds rows that this binary does not know.
     pub fn open(stage: Arc<S>, config: TaskConfig, db: Box<dyn Db>) -> Result<Self, TaskError> {
         let mut committed = Marker::default();
-        let mut changelog_next = 0;
+        let (mut changelog_next, mut changelog_last) = (0, 0);
         let mut timers = BTreeSet::new();
         if config.state == Statefulness::Keyed {
             let found = db.multi_get(&[MARKER, POSITION]).map_err(TaskError::Db)?;
@@ -227,8 +236,7 @@ impl<S: Stage> Task<S> {
                 committed = Marker::decode(marker)?;
             }
             if let Some(Some(position)) = found.get(1) {
-                let mut position = Reader::new("position", position, POSITION_VERSION)?;
-                changelog_next = position.i64()?;
+                (changelog_next, changelog_last) = epoch::read_position(position)?;
             }
             timers = stored_timers(db.as_ref())?;
         }
@@ -257,7 +265,8 @@ impl<S: Stage> Task<S> {
             begins_snapshot: false,
             trim: None,
             first: Some(1),
-            changelog_last: changelog_next,
+            changelog_last,
+            doubt: Doubt::None,
         })
     }
 

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet,
 };
 
-use super::{Open, Task, TaskError, epoch::position_row, row_size};
+use super::{Doubt, Open, Task, TaskError, epoch::position_row, row_size};
 use crate::{
     Db, Marker, Millis, RowRef, Stage,
     changelog::Assembler,
@@ -31,7 +31,7 @@ impl<S: Stage> Task<S> {
         self.bucket.clear();
         self.open = Open::behind(&self.committed);
         (self.begins, self.begins_snapshot, self.trim, self.first) = (false, false, None, Some(1));
-        self.changelog_last = 0;
+        (self.changelog_last, self.doubt) = (0, Doubt::None);
         Ok(())
     }
 
@@ -41,11 +41,58 @@ impl<S: Stage> Task<S> {
         self.first = first;
     }
 
+    /// The database may hold what was never committed: the restore begins with its last epoch, which must stand in the changelog as it stands
+    /// here. False, and nothing has changed, where it is not known where that begins.
+    pub fn doubt(&mut self) -> bool {
+        let is_known = self.committed.epoch > 0 && self.changelog_last < self.changelog_next;
+        if is_known {
+            self.changelog_next = self.changelog_last;
+            self.doubt = Doubt::Open;
+        }
+        is_known
+    }
+
+    /// Whether a database that was doubted is not the changelog's; at its end, whether nothing there has confirmed it.
+    #[must_use]
+    pub fn is_refuted(&self, is_at_end: bool) -> bool {
+        match self.doubt {
+            Doubt::None => false,
+            Doubt::Open => is_at_end,
+            Doubt::Justified => true,
+        }
+    }
+
+    /// Compares an epoch that was read with the last one of a database that is doubted.
+    fn compare(&mut self, value: &[u8], next: i64) {
+        let read = self.assembler.push(value);
+        let Ok(Some(mut marker)) = read else {
+            // A part that does not fit is none of that epoch.
+            if read.is_err() {
+                self.doubt = Doubt::Justified;
+            }
+            return;
+        };
+        marker.snapshots.placed(self.changelog_last);
+        if marker == self.committed {
+            (self.doubt, self.changelog_next, self.is_restoring) = (Doubt::None, next, true);
+        } else {
+            self.doubt = Doubt::Justified;
+        }
+    }
+
     /// Takes the next committed changelog record while restoring; `next` is the position behind it.
     ///
     /// # Errors
     /// [`TaskError::Corrupt`] if it cannot be read, or an epoch is missing before it.
     pub fn restore(&mut self, value: &[u8], next: i64) -> Result<(), TaskError> {
+        match self.doubt {
+            Doubt::None => {}
+            Doubt::Open => {
+                self.compare(value, next);
+                return Ok(());
+            }
+            Doubt::Justified => return Ok(()),
+        }
         let Some(marker) = self.assembler.push(value)? else {
             return Ok(());
         };
@@ -103,7 +150,10 @@ impl<S: Stage> Task<S> {
     pub(super) fn flush_restored(&mut self) -> Result<(), TaskError> {
         self.assembler.sort();
         let timers = Timers::default();
-        let (marker, position) = (self.committed.encode(), position_row(self.changelog_next));
+        let (marker, position) = (
+            self.committed.encode(),
+            position_row(self.changelog_next, self.changelog_last),
+        );
         let own = [(MARKER, Some(marker.as_slice())), (POSITION, Some(position.as_slice()))];
         let mut rows = own.into_iter().chain(timers.behind(self.assembler.rows()));
         self.db.ingest(&mut rows).map_err(TaskError::Db)?;
