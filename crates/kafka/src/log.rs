@@ -634,9 +634,17 @@ impl Log for KafkaLog {
     }
 
     fn resolve(&mut self) -> Result<(), LogError> {
-        let stuck = self.writer.resolve(&self.uncommitted, &self.config)?;
+        let left = self.writer.left_open(&self.uncommitted, &self.config)?;
+        if left.is_aborted {
+            // Offsets that are pending are that one's, and a commit would publish them.
+            self.abort_in(&left.others)?;
+        }
+        self.writer.show(&self.uncommitted, left.committed)?;
         self.end_offsets()?;
-        self.abort_in(&stuck)
+        if left.is_aborted {
+            return Ok(());
+        }
+        self.abort_in(&left.others)
     }
 
     fn confirm(&mut self) -> Result<bool, LogError> {

@@ -40,6 +40,11 @@ impl Outcomes {
         self.by_partition.get(of).copied().or(self.elsewhere).unwrap_or(false)
     }
 
+    /// Whether the last transaction of the name was aborted.
+    pub(crate) fn is_aborted(&self) -> bool {
+        self.last == Some(false)
+    }
+
     fn is_empty(&self) -> bool {
         self.last.is_none()
     }

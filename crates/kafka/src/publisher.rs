@@ -106,7 +106,9 @@ impl Publisher {
                     self.writer.recycle()?;
                     self.writer.not_committed();
                 }
-                self.writer.resolve(&self.reader, &self.config)?
+                let left = self.writer.left_open(&self.reader, &self.config)?;
+                self.writer.show(&self.reader, left.committed)?;
+                left.others
             }
         };
         if !stuck.is_empty() {

@@ -26,6 +26,17 @@ const CALM: Duration = Duration::from_secs(1);
 /// No copy of a request is on its way for longer.
 const LATE: Duration = Duration::from_secs(5);
 
+/// What open transactions of nobody hold, of a name of which it was not known how its last transaction ended.
+#[derive(Default)]
+pub(crate) struct LeftOpen {
+    /// Where the last that wrote was committed: it is to be shown.
+    pub committed: Stuck,
+    /// Where it was not, and what is another's: it is to be aborted.
+    pub others: Stuck,
+    /// The last was aborted.
+    pub is_aborted: bool,
+}
+
 /// A producer that can be replaced, and that sees to it that what it commits is visible.
 pub(crate) struct Writer {
     config: KafkaConfig,
@@ -177,20 +188,30 @@ impl Writer {
         self.owes_offsets = false;
     }
 
-    /// Ends what stands open of the last transaction of this name if that was committed; what else an open transaction of nobody holds is to be
-    /// aborted.
-    pub(crate) fn resolve(&mut self, reader: &Consumer, config: &KafkaConfig) -> Result<Stuck, LogError> {
+    /// What is left of this name's transactions where it is not known how the last one ended.
+    pub(crate) fn left_open(&mut self, reader: &Consumer, config: &KafkaConfig) -> Result<LeftOpen, LogError> {
         self.see_visible(reader)?;
         let stuck = leftovers::stuck(config, reader)?;
-        if stuck.is_empty() {
-            return Ok(stuck);
+        if stuck.is_empty() && !self.owes_offsets {
+            return Ok(LeftOpen::default());
         }
         let decided = outcome::of_name(&self.config)?;
-        let (of_it, others): (Stuck, Stuck) = stuck.into_iter().partition(|(of, _)| decided.is_committed(of));
-        let ends = of_it.into_iter().map(|(of, (_, end))| (of, end)).collect();
+        let (committed, others) = stuck.into_iter().partition(|(of, _)| decided.is_committed(of));
+        Ok(LeftOpen {
+            committed,
+            others,
+            is_aborted: decided.is_aborted(),
+        })
+    }
+
+    /// Ends what stands open and was committed.
+    pub(crate) fn show(&mut self, reader: &Consumer, committed: Stuck) -> Result<(), LogError> {
+        if committed.is_empty() {
+            return Ok(());
+        }
+        let ends = committed.into_iter().map(|(of, (_, end))| (of, end)).collect();
         self.unconfirmed.found_open(ends, self.opened.elapsed());
-        self.see_visible(reader)?;
-        Ok(others)
+        self.see_visible(reader)
     }
 
     /// Sees to it that what is known to be committed is visible.

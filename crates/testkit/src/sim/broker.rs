@@ -114,8 +114,8 @@ pub(super) enum Response {
     Ends(Vec<(TopicPartition, i64, i64)>),
     Committed(Vec<Option<Committed>>),
     Epoch(u32),
-    /// Of each partition, whether the last that wrote there was committed.
-    Outcomes(BTreeMap<TopicPartition, bool>),
+    /// Of each partition, whether the last that wrote there was committed; and whether the last of all was.
+    Outcomes(BTreeMap<TopicPartition, bool>, Option<bool>),
     /// The offset of each output, in order.
     Produced(Vec<(TopicPartition, i64)>),
     Done,
@@ -247,6 +247,17 @@ struct Transactions {
     produced: BTreeMap<u64, Vec<(TopicPartition, i64)>>,
     /// Of each partition, whether the last that wrote there was committed.
     outcomes: BTreeMap<TopicPartition, bool>,
+    /// Whether the last was.
+    last: Option<bool>,
+}
+
+impl Transactions {
+    fn decided(&mut self, commits: bool) {
+        self.outcomes.extend(self.lanes.iter().map(|of| (of.clone(), commits)));
+        if !self.lanes.is_empty() || !self.offsets.is_empty() {
+            self.last = Some(commits);
+        }
+    }
 }
 
 /// How long a coordinator of groups reads, in microseconds.
@@ -571,7 +582,7 @@ impl Broker {
         if one.lanes.is_empty() && one.offsets.is_empty() {
             return self.prepare(name, false);
         }
-        one.outcomes.extend(one.lanes.iter().map(|of| (of.clone(), false)));
+        one.decided(false);
         self.forgets -= 1;
         self.complete_unmarked(name, false);
     }
@@ -597,7 +608,7 @@ impl Broker {
         let one = self.transactions.get_mut(name).expect("it is there");
         one.state = State::Preparing { commits };
         one.markers = one.lanes.len() + 1;
-        one.outcomes.extend(one.lanes.iter().map(|of| (of.clone(), commits)));
+        one.decided(commits);
         let (uid, lanes) = (one.uid, one.lanes.clone());
         let offsets: Vec<(String, TopicPartition, Committed)> = one
             .offsets
@@ -779,7 +790,8 @@ impl Broker {
                     return None;
                 }
                 let known = self.transactions.get(&name);
-                Response::Outcomes(known.map(|one| one.outcomes.clone()).unwrap_or_default())
+                let (outcomes, last) = known.map(|one| (one.outcomes.clone(), one.last)).unwrap_or_default();
+                Response::Outcomes(outcomes, last)
             }
             Request::Produce { by, sequence, outputs } => return self.produce(&by, sequence, outputs, (now, clock)),
             Request::Offsets {
@@ -915,6 +927,7 @@ impl Broker {
                 sequence: 0,
                 produced: BTreeMap::new(),
                 outcomes: BTreeMap::new(),
+                last: None,
             };
             self.transactions.insert(name, fresh);
             return Response::Epoch(0);

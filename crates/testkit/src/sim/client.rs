@@ -943,23 +943,33 @@ impl Log for SimLog {
             return Ok(());
         }
         self.confirm_earlier()?;
-        let mut stuck = self.held()?;
-        if !stuck.is_empty() && !mutant::is_on(Mutant::OutcomeGuessed) {
+        let (mut committed, mut stuck, mut is_aborted) = (BTreeMap::new(), self.held()?, false);
+        let is_left = !stuck.is_empty() || self.are_offsets_owed;
+        if is_left && !mutant::is_on(Mutant::OutcomeGuessed) {
             let name = self.member.name.clone();
-            let outcomes = match self.ask(&Request::Outcomes { name }, PATIENCE)? {
-                Some(Response::Outcomes(outcomes)) => outcomes,
+            let (outcomes, last) = match self.ask(&Request::Outcomes { name }, PATIENCE)? {
+                Some(Response::Outcomes(outcomes, last)) => (outcomes, last),
                 _ => return Err(silent("the last outcome")),
             };
-            tracing::debug!(?stuck, ?outcomes, "transactions of this name stand open");
+            tracing::debug!(?stuck, ?outcomes, last, "transactions of this name stand open");
             let is_committed = |of: &TopicPartition| outcomes.get(of) == Some(&true);
-            let (of_it, others): (BTreeMap<_, _>, _) = stuck.into_iter().partition(|(of, _)| is_committed(of));
-            stuck = others;
-            let ends = of_it.into_iter().map(|(of, (_, end))| (of, end)).collect();
+            (committed, stuck) = stuck.into_iter().partition(|(of, _)| is_committed(of));
+            is_aborted = last == Some(false);
+        }
+        if is_aborted {
+            // As the client on Kafka does: a commit would publish the offsets that are pending of it.
+            self.abort_in(&stuck)?;
+        }
+        if !committed.is_empty() {
+            let ends = committed.into_iter().map(|(of, (_, end))| (of, end)).collect();
             self.unconfirmed.found_open(ends, self.host.monotonic());
             self.confirm_earlier()?;
-            if self.are_offsets_owed {
-                self.end_offsets()?;
-            }
+        }
+        if self.are_offsets_owed {
+            self.end_offsets()?;
+        }
+        if is_aborted {
+            return Ok(());
         }
         self.abort_in(&stuck)
     }
