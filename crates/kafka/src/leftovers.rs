@@ -11,12 +11,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stream::{LogError, TopicPartition};
+use stream::{
+    LogError, TopicPartition, Unconfirmed,
+    settle::{Outcomes, Settle, Stuck},
+};
 
 use crate::{
-    log::KafkaConfig,
-    native::{Consumer, GroupMetadata, Isolation, OFFSET_LATEST, Partitions, ends_now},
+    log::{KafkaConfig, PENDING},
+    native::{Consumer, GroupMetadata, Isolation, OFFSET_INVALID, OFFSET_LATEST, Partitions, ends_now},
+    outcome,
     producer::Producer,
+    writer::Writer,
 };
 
 /// A transaction of another producer that is well moves on within this time.
@@ -25,14 +30,121 @@ const OTHERS: Duration = Duration::from_millis(150);
 const PASSING: Duration = Duration::from_secs(2);
 /// Markers of an aborted transaction are there within this time, once its producer was told that it is aborted.
 const MARKED: Duration = Duration::from_secs(2);
+/// Between two looks.
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// Partitions with the stable end that they stand at, and the end at the first look: whatever stood open then lies before that.
-pub(crate) type Stuck = BTreeMap<TopicPartition, (i64, i64)>;
+/// The transactions of a producer's name, as its clients see and end them.
+pub(crate) struct Leftovers<'a> {
+    /// Its outputs are looked at.
+    pub config: &'a KafkaConfig,
+    pub writer: &'a mut Writer,
+    /// Sees what is not committed.
+    pub reader: &'a Consumer,
+    /// The member of the group whose offsets are committed; none where no offsets are.
+    pub member: Option<&'a Consumer>,
+}
+
+impl Settle for Leftovers<'_> {
+    fn unconfirmed(&mut self) -> &mut Unconfirmed {
+        self.writer.unconfirmed()
+    }
+
+    fn notice(&mut self) {
+        self.writer.notice();
+    }
+
+    fn now(&self) -> Duration {
+        self.writer.now()
+    }
+
+    fn wait(&mut self) {
+        std::thread::sleep(AGAIN);
+    }
+
+    fn still(&self) -> Duration {
+        self.config.transaction_timeout / 2
+    }
+
+    fn stable_ends(&mut self, of: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, LogError> {
+        ends_now(self.reader, &Partitions::of(of, OFFSET_LATEST), Isolation::Stable)
+    }
+
+    fn close(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        self.writer.close(partitions)
+    }
+
+    fn renew(&mut self) -> Result<(), LogError> {
+        self.writer.recycle()
+    }
+
+    fn report_foreign(&self, partitions: &[TopicPartition]) {
+        for of in partitions {
+            tracing::error!(
+                topic = %of.topic,
+                partition = of.partition,
+                "a transaction that is not this producer's stays open; kafka-transactions.sh --find-hanging names whose"
+            );
+        }
+    }
+
+    /// Whoever asks for offsets that are pending without their marker waits. Another commit ends them, of an offset that says nothing.
+    fn end_offsets(&mut self) -> Result<(), LogError> {
+        let Some(member) = self.member else {
+            return Ok(());
+        };
+        let inputs = partitions_of(&self.config.inputs, self.reader)?;
+        let asked = Partitions::of(&inputs, OFFSET_INVALID);
+        if member.committed_within(&asked, PENDING).is_err() {
+            self.writer.end_offsets(no_offsets(self.config))?;
+            tracing::warn!("committed offsets were pending without their marker, ended them");
+        }
+        Ok(())
+    }
+
+    fn stuck(&mut self) -> Result<Stuck, LogError> {
+        stuck(self.config, self.reader)
+    }
+
+    fn outcomes(&mut self) -> Result<Outcomes, LogError> {
+        outcome::of_name(self.config)
+    }
+
+    fn abort_in(&mut self, stuck: &Stuck) -> Result<(), LogError> {
+        let offsets = match self.member {
+            Some(member) => {
+                let group = match member.generation() {
+                    Ok(generation) if generation >= 0 => member.metadata()?,
+                    _ => Consumer::outsider(&self.config.group),
+                };
+                Some((no_offsets(self.config), group))
+            }
+            None if stuck.is_empty() => return Ok(()),
+            None => None,
+        };
+        let has_offsets = offsets.is_some();
+        let is_over = drop_in(self.config, self.reader, self.writer.producer()?, stuck, offsets)?;
+        if has_offsets && !is_over {
+            // A copy of these offsets that is still on its way must not meet the next transaction.
+            self.writer.recycle()?;
+        }
+        Ok(())
+    }
+}
+
+/// Offsets that say nothing, as part of a transaction that is aborted: its marker ends those of an earlier one that are pending still. Should
+/// they be committed all the same, by a late copy that a coordinator forgets to drop, they are of a topic that the group does not read.
+fn no_offsets(config: &KafkaConfig) -> Partitions {
+    let unread = config.changelog.as_ref().or(config.inputs.first());
+    let any = unread.map(|topic| TopicPartition {
+        topic: Arc::from(topic.as_str()),
+        partition: 0,
+    });
+    Partitions::of(&any, 0)
+}
 
 /// Output partitions that an open transaction of nobody holds: what stood there at the first look stays behind the stable end, and that
 /// does not move. Transactions of others that are well pass by meanwhile, one after the other.
-pub(crate) fn stuck(config: &KafkaConfig, reader: &Consumer) -> Result<Stuck, LogError> {
+fn stuck(config: &KafkaConfig, reader: &Consumer) -> Result<Stuck, LogError> {
     let begun = Instant::now();
     let mut watched: BTreeMap<TopicPartition, Watched> = held(config, reader)?
         .into_iter()
@@ -97,7 +209,7 @@ fn held(config: &KafkaConfig, reader: &Consumer) -> Result<BTreeMap<TopicPartiti
 }
 
 /// All partitions of these topics.
-pub(crate) fn partitions_of(names: &[String], client: &Consumer) -> Result<Vec<TopicPartition>, LogError> {
+fn partitions_of(names: &[String], client: &Consumer) -> Result<Vec<TopicPartition>, LogError> {
     if names.is_empty() {
         return Ok(Vec::new());
     }
@@ -115,7 +227,7 @@ pub(crate) fn partitions_of(names: &[String], client: &Consumer) -> Result<Vec<T
 
 /// Drops what this producer's name left open in partitions, and its pending offsets. No transaction may be open. False if a copy of
 /// what was said may still be on its way.
-pub(crate) fn drop_in(
+fn drop_in(
     config: &KafkaConfig,
     reader: &Consumer,
     producer: &mut Producer,

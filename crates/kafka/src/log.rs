@@ -8,13 +8,13 @@ use std::{
 
 use stream::{
     Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, Log, LogError, Membership, Millis, Output,
-    TopicPartition,
+    TopicPartition, settle,
 };
 
 use crate::{
     changelog::Changelog,
-    leftovers,
-    native::{Consumer, Ends, GroupMetadata, OFFSET_INVALID, OFFSET_LATEST, Partitions, Polled},
+    leftovers::Leftovers,
+    native::{Consumer, Ends, OFFSET_INVALID, OFFSET_LATEST, Partitions, Polled},
     producer::NAMING,
     writer::Writer,
 };
@@ -24,7 +24,7 @@ const SLICE: Duration = Duration::from_millis(5);
 /// How long committed offsets are waited for in one call, in milliseconds.
 const TOLD: i32 = 2000;
 /// Committed offsets that are not told within so many milliseconds are pending, or nobody is there to tell them.
-const PENDING: i32 = 3000;
+pub(crate) const PENDING: i32 = 3000;
 /// A broker that was away is tried again at least this often. The client's default is ten seconds, for which everything would stand after its return.
 const AGAIN_SOON: (&str, &str) = ("reconnect.backoff.max.ms", "1000");
 /// Leaving the group may take this long; then it notices by itself.
@@ -244,51 +244,19 @@ impl KafkaLog {
             log.consumer = consumer;
         }
         // Nobody has looked at a changelog yet.
-        let _ = log.writer.was_closed();
+        let _ = log.writer.unconfirmed().was_closed();
         tracing::debug!(?named, opened = ?begun.elapsed(), "log opened");
         Ok(log)
     }
 
-    /// Offsets that say nothing, as part of a transaction that is aborted: its marker ends those of an earlier one that are pending still. Should
-    /// they be committed all the same, by a late copy that a coordinator forgets to drop, they are of a topic that the group does not read.
-    fn no_offsets(&self) -> Result<(Partitions, GroupMetadata), LogError> {
-        let group = match self.consumer.generation() {
-            Ok(generation) if generation >= 0 => self.consumer.metadata()?,
-            _ => Consumer::outsider(&self.config.group),
-        };
-        let unread = self.config.changelog.as_ref().or(self.config.inputs.first());
-        let any = unread.map(|topic| TopicPartition {
-            topic: Arc::from(topic.as_str()),
-            partition: 0,
-        });
-        Ok((Partitions::of(&any, 0), group))
-    }
-
-    /// Aborts what stands open of this name in partitions, and its pending offsets.
-    fn abort_in(&mut self, stuck: &leftovers::Stuck) -> Result<(), LogError> {
-        let offsets = Some(self.no_offsets()?);
-        if leftovers::drop_in(&self.config, &self.uncommitted, self.writer.producer()?, stuck, offsets)? {
-            return Ok(());
+    /// What is left of this worker's name.
+    fn leftovers(&mut self) -> Leftovers<'_> {
+        Leftovers {
+            config: &self.config,
+            writer: &mut self.writer,
+            reader: &self.uncommitted,
+            member: Some(&self.consumer),
         }
-        // A copy of these offsets that is still on its way must not meet the next transaction.
-        self.recycle()
-    }
-
-    /// Offsets that were committed may be pending still, because their marker is missing: whoever asks for them waits. Another commit ends them,
-    /// of an offset that says nothing.
-    fn end_offsets(&mut self) -> Result<(), LogError> {
-        if !self.writer.owes_offsets() {
-            return Ok(());
-        }
-        let inputs = leftovers::partitions_of(&self.config.inputs, &self.uncommitted)?;
-        let asked = Partitions::of(&inputs, OFFSET_INVALID);
-        if self.consumer.committed_within(&asked, PENDING).is_err() {
-            let (nothing, _) = self.no_offsets()?;
-            self.writer.end_offsets(nothing)?;
-            tracing::warn!("committed offsets were pending without their marker, ended them");
-        }
-        self.writer.offsets_are_ended();
-        Ok(())
     }
 
     fn list(partition: &TopicPartition, offset: i64) -> Partitions {
@@ -624,34 +592,15 @@ impl Log for KafkaLog {
     }
 
     fn discard(&mut self) -> Result<(), LogError> {
-        self.writer.not_committed();
-        self.writer.see_visible(&self.uncommitted)?;
-        self.end_offsets()?;
-        // Also where nothing is seen: a late copy of earlier offsets would be published by the next commit, were its name's producer not a
-        // newer one by then.
-        let stuck = leftovers::stuck(&self.config, &self.uncommitted)?;
-        self.abort_in(&stuck)
+        settle::discard(&mut self.leftovers())
     }
 
     fn resolve(&mut self) -> Result<(), LogError> {
-        let left = self.writer.left_open(&self.uncommitted, &self.config)?;
-        if left.is_aborted {
-            // Offsets that are pending are that one's, and a commit would publish them.
-            self.abort_in(&left.others)?;
-        }
-        self.writer.show(&self.uncommitted, left.committed)?;
-        self.end_offsets()?;
-        if left.is_aborted {
-            return Ok(());
-        }
-        self.abort_in(&left.others)
+        settle::resolve(&mut self.leftovers())
     }
 
     fn confirm(&mut self) -> Result<bool, LogError> {
-        self.writer.came_through();
-        self.writer.see_visible(&self.uncommitted)?;
-        self.end_offsets()?;
-        Ok(self.writer.was_closed())
+        settle::confirm(&mut self.leftovers())
     }
 
     fn changelog(&mut self) -> Result<Option<Box<dyn ChangelogReader>>, LogError> {

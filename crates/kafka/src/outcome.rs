@@ -5,12 +5,12 @@
 //! (`transaction-coordinator/src/main/resources/common/message` of its source, versions 0 and 1).
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use stream::{LogError, TopicPartition};
+use stream::{LogError, TopicPartition, settle::Outcomes};
 
 use crate::{
     log::KafkaConfig,
@@ -23,32 +23,6 @@ const TAIL: i64 = 100_000;
 /// How long a partition may take to be read.
 const BUDGET: Duration = Duration::from_secs(20);
 const SLICE: Duration = Duration::from_millis(20);
-
-/// How the last transactions of a name were decided.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Outcomes {
-    /// The last that wrote to a partition: whether it was committed.
-    by_partition: BTreeMap<TopicPartition, bool>,
-    /// The last of which it cannot be read any more where it wrote.
-    elsewhere: Option<bool>,
-    last: Option<bool>,
-}
-
-impl Outcomes {
-    /// Whether what the name left open in a partition was committed.
-    pub(crate) fn is_committed(&self, of: &TopicPartition) -> bool {
-        self.by_partition.get(of).copied().or(self.elsewhere).unwrap_or(false)
-    }
-
-    /// Whether the last transaction of the name was aborted.
-    pub(crate) fn is_aborted(&self) -> bool {
-        self.last == Some(false)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.last.is_none()
-    }
-}
 
 /// How the transactions of this configuration's name were decided; nothing if that is not there, or not for us to read.
 pub(crate) fn of_name(config: &KafkaConfig) -> Result<Outcomes, LogError> {
@@ -65,7 +39,9 @@ pub(crate) fn of_name(config: &KafkaConfig) -> Result<Outcomes, LogError> {
     let (start, end) = reader.watermarks(&of)?;
     for from in [start.max(end - TAIL), start] {
         let mut told = Outcomes::default();
-        if let Err(error) = read(&mut reader, &of, (from, end), |key, value| told.tell(name, key, value)) {
+        if let Err(error) = read(&mut reader, &of, (from, end), |key, value| {
+            tell(&mut told, name, key, value)
+        }) {
             return match error {
                 LogError::Retriable(_) => Err(error),
                 error => {
@@ -74,7 +50,7 @@ pub(crate) fn of_name(config: &KafkaConfig) -> Result<Outcomes, LogError> {
                 }
             };
         }
-        if !told.is_empty() || from == start {
+        if told.last.is_some() || from == start {
             return Ok(told);
         }
     }
@@ -119,29 +95,28 @@ fn partition_of(name: &str, count: i32) -> i32 {
     hash.checked_abs().unwrap_or(0) % count
 }
 
-impl Outcomes {
-    /// Takes one record of the topic.
-    fn tell(&mut self, name: &str, key: &[u8], value: Option<&[u8]>) {
-        if Bytes(key).name() != Some(name) {
-            return;
+/// Takes one record of the topic.
+fn tell(told: &mut Outcomes, name: &str, key: &[u8], value: Option<&[u8]>) {
+    if Bytes(key).name() != Some(name) {
+        return;
+    }
+    match value.map(|value| Bytes(value).state()) {
+        Some(Some((Status::Prepare { commits }, partitions))) => {
+            told.last = Some(commits);
+            let decided = partitions.into_iter().map(|of| (of, commits));
+            told.by_partition.extend(decided);
         }
-        match value.map(|value| Bytes(value).state()) {
-            Some(Some((Status::Prepare { commits }, partitions))) => {
-                self.last = Some(commits);
-                self.by_partition.extend(partitions.into_iter().map(|of| (of, commits)));
-            }
-            // It names no partitions any more. One that was not prepared here was prepared by a record that compaction has taken.
-            Some(Some((Status::Complete { commits }, _))) if self.last != Some(commits) => {
-                *self = Self {
-                    elsewhere: Some(commits),
-                    last: Some(commits),
-                    ..Self::default()
-                };
-            }
-            Some(Some(_)) => {}
-            // The name was forgotten; or it is of a version that is not known here, and whatever was told before may not be the last.
-            None | Some(None) => *self = Self::default(),
+        // It names no partitions any more. One that was not prepared here was prepared by a record that compaction has taken.
+        Some(Some((Status::Complete { commits }, _))) if told.last != Some(commits) => {
+            *told = Outcomes {
+                elsewhere: Some(commits),
+                last: Some(commits),
+                ..Outcomes::default()
+            };
         }
+        Some(Some(_)) => {}
+        // The name was forgotten; or it is of a version that is not known here, and whatever was told before may not be the last.
+        None | Some(None) => *told = Outcomes::default(),
     }
 }
 
@@ -274,7 +249,7 @@ mod tests {
     fn told(records: &[(&str, Option<Vec<u8>>)]) -> Outcomes {
         let mut told = Outcomes::default();
         for (name, value) in records {
-            told.tell("monitor-m1-0", &key(name), value.as_deref());
+            tell(&mut told, OWN, &key(name), value.as_deref());
         }
         told
     }
@@ -328,14 +303,15 @@ mod tests {
     #[test]
     fn what_was_forgotten_cut_off_or_is_of_another_version_tells_nothing() {
         let whole = value(2, &[("journey.timeline", &[1])]);
-        assert!(told(&[(OWN, Some(whole.clone())), (OWN, None)]).is_empty());
+        let nothing = Outcomes::default();
+        assert_eq!(told(&[(OWN, Some(whole.clone())), (OWN, None)]), nothing);
         for length in 0..32 {
             let cut = told(&[(OWN, Some(whole[..length].to_vec()))]);
-            assert!(cut.is_empty(), "cut after {length} bytes");
+            assert_eq!(cut, nothing, "cut after {length} bytes");
         }
         let mut newer = whole.clone();
         newer[1] = 2;
-        assert!(told(&[(OWN, Some(whole)), (OWN, Some(newer))]).is_empty());
+        assert_eq!(told(&[(OWN, Some(whole)), (OWN, Some(newer))]), nothing);
     }
 
     #[test]

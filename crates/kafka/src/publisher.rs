@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use stream::{LogError, Output};
+use stream::{LogError, Output, settle};
 
-use crate::{leftovers, log::KafkaConfig, native::Consumer, writer::Writer};
+use crate::{leftovers::Leftovers, log::KafkaConfig, native::Consumer, writer::Writer};
 
 /// How long a tool's producer waits for its name.
 const NAMING: Duration = Duration::from_secs(30);
@@ -94,26 +94,21 @@ impl Publisher {
     }
 
     fn tidy_once(&mut self) -> Result<(), LogError> {
-        let stuck = match self.last {
-            Last::Published => return self.writer.see_visible(&self.reader),
-            Last::NotPublished => {
-                self.writer.not_committed();
-                self.writer.see_visible(&self.reader)?;
-                leftovers::stuck(&self.config, &self.reader)?
-            }
-            Last::Unknown => {
-                if self.writer.is_unanswered() {
-                    self.writer.recycle()?;
-                    self.writer.not_committed();
-                }
-                let left = self.writer.left_open(&self.reader, &self.config)?;
-                self.writer.show(&self.reader, left.committed)?;
-                left.others
-            }
-        };
-        if !stuck.is_empty() {
-            leftovers::drop_in(&self.config, &self.reader, self.writer.producer()?, &stuck, None)?;
+        if self.last == Last::Unknown && self.writer.is_unanswered() {
+            self.writer.recycle()?;
+            self.writer.unconfirmed().not_committed();
         }
+        let mut leftovers = Leftovers {
+            config: &self.config,
+            writer: &mut self.writer,
+            reader: &self.reader,
+            member: None,
+        };
+        match self.last {
+            Last::Published => settle::confirm(&mut leftovers).map(drop),
+            Last::NotPublished => settle::discard(&mut leftovers),
+            Last::Unknown => settle::resolve(&mut leftovers),
+        }?;
         self.last = Last::Published;
         Ok(())
     }

@@ -10,6 +10,7 @@ pub mod mutant;
 mod record;
 pub mod rows;
 mod seam;
+pub mod settle;
 mod snapshot;
 mod stage;
 mod task;

@@ -64,6 +64,8 @@ pub struct Unconfirmed {
     was_closed: bool,
     /// How often the present doubt was met by closing.
     closings: u32,
+    /// Offsets of a commit that was in doubt may be pending still.
+    owes_offsets: bool,
 }
 
 impl Unconfirmed {
@@ -83,9 +85,18 @@ impl Unconfirmed {
             .extend(asked.into_iter().map(|(of, last)| (of, (last, now))));
     }
 
-    /// What was asked for was not committed.
+    /// What was asked for was not committed. An abort follows, which is dear if something was not noticed: what was committed before is in doubt.
     pub fn not_committed(&mut self) {
         self.asked.clear();
+        self.doubt();
+    }
+
+    /// What was asked for, if its outcome was not told, was committed; with its markers or without.
+    pub fn came_through(&mut self, now: Duration) {
+        if self.is_unanswered() {
+            self.committed(now);
+            self.doubt();
+        }
     }
 
     /// Whether a commit was asked for whose outcome nobody has told.
@@ -180,6 +191,22 @@ impl Unconfirmed {
         self.standing.clear();
         self.is_in_doubt = false;
         self.closings = 0;
+    }
+
+    /// There was a doubt: offsets of what was committed may be pending still, too.
+    pub fn owe_offsets(&mut self) {
+        self.owes_offsets = true;
+    }
+
+    /// Whether committed offsets may be pending still.
+    #[must_use]
+    pub fn owes_offsets(&self) -> bool {
+        self.owes_offsets
+    }
+
+    /// No committed offsets are pending.
+    pub fn offsets_are_ended(&mut self) {
+        self.owes_offsets = false;
     }
 
     /// Whether anything was closed since this was last asked.
@@ -311,8 +338,12 @@ mod tests {
         what.asks(BTreeMap::from([(of("a"), 4)]));
         assert!(what.is_unanswered() && !what.is_owed());
         what.not_committed();
-        what.committed(secs(1));
+        what.came_through(secs(1));
         assert!(!what.is_owed());
+        what.asks(BTreeMap::from([(of("a"), 4)]));
+        what.came_through(secs(1));
+        assert!(what.is_owed() && what.is_in_doubt() && !what.is_unanswered());
+        assert_eq!(what.look(&[(of("a"), 5)], secs(1), STILL), Look::Visible);
         what.found_open(BTreeMap::from([(of("a"), 5)]), secs(2));
         assert!(what.is_in_doubt());
         assert_eq!(what.look(&[(of("a"), 5)], secs(2), STILL), Look::Visible);

@@ -7,9 +7,10 @@ use std::{
 };
 
 use stream::{
-    Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, KnownEnds, Log, LogError, Look,
-    Membership, Millis, Output, TopicPartition, Unconfirmed, filler,
+    Batch, Bounds, Change, ChangelogReader, Commit, CommitReport, Committed, KnownEnds, Log, LogError, Membership,
+    Millis, Output, TopicPartition, Unconfirmed, filler,
     mutant::{self, Mutant},
+    settle::{self, Outcomes, Settle, Stuck},
 };
 
 use super::{
@@ -97,8 +98,6 @@ pub struct SimLog {
     last: BTreeMap<TopicPartition, i64>,
     /// What was committed and not seen to be visible.
     unconfirmed: Unconfirmed,
-    /// Offsets that were committed with it may be pending still.
-    are_offsets_owed: bool,
     /// When its name was last given so slowly that it may have been asked for twice.
     slow: Option<Duration>,
     flowing: BTreeMap<TopicPartition, i64>,
@@ -263,7 +262,6 @@ impl SimLog {
             owes: false,
             last: BTreeMap::new(),
             unconfirmed: Unconfirmed::default(),
-            are_offsets_owed: false,
             slow: None,
             flowing: BTreeMap::new(),
             told: Vec::new(),
@@ -311,7 +309,7 @@ impl SimLog {
     }
 
     /// Output partitions whose stable end stands before their end, with both.
-    fn held(&self) -> Result<BTreeMap<TopicPartition, (i64, i64)>, LogError> {
+    fn held(&self) -> Result<Stuck, LogError> {
         let of = self.host.sim().lock().broker.partitions(&self.member.outputs);
         let ask = |is_stable| {
             let request = Request::Ends {
@@ -359,64 +357,12 @@ impl SimLog {
     }
 
     /// What its connections tell puts what was committed last in doubt; true if there was something.
-    fn notice(&mut self) -> bool {
+    fn was_disturbed(&mut self) -> bool {
         let was_disturbed = self.host.sim().lock().broker.was_disturbed(&self.member.name);
         if was_disturbed {
             self.unconfirmed.doubt();
         }
         was_disturbed
-    }
-
-    /// As the client on Kafka does: what was committed is visible, or closed once it stands still.
-    fn confirm_earlier(&mut self) -> Result<(), LogError> {
-        self.notice();
-        if !self.unconfirmed.is_in_doubt() || mutant::is_on(Mutant::MarkersTrusted) {
-            return Ok(());
-        }
-        self.are_offsets_owed = true;
-        let begun = self.host.monotonic();
-        loop {
-            let of: Vec<TopicPartition> = self.unconfirmed.partitions().cloned().collect();
-            let request = Request::Ends { of, is_stable: true };
-            let stable: Vec<_> = match self.ask(&request, PATIENCE)? {
-                Some(Response::Ends(ends)) => ends.into_iter().map(|(of, _, end)| (of, end)).collect(),
-                _ => return Err(silent("stable ends")),
-            };
-            let (now, still) = (self.host.monotonic(), self.host.sim().lock().transactions / 2);
-            match self.unconfirmed.look(&stable, now, Duration::from_micros(still)) {
-                Look::Visible => return Ok(()),
-                Look::Wait if now.saturating_sub(begun) < Duration::from_secs(1) => {
-                    self.host.sleep(Duration::from_millis(20));
-                }
-                Look::Wait => return Err(LogError::Retriable("what was committed is not visible yet".to_owned())),
-                Look::Foreign(_) => return Ok(()),
-                Look::Close(partitions) => {
-                    tracing::debug!(?partitions, "what was committed stands open, closing it");
-                    self.close(&partitions)?;
-                }
-            }
-        }
-    }
-
-    fn close(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
-        let is_slow = |log: &Self| {
-            let now = log.host.monotonic();
-            log.slow.is_some_and(|at| now.saturating_sub(at) < LATE)
-        };
-        if is_slow(self) {
-            return Err(silent("closing"));
-        }
-        self.replace(CLOSING)?;
-        if is_slow(self) {
-            return Err(silent("closing"));
-        }
-        let process = self.host.process();
-        self.host.sim().lock().processes[process].closes = true;
-        let closed = self.commit_in(partitions);
-        self.host.sim().lock().processes[process].closes = false;
-        closed?;
-        self.unconfirmed.closed();
-        self.recycle()
     }
 
     fn commit_in(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
@@ -429,7 +375,7 @@ impl SimLog {
     /// What the open transaction has shown of the one before: its coordinator took records, so that one is over, if nothing broke.
     fn look_back(&mut self) {
         if !self.last.is_empty() {
-            self.notice();
+            self.was_disturbed();
             self.unconfirmed.is_over();
         }
     }
@@ -479,29 +425,6 @@ impl SimLog {
         }
     }
 
-    /// Offsets that say nothing, in a transaction of their own.
-    fn end_offsets(&mut self) -> Result<(), LogError> {
-        let of = self.host.sim().lock().broker.partitions(&self.member.inputs);
-        if self.committed(&of).is_err() {
-            self.begin_anew()?;
-            let request = Request::Offsets {
-                by: self.identity()?,
-                group: self.member.group.clone(),
-                member: 0,
-                generation: -1,
-                offsets: vec![self.nothing()],
-            };
-            self.has_sent = true;
-            match self.transact(&request)? {
-                Some(Response::Done) => {}
-                other => return Err(LogError::Unknown(format!("offsets: {other:?}"))),
-            }
-            self.end(true)?;
-        }
-        self.are_offsets_owed = false;
-        Ok(())
-    }
-
     /// An offset of a topic that the group does not read.
     fn nothing(&self) -> (TopicPartition, Committed) {
         let unread = self.member.changelog.as_ref().unwrap_or(&self.member.inputs[0]);
@@ -516,42 +439,6 @@ impl SimLog {
         (any, nowhere)
     }
 
-    /// Aborts what stands open of this name in partitions, and its pending offsets.
-    fn abort_in(&mut self, stuck: &BTreeMap<TopicPartition, (i64, i64)>) -> Result<(), LogError> {
-        let begun = self.host.monotonic();
-        self.begin_anew()?;
-        self.open.extend(stuck.keys().map(filler));
-        self.produce()?;
-        let (member, generation) = self.with(|client| (client.member, client.generation))?;
-        let request = Request::Offsets {
-            by: self.identity()?,
-            group: self.member.group.clone(),
-            member,
-            generation,
-            offsets: vec![self.nothing()],
-        };
-        self.has_sent = true;
-        match self.transact(&request)? {
-            Some(Response::Done | Response::Stale) => {}
-            Some(Response::Fenced) => return Err(LogError::Fenced("offsets to discard".to_owned())),
-            other => return Err(LogError::Unknown(format!("offsets to discard: {other:?}"))),
-        }
-        self.abort()?;
-        let begun_to_wait = self.host.monotonic();
-        // As the client on Kafka does: a request that is answered sooner was sent once.
-        let is_over = begun_to_wait.saturating_sub(begun) < SENT_AGAIN;
-        loop {
-            let mut held = self.held()?;
-            held.retain(|of, (stable, _)| stuck.get(of).is_some_and(|(stood, _)| stood == stable));
-            let waited = self.host.monotonic().saturating_sub(begun_to_wait);
-            if held.is_empty() || waited > Duration::from_secs(2) {
-                // A copy of these offsets that is still on its way must not meet the next transaction.
-                return if is_over { Ok(()) } else { self.recycle() };
-            }
-            self.host.sleep(Duration::from_millis(20));
-        }
-    }
-
     fn begin_anew(&mut self) -> Result<(), LogError> {
         self.identity()?;
         self.open.clear();
@@ -563,7 +450,7 @@ impl SimLog {
 
     /// A transaction that begins while the one before is perhaps being completed without its markers must not reach a partition.
     fn is_over_before(&mut self) -> Result<(), LogError> {
-        if self.owes && self.last.is_empty() && !mutant::is_on(Mutant::MarkersTrusted) && self.notice() {
+        if self.owes && self.last.is_empty() && !mutant::is_on(Mutant::MarkersTrusted) && self.was_disturbed() {
             return Err(LogError::Unknown("connections broke".to_owned()));
         }
         Ok(())
@@ -678,6 +565,142 @@ impl SimLog {
             }
         }
         Ok(found)
+    }
+}
+
+impl Settle for SimLog {
+    fn unconfirmed(&mut self) -> &mut Unconfirmed {
+        &mut self.unconfirmed
+    }
+
+    fn notice(&mut self) {
+        self.was_disturbed();
+    }
+
+    fn now(&self) -> Duration {
+        self.host.monotonic()
+    }
+
+    fn wait(&mut self) {
+        self.host.sleep(Duration::from_millis(20));
+    }
+
+    fn still(&self) -> Duration {
+        Duration::from_micros(self.host.sim().lock().transactions / 2)
+    }
+
+    fn stable_ends(&mut self, of: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, LogError> {
+        let request = Request::Ends {
+            of: of.to_vec(),
+            is_stable: true,
+        };
+        match self.ask(&request, PATIENCE)? {
+            Some(Response::Ends(ends)) => Ok(ends.into_iter().map(|(of, _, end)| (of, end)).collect()),
+            _ => Err(silent("stable ends")),
+        }
+    }
+
+    fn close(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        tracing::debug!(?partitions, "what was committed stands open, closing it");
+        let is_slow = |log: &Self| {
+            let now = log.host.monotonic();
+            log.slow.is_some_and(|at| now.saturating_sub(at) < LATE)
+        };
+        if is_slow(self) {
+            return Err(silent("closing"));
+        }
+        self.replace(CLOSING)?;
+        if is_slow(self) {
+            return Err(silent("closing"));
+        }
+        let process = self.host.process();
+        self.host.sim().lock().processes[process].closes = true;
+        let closed = self.commit_in(partitions);
+        self.host.sim().lock().processes[process].closes = false;
+        closed
+    }
+
+    fn renew(&mut self) -> Result<(), LogError> {
+        self.recycle()
+    }
+
+    fn report_foreign(&self, partitions: &[TopicPartition]) {
+        tracing::debug!(?partitions, "a transaction of another name stays open");
+    }
+
+    /// Of an offset that says nothing, in a transaction of its own.
+    fn end_offsets(&mut self) -> Result<(), LogError> {
+        let of = self.host.sim().lock().broker.partitions(&self.member.inputs);
+        if self.committed(&of).is_ok() {
+            return Ok(());
+        }
+        self.begin_anew()?;
+        let request = Request::Offsets {
+            by: self.identity()?,
+            group: self.member.group.clone(),
+            member: 0,
+            generation: -1,
+            offsets: vec![self.nothing()],
+        };
+        self.has_sent = true;
+        match self.transact(&request)? {
+            Some(Response::Done) => self.end(true),
+            other => Err(LogError::Unknown(format!("offsets: {other:?}"))),
+        }
+    }
+
+    fn stuck(&mut self) -> Result<Stuck, LogError> {
+        self.held()
+    }
+
+    fn outcomes(&mut self) -> Result<Outcomes, LogError> {
+        let name = self.member.name.clone();
+        match self.ask(&Request::Outcomes { name }, PATIENCE)? {
+            Some(Response::Outcomes(by_partition, last)) => {
+                tracing::debug!(?by_partition, last, "how transactions of this name were decided");
+                Ok(Outcomes {
+                    by_partition,
+                    elsewhere: None,
+                    last,
+                })
+            }
+            _ => Err(silent("the last outcome")),
+        }
+    }
+
+    fn abort_in(&mut self, stuck: &Stuck) -> Result<(), LogError> {
+        let begun = self.host.monotonic();
+        self.begin_anew()?;
+        self.open.extend(stuck.keys().map(filler));
+        self.produce()?;
+        let (member, generation) = self.with(|client| (client.member, client.generation))?;
+        let request = Request::Offsets {
+            by: self.identity()?,
+            group: self.member.group.clone(),
+            member,
+            generation,
+            offsets: vec![self.nothing()],
+        };
+        self.has_sent = true;
+        match self.transact(&request)? {
+            Some(Response::Done | Response::Stale) => {}
+            Some(Response::Fenced) => return Err(LogError::Fenced("offsets to discard".to_owned())),
+            other => return Err(LogError::Unknown(format!("offsets to discard: {other:?}"))),
+        }
+        self.abort()?;
+        let begun_to_wait = self.host.monotonic();
+        // As the client on Kafka does: a request that is answered sooner was sent once.
+        let is_over = begun_to_wait.saturating_sub(begun) < SENT_AGAIN;
+        loop {
+            let mut held = self.held()?;
+            held.retain(|of, (stable, _)| stuck.get(of).is_some_and(|(stood, _)| stood == stable));
+            let waited = self.host.monotonic().saturating_sub(begun_to_wait);
+            if held.is_empty() || waited > Duration::from_secs(2) {
+                // A copy of these offsets that is still on its way must not meet the next transaction.
+                return if is_over { Ok(()) } else { self.recycle() };
+            }
+            self.host.sleep(Duration::from_millis(20));
+        }
     }
 }
 
@@ -900,7 +923,7 @@ impl Log for SimLog {
             return Err(error);
         }
         let sent = self.host.monotonic();
-        self.notice();
+        self.was_disturbed();
         self.unconfirmed.asks(std::mem::take(&mut self.last));
         self.end(true)?;
         self.unconfirmed.committed(self.host.monotonic());
@@ -925,66 +948,16 @@ impl Log for SimLog {
     }
 
     fn discard(&mut self) -> Result<(), LogError> {
-        if mutant::is_on(Mutant::LeftoversKept) {
-            return Ok(());
-        }
-        self.unconfirmed.not_committed();
-        self.unconfirmed.doubt();
-        self.confirm_earlier()?;
-        if self.are_offsets_owed {
-            self.end_offsets()?;
-        }
-        let stuck = self.held()?;
-        self.abort_in(&stuck)
+        settle::discard(self)
     }
 
     fn resolve(&mut self) -> Result<(), LogError> {
-        if mutant::is_on(Mutant::LeftoversKept) {
-            return Ok(());
-        }
-        self.confirm_earlier()?;
-        let (mut committed, mut stuck, mut is_aborted) = (BTreeMap::new(), self.held()?, false);
-        let is_left = !stuck.is_empty() || self.are_offsets_owed;
-        if is_left && !mutant::is_on(Mutant::OutcomeGuessed) {
-            let name = self.member.name.clone();
-            let (outcomes, last) = match self.ask(&Request::Outcomes { name }, PATIENCE)? {
-                Some(Response::Outcomes(outcomes, last)) => (outcomes, last),
-                _ => return Err(silent("the last outcome")),
-            };
-            tracing::debug!(?stuck, ?outcomes, last, "transactions of this name stand open");
-            let is_committed = |of: &TopicPartition| outcomes.get(of) == Some(&true);
-            (committed, stuck) = stuck.into_iter().partition(|(of, _)| is_committed(of));
-            is_aborted = last == Some(false);
-        }
-        if is_aborted {
-            // As the client on Kafka does: a commit would publish the offsets that are pending of it.
-            self.abort_in(&stuck)?;
-        }
-        if !committed.is_empty() {
-            let ends = committed.into_iter().map(|(of, (_, end))| (of, end)).collect();
-            self.unconfirmed.found_open(ends, self.host.monotonic());
-            self.confirm_earlier()?;
-        }
-        if self.are_offsets_owed {
-            self.end_offsets()?;
-        }
-        if is_aborted {
-            return Ok(());
-        }
-        self.abort_in(&stuck)
+        settle::resolve(self)
     }
 
     fn confirm(&mut self) -> Result<bool, LogError> {
         self.lives()?;
-        if self.unconfirmed.is_unanswered() {
-            self.unconfirmed.committed(self.host.monotonic());
-            self.unconfirmed.doubt();
-        }
-        self.confirm_earlier()?;
-        if self.are_offsets_owed {
-            self.end_offsets()?;
-        }
-        Ok(self.unconfirmed.was_closed())
+        settle::confirm(self)
     }
 
     fn changelog(&mut self) -> Result<Option<Box<dyn ChangelogReader>>, LogError> {
