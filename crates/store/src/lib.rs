@@ -18,7 +18,7 @@ use std::{
 
 use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompactionStyle, Direction, ErrorKind, IngestExternalFileOptions, IteratorMode,
-    Options, ReadOptions, SstFileWriter, UniversalCompactOptions,
+    Options, ReadOptions, SliceTransform, SstFileWriter, UniversalCompactOptions,
 };
 use stream::{Db, OpenError, RowRef, StoredRow};
 
@@ -27,6 +27,8 @@ const FORMAT: u16 = 1;
 const ME_FORMAT: &[u8] = b"me/format";
 const ME_PARTITIONS: &[u8] = b"me/partitions";
 const ME_ORIGIN: &[u8] = b"me/origin";
+/// The rows of one key begin with so many bytes (`stream::rows`). Filters know them, so that a file without that key is not looked at.
+const ROWS_OF_KEY: usize = 18;
 /// A file beside the database that says why it is not to be read again.
 const DAMAGED: &str = "damaged";
 
@@ -112,6 +114,7 @@ fn options(cache: &Cache) -> Options {
     let mut options = Options::default();
     options.create_if_missing(true);
     options.set_block_based_table_factory(&blocks);
+    options.set_prefix_extractor(SliceTransform::create_fixed_prefix(ROWS_OF_KEY));
     options.set_compaction_style(DBCompactionStyle::Universal);
     options.set_universal_compaction_options(&universal);
     options.set_level_zero_file_num_compaction_trigger(8);
@@ -242,6 +245,15 @@ impl RocksDb {
     }
 }
 
+/// Whether nothing before `to` that is at least as great as `prefix` begins otherwise.
+fn ends_with_prefix(prefix: &[u8], to: &[u8]) -> bool {
+    let last = prefix.iter().rposition(|byte| *byte < u8::MAX);
+    let Some(last) = last else { return false };
+    let mut behind = prefix[..=last].to_vec();
+    behind[last] += 1;
+    to <= behind.as_slice()
+}
+
 fn shown(bytes: &[u8]) -> String {
     match bytes.len() {
         2 => u16::from_be_bytes([bytes[0], bytes[1]]).to_string(),
@@ -262,6 +274,9 @@ impl Db for RocksDb {
     fn scan(&self, from: &[u8], to: &[u8], max: usize) -> Result<Vec<StoredRow>, String> {
         let mut read = ReadOptions::default();
         read.set_iterate_upper_bound(to.to_vec());
+        let is_of_one_key = from.len() >= ROWS_OF_KEY && ends_with_prefix(&from[..ROWS_OF_KEY], to);
+        read.set_prefix_same_as_start(is_of_one_key);
+        read.set_total_order_seek(!is_of_one_key);
         let rows = self
             .db()?
             .iterator_opt(IteratorMode::From(from, Direction::Forward), read);
@@ -354,6 +369,47 @@ mod tests {
             [(b"st2".to_vec(), b"b".to_vec()), (b"st3".to_vec(), b"c".to_vec())]
         );
         assert_eq!(db.scan(b"st", b"su", 1).expect("reads").len(), 1);
+    }
+
+    #[test]
+    fn rows_of_a_key_are_found_among_those_of_its_neighbours() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut db = Store::new(1 << 20).open(dir.path(), &identity(4)).expect("opens");
+        let key = |of: u8, name: &str| {
+            let mut key = b"st".to_vec();
+            key.extend([of; 16]);
+            key.extend(name.as_bytes());
+            key
+        };
+        // Of each file other keys: filters of most say that there is nothing.
+        let keys = [0, 1, 0x60, 0x61, 0xfe, 0xff];
+        for of in keys {
+            let rows = [(key(of, "hd"), Some(vec![of])), (key(of, "in1"), Some(vec![1]))];
+            let mut rows = rows.iter().map(|(key, value)| (key.as_slice(), value.as_deref()));
+            db.ingest(&mut rows).expect("writes");
+        }
+        db.ingest(&mut [(key(0x60, "in1").as_slice(), None)].into_iter())
+            .expect("writes");
+        for of in keys {
+            let (from, to) = stream::rows::state_range(&[of; 16]);
+            let mut expected = vec![(key(of, "hd"), vec![of])];
+            if of != 0x60 {
+                expected.push((key(of, "in1"), vec![1]));
+            }
+            assert_eq!(db.scan(&from, &to, 10).expect("reads"), expected, "{of}");
+            let behind = db.scan(&key(of, "hz"), &to, 10).expect("reads");
+            assert_eq!(behind, expected[1..], "{of}");
+        }
+        let (from, to) = stream::rows::state_range(&[7; 16]);
+        assert_eq!(db.scan(&from, &to, 10).expect("reads"), []);
+        let all = db.scan(b"st", b"su", 100).expect("reads");
+        assert_eq!(all.len(), 2 * keys.len() - 1, "not of one key");
+        let from_the_middle = db.scan(&key(0x60, "in1"), b"su", 100).expect("reads");
+        assert_eq!(
+            from_the_middle.len(),
+            6,
+            "a page goes on behind the key that it begins with"
+        );
     }
 
     #[test]
