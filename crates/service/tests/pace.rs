@@ -40,36 +40,52 @@ impl Clock for Busy {
 }
 
 /// How long each epoch was processed before it was committed, and what it said.
-#[derive(Default)]
-struct Epochs(Vec<(Duration, u64)>);
+#[derive(Clone, Default)]
+struct Epochs {
+    committed: Vec<(Duration, u64)>,
+    /// How many of them there were when a partition was restored.
+    restored: Option<usize>,
+}
 
 impl Hooks<Waiting> for Epochs {
     fn observe(&mut self, what: &Observation<'_>) {
-        if let Observation::Committed { written, process, .. } = what {
-            self.0.push((*process, written.values().sum()));
+        match what {
+            Observation::Committed { written, process, .. } => {
+                self.committed.push((*process, written.values().sum()));
+            }
+            Observation::Restoring { remaining: 0, .. } => self.restored = Some(self.committed.len()),
+            _ => {}
         }
     }
 }
 
-/// What the epochs of one worker were like that found all this at once.
-fn epochs_of(values: impl Iterator<Item = String>) -> Vec<(Duration, u64)> {
+/// Two partitions of input.
+fn broker() -> Broker {
     let broker = Broker::default();
-    for (topic, partitions) in [("in", 1), ("out", 1), ("log", 1), ("in.dlq", 1)] {
+    for (topic, partitions) in [("in", 2), ("out", 1), ("log", 2), ("in.dlq", 1)] {
         broker.create(topic, partitions);
     }
+    broker
+}
+
+fn publish(broker: &Broker, partition: i32, values: impl Iterator<Item = String>) {
     broker.publish(values.map(|value| Output {
         topic: Arc::from("in"),
-        partition: Some(0),
+        partition: Some(partition),
         timestamp: Some(Millis(1)),
         key: None,
         value: Some(value.into_bytes()),
         headers: Vec::new(),
     }));
+}
+
+/// What the epochs of one worker were like, from a new disk on, for so many turns.
+fn work(broker: &Broker, epoch_records: u64, turns: usize) -> Epochs {
     let (disk, fuse) = (Disk::default(), Fuse::default());
     let disk_fuse = fuse.clone();
     let config = WorkerConfig {
         epoch_interval: INTERVAL,
-        epoch_records: 1_000_000,
+        epoch_records,
         poll_records: 1_000_000,
         flush_bytes: 1 << 20,
         flush_interval: Duration::from_secs(3600),
@@ -87,13 +103,20 @@ fn epochs_of(values: impl Iterator<Item = String>) -> Vec<(Duration, u64)> {
         open_db: Box::new(move |of: &TopicPartition| Ok(Box::new(disk.open(of, &disk_fuse)))),
         clock: Box::new(Busy::default()),
     };
-    let log = MemoryLog::join(&broker, &fuse, "g", &["in"], Some("log"));
+    let log = MemoryLog::join(broker, &fuse, "g", &["in"], Some("log"));
     let mut worker = Worker::new(log, Arc::new(Waiting), Epochs::default(), config);
-    for _ in 0..10 {
+    for _ in 0..turns {
         worker.turn().expect("no faults");
     }
     worker.finish().expect("no faults");
-    worker.hooks().0.clone()
+    worker.hooks().clone()
+}
+
+/// What the epochs of one worker were like that found all this at once.
+fn epochs_of(values: impl Iterator<Item = String>) -> Vec<(Duration, u64)> {
+    let broker = broker();
+    publish(&broker, 0, values);
+    work(&broker, 1_000_000, 10).committed
 }
 
 #[test]
@@ -121,4 +144,22 @@ fn an_epoch_begins_with_its_first_record_though_that_says_nothing() {
     let (process, said) = epochs.iter().max().expect("ticks are committed too");
     assert_eq!(*said, 0);
     assert!(*process >= Duration::from_millis(40), "fifty records: {epochs:?}");
+}
+
+#[test]
+fn a_partition_is_restored_while_another_works_through_what_one_poll_brought() {
+    let broker = broker();
+    publish(&broker, 0, (0..600).map(|key| format!("a k{key} 1")));
+    let before = work(&broker, 1, 1000);
+    assert!(before.committed.len() >= 600, "an epoch and more for each");
+    publish(&broker, 1, (0..20_000).map(|key| format!("a k{key} 1")));
+    let behind = work(&broker, 1_000_000, 10);
+    let said: u64 = behind.committed.iter().map(|(_, said)| said).sum();
+    assert_eq!(said, 20_000, "{:?}", behind.committed);
+    let restored = behind.restored.expect("it has no disk");
+    assert!(
+        restored < behind.committed.len() / 2,
+        "behind {restored} epochs of {}",
+        behind.committed.len()
+    );
 }

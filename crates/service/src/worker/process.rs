@@ -113,13 +113,18 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
 
     /// Ends the epoch in the middle of what was read. False if the rest of that is not to be looked at: the epoch was dropped, or somebody
     /// calls and it is read again, by this worker or another. The commit hears the group, and takes no more records meanwhile than it must:
-    /// what a turn works through would grow from turn to turn.
+    /// what a turn works through would grow from turn to turn. Partitions that are being opened get their share here too: what one poll brought, and
+    /// the timers that it made due, can take as long as many turns.
     fn end_here(&mut self) -> Result<bool, Stop> {
         self.hooks.observe(&Observation::Turned);
         self.rewound = false;
         self.commit()?;
-        if self.is_called() && !self.rewound {
-            self.rewind()?;
+        if !self.rewound {
+            if self.is_called() {
+                self.rewind()?;
+            } else {
+                self.open_some()?;
+            }
         }
         Ok(!self.rewound)
     }
