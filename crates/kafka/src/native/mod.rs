@@ -670,8 +670,37 @@ struct Handles {
 // SAFETY: the handles are moved to the one thread that destroys them.
 unsafe impl Send for Handles {}
 
+/// A consumer whose close was given up closes within this time, or never.
+const CLOSING: Duration = Duration::from_secs(120);
+
 impl Handles {
+    /// Goes on with a close that was given up. A client of librdkafka 2.12 that closes and is destroyed before it has been told what its group
+    /// says meanwhile never ends, and one of its threads takes a whole core: it waits for its timers, which are not run any more.
+    fn is_closed(&self) -> bool {
+        let begun = Instant::now();
+        // SAFETY: nobody else has these handles any more, and all of them are alive; a message is destroyed once.
+        unsafe {
+            if !(*self.noted).closing.load(Ordering::Relaxed) {
+                return true;
+            }
+            while sys::rd_kafka_consumer_closed(self.client) == 0 {
+                if begun.elapsed() > CLOSING {
+                    return false;
+                }
+                let message = sys::rd_kafka_consume_queue(self.queue, 100);
+                if !message.is_null() {
+                    sys::rd_kafka_message_destroy(message);
+                }
+            }
+        }
+        true
+    }
+
     fn destroy(self) {
+        if !self.is_closed() {
+            tracing::error!("a client's group was not left, leaving the client open");
+            return;
+        }
         // SAFETY: nobody else has these handles any more. Without `consumer_close` no callback runs here, and a dynamic member
         // leaves by its session's end; closing first would serve a rebalance that nobody answers.
         unsafe {
@@ -742,7 +771,55 @@ fn headers(native: &sys::rd_kafka_message_t) -> Vec<stream::Header> {
 
 #[cfg(test)]
 mod tests {
+    use testkit::broker::Kafka;
+
     use super::*;
+    use crate::{Admin, KafkaConfig};
+
+    /// Asks again until it holds.
+    fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+        let begun = Instant::now();
+        while !holds() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// A member whose client has heard what it was given, and waits to be asked.
+    fn member(address: &str) -> Consumer {
+        let config = KafkaConfig::new(address, "g", "g-0");
+        let consumer = Consumer::new(&config.consumer_settings()).expect("made");
+        consumer.subscribe(&["in".to_owned()]).expect("subscribes");
+        // SAFETY: the queue is the consumer's.
+        eventually(
+            "it is given partitions",
+            || unsafe { sys::rd_kafka_queue_length(consumer.queue) } > 0,
+        );
+        consumer
+    }
+
+    fn threads(name: &str) -> usize {
+        let tasks = std::fs::read_dir("/proc/self/task").expect("this is Linux");
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|found| found.trim_end() == name).count()
+    }
+
+    #[test]
+    fn a_member_that_has_not_answered_what_it_was_given_leaves_its_group() {
+        let Some(kafka) = Kafka::for_test() else { return };
+        let admin = Admin::connect(&KafkaConfig::new(kafka.address(), "g", "g-0")).expect("connects");
+        admin.create("in", 2, 1, &BTreeMap::new()).expect("made");
+        let mut leaves = member(kafka.address());
+        assert_eq!(leaves.close(Duration::from_secs(60)), Ok(()));
+        let mut gives_up = member(kafka.address());
+        let given_up = gives_up.close(Duration::ZERO);
+        assert!(matches!(given_up, Err(LogError::Retriable(_))), "{given_up:?}");
+        drop((leaves, gives_up));
+        eventually("no client is left", || {
+            threads("kafka-reaper") == 0 && threads("rdk:main") <= 1
+        });
+        drop(admin);
+    }
 
     #[test]
     fn a_partition_without_a_leader_is_asked_for_again() {
