@@ -413,6 +413,32 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_a_key_are_found_in_files_whose_filters_do_not_know_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut db = Store::new(1 << 20).open(dir.path(), &identity(4)).expect("opens");
+        // As earlier versions wrote them.
+        let mut blocks = BlockBasedOptions::default();
+        blocks.set_bloom_filter(10.0, false);
+        let mut options = Options::default();
+        options.set_block_based_table_factory(&blocks);
+        let file = dir.path().join("earlier.sst");
+        let mut writer = SstFileWriter::create(&options);
+        writer.open(&file).expect("opens");
+        let (from, to) = stream::rows::state_range(&[7; 16]);
+        let key = |name: &str| [from.as_slice(), name.as_bytes()].concat();
+        writer.put(key("hd"), "earlier").expect("writes");
+        writer.put(key("in1"), "earlier").expect("writes");
+        writer.finish().expect("writes");
+        let files = db.db().expect("open").ingest_external_file(vec![&file]);
+        files.expect("reads");
+        db.ingest(&mut [(key("in2").as_slice(), Some(b"later".as_slice()))].into_iter())
+            .expect("writes");
+        let rows = db.scan(&from, &to, 10).expect("reads");
+        let values: Vec<_> = rows.iter().map(|(_, value)| value.as_slice()).collect();
+        assert_eq!(values, [b"earlier".as_slice(), b"earlier", b"later"]);
+    }
+
+    #[test]
     fn a_database_that_is_open_is_left_alone() {
         let dir = tempfile::tempdir().expect("a directory");
         let store = Store::new(1 << 20);
