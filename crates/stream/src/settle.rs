@@ -86,7 +86,7 @@ pub trait Settle {
     /// [`LogError`] if they were not ended, or nobody knows.
     fn end_offsets(&mut self) -> Result<(), LogError>;
 
-    /// The outputs that no transaction under way holds open.
+    /// Outputs that stand open, though nobody has a transaction under way there.
     ///
     /// # Errors
     /// [`LogError::Retriable`] if a partition does not answer.
