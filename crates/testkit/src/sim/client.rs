@@ -56,8 +56,11 @@ pub(super) struct Client {
     owned: BTreeSet<TopicPartition>,
     /// What the worker has not been told yet.
     changes: Vec<Change>,
-    /// Lost, and not given back by the worker yet: it does not join again before that.
-    lost: BTreeSet<TopicPartition>,
+    /// Lost, and not given back by the worker yet: it does not join again before that. With how often it gives them back: twice, if they had
+    /// been asked back before.
+    lost: BTreeMap<TopicPartition, u32>,
+    /// Asked back, and not given back by the worker yet.
+    revoked: BTreeSet<TopicPartition>,
     /// It joins again by itself, so that a loss can pass unnoticed.
     rejoins: bool,
     /// It has closed its consumer for now.
@@ -171,7 +174,10 @@ impl World {
                 client.is_member = false;
                 client.generation = -1;
                 let owned: Vec<TopicPartition> = std::mem::take(&mut client.owned).into_iter().collect();
-                client.lost.extend(owned.iter().cloned());
+                for of in &owned {
+                    let times = 1 + u32::from(client.revoked.remove(of));
+                    *client.lost.entry(of.clone()).or_default() += times;
+                }
                 client.changes.push(Change::Lost(owned));
                 self.number += 1;
                 let member = self.number;
@@ -209,6 +215,7 @@ impl Client {
         self.is_member = true;
         self.generation = self.generation.max(sync.generation);
         if !sync.revoked.is_empty() {
+            self.revoked.extend(sync.revoked.iter().cloned());
             self.changes.push(Change::Revoked(sync.revoked));
         }
         if !sync.assigned.is_empty() {
@@ -241,7 +248,8 @@ impl SimLog {
                 generation: -1,
                 owned: BTreeSet::new(),
                 changes: Vec::new(),
-                lost: BTreeSet::new(),
+                lost: BTreeMap::new(),
+                revoked: BTreeSet::new(),
                 rejoins,
                 is_away: false,
             };
@@ -305,6 +313,7 @@ impl SimLog {
             client.owned.clear();
             client.changes.clear();
             client.lost.clear();
+            client.revoked.clear();
         })
     }
 
@@ -795,7 +804,14 @@ impl Log for SimLog {
         let (group, member, generation, was_lost) = self.with(|client| {
             let mut was_lost = false;
             for partition in partitions {
-                was_lost |= client.lost.remove(partition);
+                client.revoked.remove(partition);
+                if let Some(times) = client.lost.get_mut(partition) {
+                    was_lost = true;
+                    *times -= 1;
+                    if *times == 0 {
+                        client.lost.remove(partition);
+                    }
+                }
             }
             if !was_lost {
                 client.owned.retain(|of| !partitions.contains(of));
