@@ -18,9 +18,8 @@ use stream::{
 
 use crate::{
     log::{KafkaConfig, PENDING},
-    native::{Consumer, GroupMetadata, Isolation, OFFSET_INVALID, OFFSET_LATEST, Partitions, ends_now},
+    native::{Consumer, Isolation, OFFSET_INVALID, OFFSET_LATEST, Partitions, ends_now},
     outcome,
-    producer::Producer,
     writer::Writer,
 };
 
@@ -28,8 +27,6 @@ use crate::{
 const OTHERS: Duration = Duration::from_millis(150);
 /// Others' transactions that go on and on are not watched longer than this.
 const PASSING: Duration = Duration::from_secs(2);
-/// Markers of an aborted transaction are there within this time, once its producer was told that it is aborted.
-const MARKED: Duration = Duration::from_secs(2);
 /// Between two looks.
 const AGAIN: Duration = Duration::from_millis(10);
 
@@ -49,8 +46,8 @@ impl Settle for Leftovers<'_> {
         self.writer.unconfirmed()
     }
 
-    fn notice(&mut self) {
-        self.writer.notice();
+    fn notice(&mut self) -> bool {
+        self.writer.notice()
     }
 
     fn now(&self) -> Duration {
@@ -67,6 +64,10 @@ impl Settle for Leftovers<'_> {
 
     fn stable_ends(&mut self, of: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, LogError> {
         ends_now(self.reader, &Partitions::of(of, OFFSET_LATEST), Isolation::Stable)
+    }
+
+    fn ends(&mut self, of: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, LogError> {
+        ends_now(self.reader, &Partitions::of(of, OFFSET_LATEST), Isolation::Uncommitted)
     }
 
     fn close(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
@@ -109,7 +110,14 @@ impl Settle for Leftovers<'_> {
         outcome::of_name(self.config)
     }
 
-    fn abort_in(&mut self, stuck: &Stuck) -> Result<(), LogError> {
+    fn report_held(&self, partitions: &[TopicPartition]) {
+        tracing::warn!(
+            partitions = partitions.len(),
+            "a transaction of another producer holds partitions open"
+        );
+    }
+
+    fn abort_in(&mut self, partitions: &[TopicPartition]) -> Result<bool, LogError> {
         let offsets = match self.member {
             Some(member) => {
                 let group = match member.generation() {
@@ -118,16 +126,18 @@ impl Settle for Leftovers<'_> {
                 };
                 Some((no_offsets(self.config), group))
             }
-            None if stuck.is_empty() => return Ok(()),
+            None if partitions.is_empty() => return Ok(true),
             None => None,
         };
         let has_offsets = offsets.is_some();
-        let is_over = drop_in(self.config, self.reader, self.writer.producer()?, stuck, offsets)?;
-        if has_offsets && !is_over {
-            // A copy of these offsets that is still on its way must not meet the next transaction.
-            self.writer.recycle()?;
+        let is_over = self.writer.producer()?.abort_in(partitions.iter(), offsets)?;
+        if !partitions.is_empty() {
+            tracing::warn!(
+                partitions = partitions.len(),
+                "records of an ended transaction stood open, dropped them"
+            );
         }
-        Ok(())
+        Ok(is_over || !has_offsets)
     }
 }
 
@@ -223,39 +233,4 @@ fn partitions_of(names: &[String], client: &Consumer) -> Result<Vec<TopicPartiti
         })
     });
     Ok(all.collect())
-}
-
-/// Drops what this producer's name left open in partitions, and its pending offsets. No transaction may be open. False if a copy of
-/// what was said may still be on its way.
-fn drop_in(
-    config: &KafkaConfig,
-    reader: &Consumer,
-    producer: &mut Producer,
-    stuck: &Stuck,
-    offsets: Option<(Partitions, GroupMetadata)>,
-) -> Result<bool, LogError> {
-    let is_over = producer.abort_in(stuck.keys(), offsets)?;
-    let begun = Instant::now();
-    // The coordinator answers before the markers are written, and could lose them again.
-    while !stuck.is_empty() {
-        let mut held = held(config, reader)?;
-        held.retain(|of, (stable, _)| stuck.get(of).is_some_and(|(stood, _)| stood == stable));
-        if held.is_empty() {
-            tracing::warn!(
-                partitions = stuck.len(),
-                "records of an ended transaction were open, dropped them"
-            );
-            break;
-        }
-        if begun.elapsed() > MARKED {
-            // Another's transaction takes its time, or has the same trouble; what was this one's is closed.
-            tracing::warn!(
-                partitions = held.len(),
-                "a transaction of another producer holds partitions open"
-            );
-            break;
-        }
-        std::thread::sleep(AGAIN);
-    }
-    Ok(is_over)
 }

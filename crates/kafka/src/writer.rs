@@ -141,11 +141,13 @@ impl Writer {
         }
     }
 
-    /// What the client has noticed puts what was committed last in doubt.
-    pub(crate) fn notice(&mut self) {
-        if self.producer.as_ref().is_some_and(Producer::notice) {
+    /// What the client has noticed puts what was committed last in doubt; true if it has noticed something.
+    pub(crate) fn notice(&mut self) -> bool {
+        let has_broken = self.producer.as_ref().is_some_and(Producer::notice);
+        if has_broken {
             self.unconfirmed.doubt();
         }
+        has_broken
     }
 
     /// What was committed and stands still is closed by another commit of this name: of nothing, or where brokers are not reached without logging

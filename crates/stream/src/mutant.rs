@@ -54,6 +54,10 @@ pub enum Mutant {
     OthersIgnored,
     /// What was reported as committed is taken for visible, though its markers may be missing.
     MarkersTrusted,
+    /// What was aborted to drop what stood open is taken for gone, though its markers may be missing too.
+    AbortsTrusted,
+    /// What was committed to close what stood open is not looked at in turn.
+    ClosingsTrusted,
     /// What stands open of a transaction whose outcome is unknown is aborted.
     OutcomeGuessed,
     /// Where a partition begins that nobody had before is committed with its first record only.
@@ -62,7 +66,7 @@ pub enum Mutant {
 
 impl Mutant {
     /// Every one.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::ApplyBeforeCommit,
         Self::UnknownIsAborted,
         Self::UnknownIsCommitted,
@@ -88,6 +92,8 @@ impl Mutant {
         Self::OffsetsBelieved,
         Self::OthersIgnored,
         Self::MarkersTrusted,
+        Self::AbortsTrusted,
+        Self::ClosingsTrusted,
         Self::OutcomeGuessed,
         Self::BeginLeftOpen,
     ];

@@ -13,6 +13,8 @@ use crate::{
 
 /// Markers of a transaction are mostly there within some milliseconds: this long they are waited for in one call.
 const MARKERS: Duration = Duration::from_secs(1);
+/// Those of an abort are waited for this long: a client may notice a second later that a connection has broken.
+const ABORTED: Duration = Duration::from_secs(2);
 
 /// Partitions with the stable end that they stand at, and the end at the first look: whatever stood open then lies before that.
 pub type Stuck = BTreeMap<TopicPartition, (i64, i64)>;
@@ -47,8 +49,8 @@ pub trait Settle {
     /// What was committed and has not been seen to be visible.
     fn unconfirmed(&mut self) -> &mut Unconfirmed;
 
-    /// Puts what was committed last in doubt if something has broken since this was last asked.
-    fn notice(&mut self);
+    /// Puts what was committed last in doubt if something has broken since this was last asked; true if so.
+    fn notice(&mut self) -> bool;
 
     /// A time that only goes on.
     fn now(&self) -> Duration;
@@ -65,6 +67,12 @@ pub trait Settle {
     /// [`LogError::Retriable`] if none does.
     fn stable_ends(&mut self, of: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, LogError>;
 
+    /// Where those of these partitions end that answer, committed or not.
+    ///
+    /// # Errors
+    /// [`LogError::Retriable`] if none does.
+    fn ends(&mut self, of: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, LogError>;
+
     /// Closes what was committed and stands open in partitions, by another commit of the name.
     ///
     /// # Errors
@@ -79,6 +87,9 @@ pub trait Settle {
 
     /// These partitions are held open by a transaction of another name, which nobody ends: for the operator.
     fn report_foreign(&self, partitions: &[TopicPartition]);
+
+    /// These partitions are held open still behind an abort, by another name's transaction, which may take its time.
+    fn report_held(&self, partitions: &[TopicPartition]);
 
     /// Looks whether committed offsets are pending without their marker, and ends them by another commit if they are.
     ///
@@ -98,11 +109,12 @@ pub trait Settle {
     /// [`LogError::Retriable`] if that cannot be read now.
     fn outcomes(&mut self) -> Result<Outcomes, LogError>;
 
-    /// Aborts a transaction that touches partitions and the group's offsets: what earlier ones of the name left open there is gone.
+    /// Aborts a transaction that touches partitions and the group's offsets: its markers end what earlier ones of the name left open there. False if
+    /// a copy of its requests may still be on its way.
     ///
     /// # Errors
     /// [`LogError`] if it was not ended, or nobody knows.
-    fn abort_in(&mut self, stuck: &Stuck) -> Result<(), LogError>;
+    fn abort_in(&mut self, partitions: &[TopicPartition]) -> Result<bool, LogError>;
 }
 
 /// Sees to it that what is known to be committed is visible, where there is a doubt of that.
@@ -117,6 +129,12 @@ pub fn see_visible(name: &mut impl Settle) -> Result<(), LogError> {
     name.unconfirmed().owe_offsets();
     let begun = name.now();
     loop {
+        let unmeasured = name.unconfirmed().unmeasured();
+        if !unmeasured.is_empty() {
+            let ends = ends_of_all(name, &unmeasured)?;
+            let now = name.now();
+            name.unconfirmed().found_open(ends, now);
+        }
         let of: Vec<TopicPartition> = name.unconfirmed().partitions().cloned().collect();
         let stable = name.stable_ends(&of)?;
         let (now, still) = (name.now(), name.still());
@@ -129,6 +147,9 @@ pub fn see_visible(name: &mut impl Settle) -> Result<(), LogError> {
                 ));
             }
             Look::Close(partitions) => {
+                if !mutant::is_on(Mutant::ClosingsTrusted) {
+                    name.unconfirmed().closes(&partitions);
+                }
                 name.close(&partitions)?;
                 name.unconfirmed().closed();
                 name.renew()?;
@@ -139,6 +160,15 @@ pub fn see_visible(name: &mut impl Settle) -> Result<(), LogError> {
             }
         }
     }
+}
+
+/// Where each of these partitions ends.
+fn ends_of_all(name: &mut impl Settle, of: &[TopicPartition]) -> Result<BTreeMap<TopicPartition, i64>, LogError> {
+    let ends: BTreeMap<TopicPartition, i64> = name.ends(of)?.into_iter().collect();
+    if ends.len() < of.len() {
+        return Err(LogError::Retriable("not every partition says where it ends".to_owned()));
+    }
+    Ok(ends)
 }
 
 /// The last transaction is known to have been committed: it is seen to be visible, with its offsets. True if something had to be closed.
@@ -167,7 +197,7 @@ pub fn discard(name: &mut impl Settle) -> Result<(), LogError> {
     // Also where nothing is seen: a late copy of earlier offsets would be published by the next commit, were its name's producer not a
     // newer one by then.
     let stuck = name.stuck()?;
-    name.abort_in(&stuck)
+    drop_in(name, stuck.into_keys())
 }
 
 /// Nobody knows how the last transaction ended: what stands open is ended as its coordinator decided.
@@ -187,13 +217,14 @@ pub fn resolve(name: &mut impl Settle) -> Result<(), LogError> {
         Outcomes::default()
     };
     let (committed, others): (Stuck, Stuck) = stuck.into_iter().partition(|(of, _)| decided.is_committed(of));
+    let others = others.into_keys();
     if decided.is_aborted() {
         // Offsets that are pending are that one's, and a commit would publish them.
-        name.abort_in(&others)?;
+        drop_in(name, others)?;
         show(name, committed)
     } else {
         show(name, committed)?;
-        name.abort_in(&others)
+        drop_in(name, others)
     }
 }
 
@@ -206,6 +237,47 @@ fn show(name: &mut impl Settle, committed: Stuck) -> Result<(), LogError> {
         see_visible(name)?;
     }
     end_offsets(name)
+}
+
+/// Drops what the name left open in partitions, and its pending offsets.
+fn drop_in(name: &mut impl Settle, partitions: impl Iterator<Item = TopicPartition>) -> Result<(), LogError> {
+    let partitions: Vec<TopicPartition> = partitions.collect();
+    name.notice();
+    let is_alone = name.abort_in(&partitions)?;
+    let dropped = see_dropped(name, &partitions);
+    if !is_alone {
+        // A copy of these offsets that is still on its way must not meet the next transaction.
+        name.renew()?;
+    }
+    dropped
+}
+
+/// A coordinator answers before the markers of an abort are written, and could lose those too: then what stands open is still to be dropped.
+fn see_dropped(name: &mut impl Settle, partitions: &[TopicPartition]) -> Result<(), LogError> {
+    if partitions.is_empty() {
+        return Ok(());
+    }
+    let ends = ends_of_all(name, partitions)?;
+    let begun = name.now();
+    loop {
+        let stable: BTreeMap<TopicPartition, i64> = name.stable_ends(partitions)?.into_iter().collect();
+        let is_open = |of: &&TopicPartition| stable.get(*of).is_none_or(|stable| *stable < ends[*of]);
+        let open: Vec<TopicPartition> = partitions.iter().filter(is_open).cloned().collect();
+        if open.is_empty() {
+            return Ok(());
+        }
+        if name.now().saturating_sub(begun) < ABORTED {
+            name.wait();
+            continue;
+        }
+        if name.notice() && !mutant::is_on(Mutant::AbortsTrusted) {
+            return Err(LogError::Retriable(
+                "what was aborted stands open, its markers may be lost".to_owned(),
+            ));
+        }
+        name.report_held(&open);
+        return Ok(());
+    }
 }
 
 fn end_offsets(name: &mut impl Settle) -> Result<(), LogError> {
@@ -232,6 +304,9 @@ mod tests {
         outcomes: Outcomes,
         /// Where a transaction stays open that no closing of this name ends.
         foreign: bool,
+        /// So many of its next transactions get no markers; a connection breaks with each.
+        unmarked: usize,
+        has_broken: bool,
         steps: Vec<String>,
     }
 
@@ -239,6 +314,19 @@ mod tests {
         fn stands(&mut self, topic: &str, was: Option<bool>) {
             self.stuck.insert(of(topic), (5, 9));
             self.outcomes.by_partition.extend(was.map(|was| (of(topic), was)));
+        }
+
+        /// A transaction of the name ends in these partitions, behind a record that says nothing.
+        fn ends_in(&mut self, partitions: &[TopicPartition]) {
+            if self.unmarked > 0 {
+                self.unmarked -= 1;
+                self.has_broken = true;
+                for of in partitions {
+                    self.stuck.entry(of.clone()).or_insert((9, 9)).1 += 1;
+                }
+            } else if !self.foreign {
+                self.stuck.retain(|of, _| !partitions.contains(of));
+            }
         }
 
         fn step(&mut self, what: &str, partitions: &[TopicPartition]) {
@@ -253,7 +341,9 @@ mod tests {
             &mut self.unconfirmed
         }
 
-        fn notice(&mut self) {}
+        fn notice(&mut self) -> bool {
+            std::mem::take(&mut self.has_broken)
+        }
 
         fn now(&self) -> Duration {
             self.now
@@ -272,11 +362,14 @@ mod tests {
             Ok(of.iter().map(|of| (of.clone(), end(of))).collect())
         }
 
+        fn ends(&mut self, of: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, LogError> {
+            let end = |of: &TopicPartition| self.stuck.get(of).map_or(0, |(_, end)| *end);
+            Ok(of.iter().map(|of| (of.clone(), end(of))).collect())
+        }
+
         fn close(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
             self.step("close", partitions);
-            if !self.foreign {
-                self.stuck.retain(|of, _| !partitions.contains(of));
-            }
+            self.ends_in(partitions);
             Ok(())
         }
 
@@ -286,6 +379,10 @@ mod tests {
         }
 
         fn report_foreign(&self, partitions: &[TopicPartition]) {
+            assert!(self.foreign, "{partitions:?}");
+        }
+
+        fn report_held(&self, partitions: &[TopicPartition]) {
             assert!(self.foreign, "{partitions:?}");
         }
 
@@ -303,11 +400,10 @@ mod tests {
             Ok(self.outcomes.clone())
         }
 
-        fn abort_in(&mut self, stuck: &Stuck) -> Result<(), LogError> {
-            let partitions: Vec<TopicPartition> = stuck.keys().cloned().collect();
-            self.step("abort", &partitions);
-            self.stuck.retain(|of, _| !stuck.contains_key(of));
-            Ok(())
+        fn abort_in(&mut self, partitions: &[TopicPartition]) -> Result<bool, LogError> {
+            self.step("abort", partitions);
+            self.ends_in(partitions);
+            Ok(true)
         }
     }
 
@@ -357,6 +453,24 @@ mod tests {
         name.stuck.clear();
         assert_eq!(confirm(&mut name), Ok(false));
         assert_eq!(name.steps, ["offsets"]);
+    }
+
+    #[test]
+    fn a_closing_that_loses_its_own_markers_is_closed_in_turn() {
+        let mut name = committed("a");
+        name.unconfirmed.doubt();
+        name.stands("a", None);
+        name.unmarked = 1;
+        let held = name.stuck.clone();
+        let mut steps = Vec::new();
+        while name.unconfirmed.is_in_doubt() {
+            if let Err(error) = see_visible(&mut name) {
+                assert!(matches!(error, LogError::Retriable(_)), "{error}");
+            }
+            steps = name.steps.clone();
+        }
+        assert_eq!(steps, ["close a", "renew", "close a", "renew"]);
+        assert!(name.stuck.is_empty() && !held.is_empty());
     }
 
     #[test]

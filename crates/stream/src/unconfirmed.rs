@@ -5,7 +5,11 @@
 //! was committed, and in some partitions only. So after every disturbance the producer looks whether all that it committed last is visible,
 //! before anything of its name can be aborted, and closes what stands still with a commit (`docs/adr/0014-committed-is-seen-to-be-visible.md`).
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{Output, TopicPartition};
 
@@ -62,6 +66,8 @@ pub struct Unconfirmed {
     /// Stable ends that were seen to stand before what was written, and since when.
     standing: BTreeMap<TopicPartition, (i64, Duration)>,
     was_closed: bool,
+    /// Where a closing may have left records of its own, as far as it is not known how far.
+    unmeasured: BTreeSet<TopicPartition>,
     /// How often the present doubt was met by closing.
     closings: u32,
     /// Offsets of a commit that was in doubt may be pending still.
@@ -120,6 +126,7 @@ impl Unconfirmed {
     /// Something stands open that a transaction which is known to be committed wrote: somewhere before the end, in each of these partitions.
     pub fn found_open(&mut self, ends: BTreeMap<TopicPartition, i64>, now: Duration) {
         for (of, end) in ends {
+            self.unmeasured.remove(&of);
             let (last, _) = self.written.entry(of).or_insert((end - 1, now));
             *last = (*last).max(end - 1);
         }
@@ -180,7 +187,19 @@ impl Unconfirmed {
         Look::Wait
     }
 
-    /// It was closed where it stood: that is looked at in turn, for a closing can be completed without markers too.
+    /// It is about to be closed where it stands. A closing can be completed without markers too, and what it has written there itself stands open
+    /// then: what is behind it counts as written.
+    pub fn closes(&mut self, partitions: &[TopicPartition]) {
+        self.unmeasured.extend(partitions.iter().cloned());
+    }
+
+    /// Where a closing may have written behind what is known: as far as [`found_open`](Self::found_open) is told.
+    #[must_use]
+    pub fn unmeasured(&self) -> Vec<TopicPartition> {
+        self.unmeasured.iter().cloned().collect()
+    }
+
+    /// It was closed where it stood: that is looked at in turn.
     pub fn closed(&mut self) {
         self.standing.clear();
         self.was_closed = true;

@@ -303,7 +303,7 @@ pub(super) struct Broker {
     told: BTreeMap<(String, TopicPartition), Option<Committed>>,
     /// The next so many transactions that are given up end without a marker anywhere (KAFKA-20734).
     pub forgets: usize,
-    /// The same of those that are committed; it takes so long until they are completed.
+    /// The same of the next one that is ended; it takes so long until it is completed.
     pub loses: Option<u64>,
     /// Names whose producers' connections have broken since they last looked.
     disturbed: BTreeSet<String>,
@@ -599,6 +599,11 @@ impl Broker {
         }
     }
 
+    /// Whether a producer's connections have broken, without looking for it.
+    pub fn is_disturbed(&self, name: &str) -> bool {
+        self.disturbed.contains(name)
+    }
+
     /// Whether a producer's connections have broken since it last looked.
     pub fn was_disturbed(&mut self, name: &str) -> bool {
         self.disturbed.remove(name)
@@ -631,8 +636,7 @@ impl Broker {
                 offsets,
             });
         }
-        if commits
-            && !lanes.is_empty()
+        if !lanes.is_empty()
             && let Some(takes) = self.loses.take()
         {
             // Its partitions have lost their leaders, and so have those who are connected to them.
@@ -658,8 +662,9 @@ impl Broker {
         let (name, uid, at) = match later {
             Later::Marker { name, uid, at } => (name, uid, at),
             Later::Forgotten { name, uid, .. } => {
-                if self.transactions.get(name).is_some_and(|one| one.uid == *uid) {
-                    self.complete_unmarked(name, true);
+                let one = self.transactions.get(name).filter(|one| one.uid == *uid);
+                if let Some(State::Preparing { commits }) = one.map(|one| one.state) {
+                    self.complete_unmarked(name, commits);
                 }
                 return true;
             }

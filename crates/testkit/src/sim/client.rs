@@ -15,7 +15,7 @@ use stream::{
 
 use super::{
     Event, Fault, HEARTBEAT, Host, Micros, World,
-    broker::{Identity, Request, Response},
+    broker::{Broker, Identity, Request, Response},
     group::Sync,
     reader::SimChangelog,
 };
@@ -320,19 +320,21 @@ impl SimLog {
     /// Output partitions whose stable end stands before their end, with both.
     fn held(&self) -> Result<Stuck, LogError> {
         let of = self.host.sim().lock().broker.partitions(&self.member.outputs);
-        let ask = |is_stable| {
-            let request = Request::Ends {
-                of: of.clone(),
-                is_stable,
-            };
-            match self.ask(&request, PATIENCE)? {
-                Some(Response::Ends(ends)) if ends.len() == of.len() => Ok(ends),
-                _ => Err(silent("ends of outputs")),
-            }
-        };
-        let (stable, ends) = (ask(true)?, ask(false)?);
-        let held = stable.into_iter().zip(ends).filter(|(one, other)| one.2 < other.2);
-        Ok(held.map(|((of, _, stable), (_, _, end))| (of, (stable, end))).collect())
+        let (stable, ends) = (self.ends_of(&of, true)?, self.ends_of(&of, false)?);
+        if stable.len() < of.len() || ends.len() < of.len() {
+            return Err(silent("ends of outputs"));
+        }
+        let held = stable.into_iter().zip(ends).filter(|(one, other)| one.1 < other.1);
+        Ok(held.map(|((of, stable), (_, end))| (of, (stable, end))).collect())
+    }
+
+    /// Where those of these partitions end that answer.
+    fn ends_of(&self, of: &[TopicPartition], is_stable: bool) -> Result<Vec<(TopicPartition, i64)>, LogError> {
+        let of = of.to_vec();
+        match self.ask(&Request::Ends { of, is_stable }, PATIENCE)? {
+            Some(Response::Ends(ends)) => Ok(ends.into_iter().map(|(of, _, end)| (of, end)).collect()),
+            _ => Err(silent("ends")),
+        }
     }
 
     fn lives(&self) -> Result<(), LogError> {
@@ -457,9 +459,13 @@ impl SimLog {
         Ok(())
     }
 
+    fn minds_disturbance(&self) -> bool {
+        self.owes && self.last.is_empty() && !mutant::is_on(Mutant::MarkersTrusted)
+    }
+
     /// A transaction that begins while the one before is perhaps being completed without its markers must not reach a partition.
     fn is_over_before(&mut self) -> Result<(), LogError> {
-        if self.owes && self.last.is_empty() && !mutant::is_on(Mutant::MarkersTrusted) && self.was_disturbed() {
+        if self.minds_disturbance() && self.was_disturbed() {
             return Err(LogError::Unknown("connections broke".to_owned()));
         }
         Ok(())
@@ -470,10 +476,19 @@ impl SimLog {
         let patience = self.host.sim().lock().transactions;
         let begun = self.host.monotonic();
         loop {
-            if !matches!(request, Request::Init { .. }) {
+            let minds = !matches!(request, Request::Init { .. }) && self.minds_disturbance();
+            if minds {
                 self.is_over_before()?;
             }
-            match self.ask(request, patience)? {
+            let name = &self.member.name;
+            let goes_on = |broker: &Broker| !(minds && broker.is_disturbed(name));
+            self.lives()?;
+            let answer = self.host.ask_while(goes_on, request, AGAIN, patience);
+            self.lives()?;
+            if answer.is_none() && minds {
+                self.is_over_before()?;
+            }
+            match answer {
                 Some(Response::Concurrent)
                     if self.host.monotonic().saturating_sub(begun) < Duration::from_micros(patience) =>
                 {
@@ -582,8 +597,8 @@ impl Settle for SimLog {
         &mut self.unconfirmed
     }
 
-    fn notice(&mut self) {
-        self.was_disturbed();
+    fn notice(&mut self) -> bool {
+        self.was_disturbed()
     }
 
     fn now(&self) -> Duration {
@@ -599,14 +614,11 @@ impl Settle for SimLog {
     }
 
     fn stable_ends(&mut self, of: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, LogError> {
-        let request = Request::Ends {
-            of: of.to_vec(),
-            is_stable: true,
-        };
-        match self.ask(&request, PATIENCE)? {
-            Some(Response::Ends(ends)) => Ok(ends.into_iter().map(|(of, _, end)| (of, end)).collect()),
-            _ => Err(silent("stable ends")),
-        }
+        self.ends_of(of, true)
+    }
+
+    fn ends(&mut self, of: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, LogError> {
+        self.ends_of(of, false)
     }
 
     fn close(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
@@ -677,10 +689,14 @@ impl Settle for SimLog {
         }
     }
 
-    fn abort_in(&mut self, stuck: &Stuck) -> Result<(), LogError> {
+    fn report_held(&self, partitions: &[TopicPartition]) {
+        tracing::debug!(?partitions, "a transaction of another name holds what was aborted");
+    }
+
+    fn abort_in(&mut self, partitions: &[TopicPartition]) -> Result<bool, LogError> {
         let begun = self.host.monotonic();
         self.begin_anew()?;
-        self.open.extend(stuck.keys().map(filler));
+        self.open.extend(partitions.iter().map(filler));
         self.produce()?;
         let (member, generation) = self.with(|client| (client.member, client.generation))?;
         let request = Request::Offsets {
@@ -697,19 +713,8 @@ impl Settle for SimLog {
             other => return Err(LogError::Unknown(format!("offsets to discard: {other:?}"))),
         }
         self.abort()?;
-        let begun_to_wait = self.host.monotonic();
         // As the client on Kafka does: a request that is answered sooner was sent once.
-        let is_over = begun_to_wait.saturating_sub(begun) < SENT_AGAIN;
-        loop {
-            let mut held = self.held()?;
-            held.retain(|of, (stable, _)| stuck.get(of).is_some_and(|(stood, _)| stood == stable));
-            let waited = self.host.monotonic().saturating_sub(begun_to_wait);
-            if held.is_empty() || waited > Duration::from_secs(2) {
-                // A copy of these offsets that is still on its way must not meet the next transaction.
-                return if is_over { Ok(()) } else { self.recycle() };
-            }
-            self.host.sleep(Duration::from_millis(20));
-        }
+        Ok(self.host.monotonic().saturating_sub(begun) < SENT_AGAIN)
     }
 }
 

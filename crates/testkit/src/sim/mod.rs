@@ -100,7 +100,7 @@ pub enum Fault {
     /// The next so many transactions whose producer is not heard end without a marker anywhere, as those of Kafka 4.3 do while a
     /// partition has no leader (KAFKA-20734).
     Forget(usize),
-    /// The next transaction that is committed is completed after this long, without a marker anywhere. Its producer is answered at once, and sees
+    /// The next transaction that is ended is completed after this long, without a marker anywhere. Its producer is answered at once, and sees
     /// its connections break.
     LoseMarkers(Micros),
     /// If this process was put out of its group, the group's coordinator takes it for what it was when that one was in it.
@@ -760,6 +760,17 @@ impl Host {
 
     /// Sends a request, again and again until something comes back or `patience` is over; `None` then, or if the process dies.
     fn ask(&self, request: &Request, again: Micros, patience: Micros) -> Option<Response> {
+        self.ask_while(|_| true, request, again, patience)
+    }
+
+    /// The same, and it is not sent again once `goes_on` says no.
+    fn ask_while(
+        &self,
+        goes_on: impl Fn(&Broker) -> bool,
+        request: &Request,
+        again: Micros,
+        patience: Micros,
+    ) -> Option<Response> {
         let life = self.life();
         let (slot, until) = {
             let mut world = self.sim.lock();
@@ -786,7 +797,7 @@ impl Host {
             if let Some(response) = world.slots.get_mut(&slot).and_then(|slot| slot.response.take()) {
                 break Some(response);
             }
-            if world.now >= until {
+            if world.now >= until || !goes_on(&world.broker) {
                 break None;
             }
         };

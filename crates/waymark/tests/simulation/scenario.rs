@@ -322,7 +322,7 @@ impl Scenario {
         scenario
     }
 
-    /// Transactions are committed and completed without their markers, and who has committed them is perhaps killed.
+    /// Transactions are committed or aborted and completed without their markers, and who has ended them is perhaps killed.
     pub fn unmarked(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x3a7c);
         let mut scenario = Self::of(seed);
