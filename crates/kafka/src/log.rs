@@ -99,7 +99,8 @@ impl KafkaConfig {
             // A partition that begins to flow waits until the fetch under way is answered.
             ("fetch.wait.max.ms", "100"),
             ("queued.max.messages.kbytes", "16384"),
-            ("fetch.message.max.bytes", "4194304"),
+            // What a fetch brings is handed over once all of it is unpacked: behind a start the first record waits for that.
+            ("fetch.message.max.bytes", "1048576"),
             ("check.crcs", "true"),
         ];
         let mut fixed = vec![
@@ -167,6 +168,42 @@ impl KafkaConfig {
     }
 }
 
+/// A client that reads a changelog.
+fn changelog_consumer(config: &KafkaConfig) -> Result<Consumer, LogError> {
+    let mut settings = config.reader_settings("read_committed");
+    // A partition that is added waits until the fetch under way is answered: half a second each, if nothing comes meanwhile.
+    settings.insert("fetch.wait.max.ms".to_owned(), "10".to_owned());
+    Consumer::new(&settings)
+}
+
+/// A client that reads a changelog, connected to a leader by the time that it is needed: a start mostly has something to read there.
+struct Connecting {
+    /// What makes it connect; nobody reads the answer. Declared before the client that gives it.
+    _question: Ends,
+    consumer: Consumer,
+    since: Instant,
+}
+
+/// A start that has had nothing to read for so long needs no reader.
+const NEEDED: Duration = Duration::from_secs(10);
+
+impl Connecting {
+    fn new(config: &KafkaConfig, topic: &str) -> Result<Self, LogError> {
+        let consumer = changelog_consumer(config)?;
+        let any = TopicPartition {
+            topic: Arc::from(topic),
+            partition: 0,
+        };
+        let mut question = Ends::new(&consumer);
+        question.ask(&consumer, &Partitions::of([&any], OFFSET_LATEST), Millis(0))?;
+        Ok(Self {
+            _question: question,
+            consumer,
+            since: Instant::now(),
+        })
+    }
+}
+
 /// One worker's log.
 pub struct KafkaLog {
     config: KafkaConfig,
@@ -186,6 +223,8 @@ pub struct KafkaLog {
     unset: BTreeSet<TopicPartition>,
     /// Whether partitions have begun to flow that the client's thread may not know of.
     is_resumed: bool,
+    /// The first reader of the changelog.
+    connecting: Option<Connecting>,
     /// Where partitions were assigned that have not flowed yet.
     assigned_at: BTreeMap<TopicPartition, i64>,
 }
@@ -200,6 +239,8 @@ impl KafkaLog {
         // The group takes its time, so it is asked first; nothing of what it gives is looked at before the producer is there.
         let consumer = Consumer::new(&config.consumer_settings())?;
         consumer.subscribe(&config.inputs)?;
+        let changelog = config.changelog.as_deref();
+        let connecting = changelog.map(|topic| Connecting::new(&config, topic)).transpose()?;
         let uncommitted = Consumer::new(&config.reader_settings("read_uncommitted"))?;
         let writer = Writer::open(&config, NAMING)?;
         let named = begun.elapsed();
@@ -214,6 +255,7 @@ impl KafkaLog {
             flowing: BTreeMap::new(),
             unset: BTreeSet::new(),
             is_resumed: false,
+            connecting,
             assigned_at: BTreeMap::new(),
         };
         // Nobody knows how the transactions of an earlier process of this name ended.
@@ -382,6 +424,7 @@ impl Log for KafkaLog {
     fn poll(&mut self, wait: Duration, max: usize, batch: &mut Batch) -> Result<(), LogError> {
         let begun = Instant::now();
         let mut failed = None;
+        drop(self.connecting.take_if(|one| one.since.elapsed() >= NEEDED));
         self.nudge()?;
         self.writer.listen();
         loop {
@@ -607,10 +650,10 @@ impl Log for KafkaLog {
         let Some(topic) = &self.config.changelog else {
             return Ok(None);
         };
-        let mut settings = self.config.reader_settings("read_committed");
-        // A partition that is added waits until the fetch under way is answered: half a second each, if nothing comes meanwhile.
-        settings.insert("fetch.wait.max.ms".to_owned(), "10".to_owned());
-        let consumer = Consumer::new(&settings)?;
+        let consumer = match self.connecting.take() {
+            Some(connecting) => connecting.consumer,
+            None => changelog_consumer(&self.config)?,
+        };
         Ok(Some(Box::new(Changelog::new(consumer, topic))))
     }
 

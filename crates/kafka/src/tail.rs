@@ -9,7 +9,6 @@ use std::{
 use stream::{LogError, Record, TopicPartition, TopicReader};
 
 use crate::{
-    admin::Admin,
     log::KafkaConfig,
     native::{Consumer, Partitions, Polled},
 };
@@ -28,6 +27,18 @@ pub struct Tail {
     consumer: Consumer,
     /// Per partition: the stable end when the reader was made, and the position reached.
     lanes: BTreeMap<TopicPartition, (i64, i64)>,
+    /// Until when it reads as somebody who waits for the end.
+    hasty_until: Option<(Instant, KafkaConfig)>,
+}
+
+/// So long a reader waits for the end of what it reads.
+const HASTE: Duration = Duration::from_secs(5);
+
+/// A client that hears soon that a partition has ended: that shows only when a fetch brings nothing.
+fn hasty(config: &KafkaConfig) -> Result<Consumer, LogError> {
+    let mut settings = config.reader_settings("read_committed");
+    settings.insert("fetch.wait.max.ms".to_owned(), "10".to_owned());
+    Consumer::new(&settings)
 }
 
 impl Tail {
@@ -36,16 +47,15 @@ impl Tail {
     /// # Errors
     /// [`LogError::Fatal`] if a topic does not exist; [`LogError::Retriable`] if no broker answers.
     pub fn open(config: &KafkaConfig, topics: &[&str], from: From) -> Result<Self, LogError> {
-        let admin = Admin::connect(config).map_err(|error| LogError::Fatal(error.to_string()))?;
-        let known = admin.topics().map_err(|error| LogError::Retriable(error.to_string()))?;
-        let consumer = Consumer::new(&config.reader_settings("read_committed"))?;
+        let consumer = hasty(config)?;
+        let known = consumer.topics()?;
         let mut list = Partitions::new();
         let mut lanes = BTreeMap::new();
         for topic in topics {
-            let state = known.iter().find(|state| state.name == *topic);
-            let state = state.ok_or_else(|| LogError::Fatal(format!("no such topic: {topic}")))?;
+            let found = known.iter().find(|(name, _)| name == topic);
+            let (_, partitions) = found.ok_or_else(|| LogError::Fatal(format!("no such topic: {topic}")))?;
             let topic: Arc<str> = Arc::from(*topic);
-            for partition in 0..state.partitions {
+            for partition in 0..*partitions {
                 let of = TopicPartition {
                     topic: Arc::clone(&topic),
                     partition,
@@ -60,7 +70,29 @@ impl Tail {
             }
         }
         consumer.assign(&list)?;
-        Ok(Self { consumer, lanes })
+        Ok(Self {
+            consumer,
+            lanes,
+            hasty_until: Some((Instant::now() + HASTE, config.clone())),
+        })
+    }
+
+    /// Reads on as somebody who has time, once everything was read that was there.
+    fn calm(&mut self) -> Result<(), LogError> {
+        if !self.is_at_end() {
+            return Ok(());
+        }
+        let Some((_, config)) = self.hasty_until.take_if(|(until, _)| *until <= Instant::now()) else {
+            return Ok(());
+        };
+        let consumer = Consumer::new(&config.reader_settings("read_committed"))?;
+        let mut list = Partitions::new();
+        for (of, (_, position)) in &self.lanes {
+            list.add(of, *position, None);
+        }
+        consumer.assign(&list)?;
+        self.consumer = consumer;
+        Ok(())
     }
 
     /// The next records, waiting at most `wait`.
@@ -68,6 +100,7 @@ impl Tail {
     /// # Errors
     /// [`LogError`] if reading cannot go on.
     pub fn poll(&mut self, wait: Duration, into: &mut Vec<Record>) -> Result<(), LogError> {
+        self.calm()?;
         let begun = Instant::now();
         let mut failed = None;
         let before = into.len();

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kafka::{Admin, Bystander, Follower, KafkaConfig, Outsider, Publisher, Skipped};
+use kafka::{Admin, Bystander, Follower, From, KafkaConfig, Outsider, Publisher, Skipped, Tail};
 use stream::{Bounds, Millis, Output, Record, TopicPartition};
 use testkit::broker::Kafka;
 
@@ -78,4 +78,32 @@ fn a_partition_is_followed_behind_control_records_and_deleted_ones() {
     assert_eq!(at(i64::MAX / 2), None, "nothing is that young, control records neither");
     let nobody = Bystander::open(&config, "nobody").expect("connected");
     assert_eq!(nobody.committed(partitions).expect("asked"), [None]);
+}
+
+#[test]
+fn a_topic_is_read_on_without_a_gap_by_a_reader_that_is_not_in_a_hurry_any_more() {
+    let Some(kafka) = Kafka::for_test() else { return };
+    let config = KafkaConfig::new(kafka.address(), "tools", "publisher");
+    let admin = Admin::connect(&config).expect("connected");
+    let configs = BTreeMap::from([("retention.ms".to_owned(), "-1".to_owned())]);
+    admin.create(TOPIC, 1, 1, &configs).expect("made");
+    let mut publisher = Publisher::open(&config).expect("connected");
+    publish(&mut publisher, &[1000, 2000]);
+    let mut tail = Tail::open(&config, &[TOPIC], From::Start).expect("connected");
+    let mut records = tail.read_to_end(Duration::from_secs(30)).expect("read");
+    let begun = Instant::now();
+    // It takes another client after some seconds.
+    for time in 0..16 {
+        publish(&mut publisher, &[3000 + time]);
+        while begun.elapsed() < Duration::from_millis(500 * u64::try_from(time + 1).expect("small")) {
+            tail.poll(Duration::from_millis(50), &mut records).expect("read");
+        }
+    }
+    let until = Instant::now() + Duration::from_secs(30);
+    while records.len() < 18 && Instant::now() < until {
+        tail.poll(Duration::from_millis(50), &mut records).expect("read");
+    }
+    let times: Vec<i64> = records.iter().map(|record| record.timestamp.0).collect();
+    let all: Vec<i64> = [1000, 2000].into_iter().chain(3000..3016).collect();
+    assert_eq!(times, all);
 }

@@ -54,7 +54,7 @@ pub fn run<B: Backend>(
 ) -> Result<(), Stop> {
     let names = backend.names();
     let members = config.workers();
-    let readings = Readings::of(config).map_err(Stop::Failed)?;
+    let readings = Arc::new(Readings::of(config).map_err(Stop::Failed)?);
     run_workers(SERVICE, members, stop, telemetry, |index, probe| {
         let member = Member {
             service: SERVICE,
@@ -63,21 +63,21 @@ pub fn run<B: Backend>(
             inputs: vec![names.timeline()],
         };
         let patterns = names.patterns();
-        // The group forms while lexicons are loaded and the catalogue is read.
-        let (catalogue, log) = std::thread::scope(|scope| {
-            scope.spawn(|| readings.get());
+        // The group forms while the catalogue is read.
+        let (counted, catalogue, log) = std::thread::scope(|scope| {
+            let count = scope.spawn(|| partitions_of(backend, &member, &[], &probe, stop));
             let read = scope.spawn(|| {
-                partitions_of(backend, &member, &[], &probe, stop)?;
                 let reader = until_answered("reading patterns", &probe, stop, || backend.reader(&[&patterns], true))?;
                 Catalogue::read(reader, CATALOGUE).map_err(|error| Stop::Failed(error.to_string()))
             });
             let log = until_answered("joining the group", &probe, stop, || backend.join(&member));
-            (read.join(), log)
+            (count.join(), read.join(), log)
         });
+        counted.unwrap_or_else(|_| Err(Stop::Failed("partitions could not be counted".to_owned())))?;
         let catalogue =
             catalogue.unwrap_or_else(|_| Err(Stop::Failed("the catalogue could not be read".to_owned())))?;
         let mut log = log?;
-        let stage = Arc::new(Monitor::new(names, settings(config)).reading_by(readings.get()));
+        let stage = Arc::new(Monitor::new(names, settings(config)).reading_by(Arc::clone(&readings)));
         let mut hooks = CatalogueHooks::new(catalogue, probe, Arc::clone(&stage));
         if hooks.board().missing().is_some() {
             // Its partitions go to others meanwhile, who may know what this one does not.

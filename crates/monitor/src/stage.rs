@@ -9,9 +9,9 @@ use arc_swap::ArcSwap;
 use event::{Attribute, Event, LINK_TO, Millis};
 use journey::{Belongs, Counted, HANDED_OVER, Journey, Moment, ReadAgain, Rules, Said};
 use pattern::{Limits, Policy};
-use sentiment::Reader;
 use service::{
     refused,
+    texts::Readings,
     ticks::{TICK, read_tick},
     topics::Names,
 };
@@ -126,8 +126,8 @@ impl Monitor {
 
     /// The same, and texts whose language the journey knows better are read again by what intake reads by.
     #[must_use]
-    pub fn reading_by(mut self, reader: Arc<Reader>) -> Self {
-        self.texts = Some(Arc::new(Texts::new(reader)));
+    pub fn reading_by(mut self, readings: Arc<Readings>) -> Self {
+        self.texts = Some(Arc::new(Texts::new(readings)));
         self
     }
 

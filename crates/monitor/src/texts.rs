@@ -7,18 +7,19 @@ use std::{
 
 use event::{Event, Score};
 use journey::ReadAgain;
-use sentiment::{Input, Reader, Scratch};
+use sentiment::{Input, Scratch};
+use service::texts::Readings;
 
-/// What reads texts, and its buffers.
+/// What reads texts, loaded with the first that is read again, and its buffers.
 pub(crate) struct Texts {
-    reader: Arc<Reader>,
+    readings: Arc<Readings>,
     scratch: Mutex<Scratch>,
 }
 
 impl Texts {
-    pub fn new(reader: Arc<Reader>) -> Self {
+    pub fn new(readings: Arc<Readings>) -> Self {
         Self {
-            reader,
+            readings,
             scratch: Mutex::default(),
         }
     }
@@ -26,7 +27,7 @@ impl Texts {
 
 impl fmt::Debug for Texts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Texts({})", self.reader.scorer.version())
+        f.write_str("Texts")
     }
 }
 
@@ -38,6 +39,7 @@ impl ReadAgain for Texts {
             ..Input::of(text)
         };
         let mut scratch = self.scratch.lock().unwrap_or_else(PoisonError::into_inner);
-        self.reader.score(&input, &sentiment::id_of(event), &mut scratch)
+        let reader = self.readings.get();
+        reader.score(&input, &sentiment::id_of(event), &mut scratch)
     }
 }

@@ -6,10 +6,10 @@ use codec::Published as _;
 use event::{Event, EventSentiment, Label, LangSource, Millis, Modality, Role, Sentiment, Text};
 use monitor::{Board, Monitor, Settings, State};
 use sentiment::{Input, Reader, Scratch};
-use service::topics::Names;
+use service::{texts::Readings, topics::Names};
 use stream::{Cx, Output, Stage};
 
-static READER: LazyLock<Arc<Reader>> = LazyLock::new(|| Arc::new(Reader::default()));
+static READER: LazyLock<Arc<Reader>> = LazyLock::new(Arc::default);
 
 /// A message as intake writes it on the timeline.
 fn message(index: i64, body: &str, hint: Option<&str>, role: Role) -> Event {
@@ -53,7 +53,8 @@ fn by_customer(index: i64, body: &str, hint: Option<&str>) -> Event {
 
 /// What a monitor says of these events.
 fn said(events: &[Event]) -> Vec<Output> {
-    let monitor = Monitor::new(&Names::new(""), Settings::default()).reading_by(Arc::clone(&READER));
+    let monitor =
+        Monitor::new(&Names::new(""), Settings::default()).reading_by(Arc::new(Readings::loaded(Arc::clone(&READER))));
     monitor.load(&Board::default());
     let topic: Arc<str> = Arc::from("journey.timeline");
     let (mut state, mut outputs) = (State::default(), Vec::new());

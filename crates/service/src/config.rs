@@ -373,7 +373,7 @@ mod tests {
             (50, "b.")
         );
         assert_eq!(config.number("order.window"), 1000);
-        assert_eq!(config.number("limits.epoch_bytes"), 64 << 20);
+        assert_eq!(config.number("limits.epoch_bytes"), 32 << 20);
         let expected = [("sasl.mechanism", "PLAIN"), ("security.protocol", "SASL_SSL")];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(config.properties(), BTreeMap::from(expected));

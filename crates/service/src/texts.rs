@@ -108,8 +108,14 @@ impl Readings {
         Ok(if ships {
             Self::default()
         } else {
-            Self(OnceLock::from(Arc::new(reader(config)?)))
+            Self::loaded(Arc::new(reader(config)?))
         })
+    }
+
+    /// What is loaded already.
+    #[must_use]
+    pub fn loaded(reader: Arc<Reader>) -> Self {
+        Self(OnceLock::from(reader))
     }
 
     /// Loads it, or waits for whoever does.

@@ -14,7 +14,7 @@ use stream::{
 };
 
 /// `limits.epoch_bytes`, as configured by default.
-const FLUSH_BYTES: usize = 64 << 20;
+const FLUSH_BYTES: usize = 32 << 20;
 
 /// A stage that is never asked anything: restoring reads heads alone.
 struct Idle;

@@ -282,7 +282,7 @@ pub const OPTIONS: &[Opt] = &[
     ),
     option(
         "limits.epoch_bytes",
-        "64MiB",
+        "32MiB",
         Bytes,
         "committed rows a worker keeps in memory before it flushes",
     ),

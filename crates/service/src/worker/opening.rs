@@ -339,12 +339,13 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 let Some(one) = self.opening.restoring.remove(&partition) else {
                     continue;
                 };
-                self.read_no_longer(partition)?;
                 self.hooks.observe(&Observation::Restoring {
                     partition,
                     remaining: 0,
                 });
                 self.run_partition(one.opened, Some(&one.span))?;
+                // Behind it: the client may take its time.
+                self.read_no_longer(partition)?;
                 self.tell_assigned();
                 if let Some(membership) = self.membership {
                     // There is one partition more than it was told of.
