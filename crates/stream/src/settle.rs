@@ -322,7 +322,9 @@ mod tests {
                 self.unmarked -= 1;
                 self.has_broken = true;
                 for of in partitions {
-                    self.stuck.entry(of.clone()).or_insert((9, 9)).1 += 1;
+                    // Whoever else stood there has come to an end.
+                    let end = self.stuck.get(of).map_or(9, |(_, end)| *end);
+                    self.stuck.insert(of.clone(), (end, end + 1));
                 }
             } else if !self.foreign {
                 self.stuck.retain(|of, _| !partitions.contains(of));
@@ -461,16 +463,34 @@ mod tests {
         name.unconfirmed.doubt();
         name.stands("a", None);
         name.unmarked = 1;
-        let held = name.stuck.clone();
-        let mut steps = Vec::new();
-        while name.unconfirmed.is_in_doubt() {
-            if let Err(error) = see_visible(&mut name) {
-                assert!(matches!(error, LogError::Retriable(_)), "{error}");
-            }
-            steps = name.steps.clone();
+        while let Err(error) = see_visible(&mut name) {
+            assert!(matches!(error, LogError::Retriable(_)), "{error}");
         }
-        assert_eq!(steps, ["close a", "renew", "close a", "renew"]);
-        assert!(name.stuck.is_empty() && !held.is_empty());
+        assert_eq!(name.steps, ["close a", "renew", "close a", "renew"]);
+        assert!(name.stuck.is_empty(), "{:?}", name.stuck);
+    }
+
+    #[test]
+    fn an_abort_that_loses_its_own_markers_is_done_again() {
+        let mut name = Name::default();
+        name.stands("a", None);
+        name.unmarked = 1;
+        assert!(matches!(discard(&mut name), Err(LogError::Retriable(_))));
+        assert_eq!(discard(&mut name), Ok(()));
+        assert_eq!(name.steps, ["abort a", "abort a"]);
+        assert!(name.stuck.is_empty(), "{:?}", name.stuck);
+    }
+
+    #[test]
+    fn an_abort_is_not_repeated_where_another_name_holds_the_partition() {
+        let mut name = Name {
+            foreign: true,
+            ..Name::default()
+        };
+        name.stands("a", None);
+        assert_eq!(discard(&mut name), Ok(()));
+        assert_eq!(name.steps, ["abort a"]);
+        assert!(name.now >= ABORTED);
     }
 
     #[test]

@@ -379,7 +379,7 @@ impl SimLog {
     fn commit_in(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         self.begin_anew()?;
         self.open.extend(partitions.iter().map(filler));
-        self.produce()?;
+        self.produce_within(CLOSING)?;
         self.end_within(true, CLOSING)
     }
 
@@ -474,6 +474,10 @@ impl SimLog {
     /// Asks a transaction's coordinator, again while it completes the one before, for as long as a transaction may last.
     fn transact(&mut self, request: &Request) -> Result<Option<Response>, LogError> {
         let patience = self.host.sim().lock().transactions;
+        self.transact_within(request, patience)
+    }
+
+    fn transact_within(&mut self, request: &Request, patience: Micros) -> Result<Option<Response>, LogError> {
         let begun = self.host.monotonic();
         loop {
             let minds = !matches!(request, Request::Init { .. }) && self.minds_disturbance();
@@ -501,6 +505,11 @@ impl SimLog {
 
     /// Sends what waits; where each of it was written.
     fn produce(&mut self) -> Result<Vec<(TopicPartition, i64)>, LogError> {
+        let patience = self.host.sim().lock().transactions;
+        self.produce_within(patience)
+    }
+
+    fn produce_within(&mut self, patience: Micros) -> Result<Vec<(TopicPartition, i64)>, LogError> {
         if self.open.is_empty() {
             return Ok(Vec::new());
         }
@@ -509,7 +518,7 @@ impl SimLog {
         self.sequence += 1;
         self.has_sent = true;
         let request = Request::Produce { by, sequence, outputs };
-        match self.transact(&request)? {
+        match self.transact_within(&request, patience)? {
             Some(Response::Produced(at)) => {
                 for (of, offset) in &at {
                     let last = self.last.entry(of.clone()).or_insert(*offset);

@@ -151,6 +151,7 @@ fn checked(seeds: &[u64]) -> Vec<(u64, Result<Told, String>)> {
             let scenario = match seed % 8 {
                 1 if seed % 32 == 9 => Scenario::lagging(*seed),
                 1 => Scenario::moved(*seed),
+                2 if seed % 32 == 26 => Scenario::muted(*seed),
                 2 => Scenario::unmarked(*seed),
                 3 => Scenario::woken(*seed),
                 4 => Scenario::unheard(*seed),
@@ -197,9 +198,8 @@ fn every_mutant_is_caught() {
                 Mutant::UnknownIsAborted => Scenario::unheard,
                 Mutant::OthersIgnored => Scenario::woken,
                 Mutant::BeginLeftOpen => Scenario::moved,
-                Mutant::MarkersTrusted | Mutant::AbortsTrusted | Mutant::ClosingsTrusted | Mutant::OutcomeGuessed => {
-                    Scenario::unmarked
-                }
+                Mutant::ClosingsTrusted => Scenario::muted,
+                Mutant::MarkersTrusted | Mutant::AbortsTrusted | Mutant::OutcomeGuessed => Scenario::unmarked,
                 _ => Scenario::of,
             };
             (1..=seeds).find_map(|seed| Some((seed, check(&scenario(seed), break_it).err()?)))

@@ -350,6 +350,24 @@ impl Scenario {
         scenario
     }
 
+    /// For seconds no transaction that ends gets its markers, and what one leaves open stands among what others do.
+    pub fn muted(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0x5ced);
+        let mut scenario = Self::unmarked(seed);
+        let mut at = 4 * SECOND;
+        while at < scenario.ends - 10 * SECOND {
+            let until = at + random.between(2 * SECOND, 5 * SECOND);
+            while at < until {
+                scenario
+                    .faults
+                    .push((at, Fault::LoseMarkers(random.between(1000, 300_000))));
+                at += random.between(20_000, 150_000);
+            }
+            at += random.between(4 * SECOND, 8 * SECOND);
+        }
+        scenario
+    }
+
     /// Transactions are committed and nobody hears of it.
     pub fn unheard(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0xdeaf);
