@@ -147,9 +147,7 @@ pub fn see_visible(name: &mut impl Settle) -> Result<(), LogError> {
                 ));
             }
             Look::Close(partitions) => {
-                if !mutant::is_on(Mutant::ClosingsTrusted) {
-                    name.unconfirmed().closes(&partitions);
-                }
+                name.unconfirmed().closes(&partitions);
                 name.close(&partitions)?;
                 name.unconfirmed().closed();
                 name.renew()?;

@@ -198,7 +198,6 @@ fn every_mutant_is_caught() {
                 Mutant::UnknownIsAborted => Scenario::unheard,
                 Mutant::OthersIgnored => Scenario::woken,
                 Mutant::BeginLeftOpen => Scenario::moved,
-                Mutant::ClosingsTrusted => Scenario::muted,
                 Mutant::MarkersTrusted | Mutant::AbortsTrusted | Mutant::OutcomeGuessed => Scenario::unmarked,
                 _ => Scenario::of,
             };
