@@ -168,10 +168,10 @@ impl KafkaConfig {
     }
 }
 
-/// A client that reads a changelog.
-fn changelog_consumer(config: &KafkaConfig) -> Result<Consumer, LogError> {
+/// A client that reads what is committed and is waited for: it hears soon that a partition has ended, which shows only when a fetch brings nothing,
+/// and begins soon to read one that is added, which waits until the fetch under way is answered.
+pub(crate) fn hasty_reader(config: &KafkaConfig) -> Result<Consumer, LogError> {
     let mut settings = config.reader_settings("read_committed");
-    // A partition that is added waits until the fetch under way is answered: half a second each, if nothing comes meanwhile.
     settings.insert("fetch.wait.max.ms".to_owned(), "10".to_owned());
     Consumer::new(&settings)
 }
@@ -189,7 +189,7 @@ const NEEDED: Duration = Duration::from_secs(10);
 
 impl Connecting {
     fn new(config: &KafkaConfig, topic: &str) -> Result<Self, LogError> {
-        let consumer = changelog_consumer(config)?;
+        let consumer = hasty_reader(config)?;
         let any = TopicPartition {
             topic: Arc::from(topic),
             partition: 0,
@@ -652,7 +652,7 @@ impl Log for KafkaLog {
         };
         let consumer = match self.connecting.take() {
             Some(connecting) => connecting.consumer,
-            None => changelog_consumer(&self.config)?,
+            None => hasty_reader(&self.config)?,
         };
         Ok(Some(Box::new(Changelog::new(consumer, topic))))
     }

@@ -9,7 +9,7 @@ use std::{
 use stream::{LogError, Record, TopicPartition, TopicReader};
 
 use crate::{
-    log::KafkaConfig,
+    log::{KafkaConfig, hasty_reader},
     native::{Consumer, Partitions, Polled},
 };
 
@@ -34,20 +34,13 @@ pub struct Tail {
 /// So long a reader waits for the end of what it reads.
 const HASTE: Duration = Duration::from_secs(5);
 
-/// A client that hears soon that a partition has ended: that shows only when a fetch brings nothing.
-fn hasty(config: &KafkaConfig) -> Result<Consumer, LogError> {
-    let mut settings = config.reader_settings("read_committed");
-    settings.insert("fetch.wait.max.ms".to_owned(), "10".to_owned());
-    Consumer::new(&settings)
-}
-
 impl Tail {
     /// Opens all partitions of the topics.
     ///
     /// # Errors
     /// [`LogError::Fatal`] if a topic does not exist; [`LogError::Retriable`] if no broker answers.
     pub fn open(config: &KafkaConfig, topics: &[&str], from: From) -> Result<Self, LogError> {
-        let consumer = hasty(config)?;
+        let consumer = hasty_reader(config)?;
         let known = consumer.topics()?;
         let mut list = Partitions::new();
         let mut lanes = BTreeMap::new();

@@ -188,7 +188,7 @@ impl Unconfirmed {
     }
 
     /// It is about to be closed where it stands. A closing can be completed without markers too, and what it has written there itself stands open
-    /// then: what is behind it counts as written.
+    /// then: whatever is there up to the end counts as written.
     pub fn closes(&mut self, partitions: &[TopicPartition]) {
         self.unmeasured.extend(partitions.iter().cloned());
     }
