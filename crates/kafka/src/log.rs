@@ -100,7 +100,7 @@ impl KafkaConfig {
             ("fetch.wait.max.ms", "100"),
             ("queued.max.messages.kbytes", "16384"),
             // What a fetch brings is handed over once all of it is unpacked: behind a start the first record waits for that.
-            ("fetch.message.max.bytes", "1048576"),
+            ("fetch.message.max.bytes", "262144"),
             ("check.crcs", "true"),
         ];
         let mut fixed = vec![
@@ -225,8 +225,8 @@ pub struct KafkaLog {
     is_resumed: bool,
     /// The first reader of the changelog.
     connecting: Option<Connecting>,
-    /// Where partitions were assigned that have not flowed yet.
-    assigned_at: BTreeMap<TopicPartition, i64>,
+    /// Where partitions are fetched from already that do not flow yet: the first records of one that is soon whole are here by then.
+    ahead: BTreeMap<TopicPartition, i64>,
 }
 
 impl KafkaLog {
@@ -256,7 +256,7 @@ impl KafkaLog {
             unset: BTreeSet::new(),
             is_resumed: false,
             connecting,
-            assigned_at: BTreeMap::new(),
+            ahead: BTreeMap::new(),
         };
         // Nobody knows how the transactions of an earlier process of this name ended.
         let mut is_away = false;
@@ -305,9 +305,8 @@ impl KafkaLog {
         Partitions::of([partition], offset)
     }
 
-    /// Where partitions that were just given most probably go on: at the group's position, else at their start. A guess that saves a seek; where
-    /// nobody answers it is as good as any.
-    fn beginnings(&mut self, partitions: &[TopicPartition]) -> Result<Vec<(TopicPartition, i64)>, LogError> {
+    /// Where partitions that were just given most probably go on: at the group's position, else at their start. None where nobody tells.
+    fn beginnings(&mut self, partitions: &[TopicPartition]) -> Result<Vec<Option<i64>>, LogError> {
         if partitions.is_empty() {
             return Ok(Vec::new());
         }
@@ -316,7 +315,7 @@ impl KafkaLog {
             Ok(told) => told,
             Err(LogError::Retriable(why)) => {
                 tracing::debug!(why, "nobody tells where partitions go on");
-                return Ok(partitions.iter().map(|of| (of.clone(), 0)).collect());
+                return Ok(vec![None; partitions.len()]);
             }
             Err(error) => return Err(error),
         };
@@ -326,11 +325,10 @@ impl KafkaLog {
                 Some(told) => told,
                 None => self.consumer.watermarks(of).map(|(start, _)| start),
             };
-            let offset = match offset {
-                Err(LogError::Retriable(_)) => 0,
-                offset => offset?,
-            };
-            found.push((of.clone(), offset));
+            found.push(match offset {
+                Err(LogError::Retriable(_)) => None,
+                offset => Some(offset?),
+            });
         }
         Ok(found)
     }
@@ -341,20 +339,24 @@ impl KafkaLog {
                 Change::Assigned(partitions) => {
                     // An absolute position: a logical one is looked up in the background, and an answer that comes after
                     // the seek of `resume` would move the reader to the end, past records that nobody has read.
-                    let mut list = Partitions::new();
-                    for (of, offset) in self.beginnings(partitions)? {
-                        list.add(&of, offset, None);
-                        self.assigned_at.insert(of, offset);
+                    let (mut list, mut unknown) = (Partitions::new(), Vec::new());
+                    for (of, offset) in partitions.iter().zip(self.beginnings(partitions)?) {
+                        list.add(of, offset.unwrap_or(0), None);
+                        match offset {
+                            Some(offset) => drop(self.ahead.insert(of.clone(), offset)),
+                            None => unknown.push(of),
+                        }
                     }
                     self.consumer.incremental_assign(&list)?;
                     self.owned.extend(partitions.iter().cloned());
-                    if !partitions.is_empty() {
-                        self.consumer.pause(&list)?;
+                    if !unknown.is_empty() {
+                        self.consumer.pause(&Partitions::of(unknown, OFFSET_INVALID))?;
                     }
                 }
                 Change::Revoked(partitions) | Change::Lost(partitions) => {
                     for partition in partitions {
                         self.flowing.remove(partition);
+                        self.ahead.remove(partition);
                         if matches!(change, Change::Lost(_)) {
                             self.owned.remove(partition);
                         }
@@ -429,7 +431,8 @@ impl Log for KafkaLog {
         self.writer.listen();
         loop {
             let slice = SLICE.min(wait.saturating_sub(begun.elapsed()));
-            let (flowing, unset) = (&mut self.flowing, &self.unset);
+            let (flowing, unset, ahead) = (&mut self.flowing, &self.unset, &mut self.ahead);
+            let mut early = Vec::new();
             self.consumer
                 .poll(slice, max.saturating_sub(batch.records.len()), |polled| match polled {
                     Polled::Record(record) => {
@@ -437,17 +440,23 @@ impl Log for KafkaLog {
                             topic: Arc::clone(&record.topic),
                             partition: record.partition,
                         };
-                        if let Some(next) = flowing.get_mut(&of)
-                            && record.offset >= *next
-                            && !unset.contains(&of)
-                        {
-                            *next = record.offset + 1;
-                            batch.records.push(record);
+                        match flowing.get_mut(&of) {
+                            Some(next) if record.offset >= *next && !unset.contains(&of) => {
+                                *next = record.offset + 1;
+                                batch.records.push(record);
+                            }
+                            Some(_) => {}
+                            // Passed over, so it is read again when it flows.
+                            None if ahead.remove(&of).is_some() => early.push(of),
+                            None => {}
                         }
                     }
                     Polled::End(..) => {}
                     Polled::Failed(error) => failed = Some(error),
                 });
+            if !early.is_empty() {
+                self.consumer.pause(&Partitions::of(&early, OFFSET_INVALID))?;
+            }
             self.take_changes(batch)?;
             self.ends.take(&mut batch.told);
             if !batch.told.is_empty() {
@@ -469,7 +478,7 @@ impl Log for KafkaLog {
             tracing::warn!(error = text, "position was refused, setting positions again");
             self.unset.extend(self.flowing.keys().cloned());
             // One that does not flow yet must be set when it does.
-            self.assigned_at.clear();
+            self.ahead.clear();
             failed = None;
         }
         self.set_positions()?;
@@ -504,16 +513,16 @@ impl Log for KafkaLog {
 
     fn resume(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError> {
         let list = Self::list(partition, offset);
-        if self.assigned_at.remove(partition) != Some(offset) {
+        if self.ahead.remove(partition) != Some(offset) {
             self.consumer.pause(&list)?;
             if !self.consumer.seek(&list)? {
                 // Nobody reads it: the group has taken it away, which the next poll brings, or the client is about to begin.
                 self.unset.insert(partition.clone());
             }
+            self.consumer.resume(&list)?;
+            self.is_resumed = true;
         }
-        self.consumer.resume(&list)?;
         self.flowing.insert(partition.clone(), offset);
-        self.is_resumed = true;
         Ok(())
     }
 
@@ -526,7 +535,7 @@ impl Log for KafkaLog {
         for partition in partitions {
             self.flowing.remove(partition);
             self.owned.remove(partition);
-            self.assigned_at.remove(partition);
+            self.ahead.remove(partition);
         }
         self.consumer
             .incremental_unassign(&Partitions::of(partitions, OFFSET_INVALID))

@@ -359,6 +359,75 @@ fn an_aborted_transaction_shows_nothing_and_a_successor_fences_its_predecessor()
     );
 }
 
+fn own(log: &mut KafkaLog, input: &TopicPartition) {
+    let (begun, mut batch) = (Instant::now(), Batch::default());
+    let gives = |change: &Change| matches!(change, Change::Assigned(given) if given.contains(input));
+    while !batch.changes.iter().any(gives) {
+        assert!(begun.elapsed() < BUDGET, "the group gives nothing");
+        let polled = log.poll(Duration::from_millis(100), 10, &mut batch);
+        polled.expect("broker answers");
+    }
+}
+
+#[test]
+fn a_partition_is_read_from_where_it_is_resumed_whatever_was_fetched_before() {
+    const RECORDS: i64 = 3000;
+    let Some(kafka) = Kafka::for_test() else { return };
+    create_topics(kafka.address());
+    let record = |number: i64| Output {
+        topic: Arc::from("in"),
+        partition: Some(0),
+        timestamp: None,
+        key: None,
+        value: Some(number.to_string().into_bytes()),
+        headers: Vec::new(),
+    };
+    let mut publisher = Publisher::open(&kafka_config(kafka.address(), "publisher")).expect("broker answers");
+    let records: Vec<Output> = (0..RECORDS).map(record).collect();
+    publisher.publish(&records).expect("published");
+    let input = TopicPartition {
+        topic: Arc::from("in"),
+        partition: 0,
+    };
+    // The group stands at its start, then at 1000, where fetching begins.
+    for (polls, from) in [(0, 0), (0, 1000), (3, 1000), (0, 400), (3, 400), (0, 2500), (3, 2500)] {
+        let mut log = KafkaLog::open(kafka_config(kafka.address(), "g-0")).expect("broker answers");
+        own(&mut log, &input);
+        // Time enough for what is fetched ahead to be here.
+        std::thread::sleep(Duration::from_millis(300));
+        let mut batch = Batch::default();
+        for _ in 0..polls {
+            let polled = log.poll(Duration::from_millis(50), 10, &mut batch);
+            polled.expect("broker answers");
+        }
+        assert_eq!(batch.records, [], "nothing flows yet");
+        log.resume(&input, from).expect("resumes");
+        let begun = Instant::now();
+        while batch.records.last().is_none_or(|last| last.offset < RECORDS - 1) {
+            assert!(
+                begun.elapsed() < BUDGET,
+                "{polls} polls, from {from}: nothing more comes"
+            );
+            let polled = log.poll(Duration::from_millis(100), 10_000, &mut batch);
+            polled.expect("broker answers");
+        }
+        let offsets: Vec<i64> = batch.records.iter().map(|record| record.offset).collect();
+        let expected: Vec<i64> = (from..RECORDS).collect();
+        assert_eq!(offsets, expected, "{polls} polls, from {from}");
+        let epoch = Commit::from(vec![stream::PartitionEpoch {
+            input: input.clone(),
+            offset: 1000,
+            metadata: String::new(),
+            slot: 0,
+            changelog: Vec::new(),
+            rows: Vec::new(),
+        }]);
+        log.begin().expect("begins");
+        log.commit(&epoch).expect("commits");
+        log.leave().expect("leaves");
+    }
+}
+
 #[test]
 fn an_epoch_is_committed_only_where_its_worker_knows_the_changelog_to_end() {
     let Some(kafka) = Kafka::for_test() else { return };
@@ -368,13 +437,7 @@ fn an_epoch_is_committed_only_where_its_worker_knows_the_changelog_to_end() {
         topic: Arc::from("in"),
         partition: 0,
     };
-    let begun = Instant::now();
-    let mut batch = Batch::default();
-    let gives = |change: &Change| matches!(change, Change::Assigned(given) if given.contains(&input));
-    while !batch.changes.iter().any(gives) && begun.elapsed() < BUDGET {
-        log.poll(Duration::from_millis(100), 10, &mut batch)
-            .expect("broker answers");
-    }
+    own(&mut log, &input);
     let mut commit = |offset: i64, ends: RangeInclusive<i64>, parts: &[&str]| {
         let mut epoch = Commit::from(vec![stream::PartitionEpoch {
             input: input.clone(),
