@@ -32,10 +32,16 @@ use crate::{
 };
 
 const VERSION: u8 = 1;
+/// The version of the head; the first had hashes as lists of numbers.
+const HEAD: u8 = 2;
 /// The version of the row of texts; the first had scores without their times.
 const TEXTS: u8 = 2;
 const TIMELINE: &[u8] = b"tl";
 const ORIGIN: &[u8] = b"or";
+
+/// Bytes of an event that is remembered, at most: its hash and its time; and about those of the rest of a head.
+const RECENT: usize = 26;
+const REST: usize = 128;
 
 record!(Recent { hash, at });
 record!(Core {
@@ -114,6 +120,7 @@ macro_rules! stored {
 }
 
 stored! {
+    [u8; 16]: |out: &mut Vec<u8>, hash: &[u8; 16]| out.extend_from_slice(hash), Reader::fixed;
     EffortKind: |out: &mut Vec<u8>, kind: &EffortKind| put_long(out, *kind as i64), |from: &mut Reader<'_>| {
         from.index(EffortKind::ALL.len()).map(|index| EffortKind::ALL[index])
     };
@@ -151,7 +158,11 @@ pub fn save_journey(journey: &Journey, saved: &mut Saved, put: PutRow<'_>) {
 }
 
 fn save(journey: &Journey, layout: Layout, saved: &mut Saved, put: PutRow<'_>) {
-    put(NAMES[0], Some(bytes(&journey.core)));
+    let core = &journey.core;
+    let mut head = Vec::with_capacity(REST + RECENT * core.recent.len());
+    head.push(HEAD);
+    core.put(&mut head);
+    put(NAMES[0], Some(head));
     one(1, &journey.profile, saved, put);
     if journey.texts != Texts::default() {
         let mut row = vec![TEXTS];
@@ -251,6 +262,7 @@ pub fn load_journey<'a>(rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) ->
         let newest = match name {
             name if name == NAMES[5] => runs::VERSION,
             name if name == NAMES[2] => TEXTS,
+            name if name == NAMES[0] => HEAD,
             _ => VERSION,
         };
         if !(1..=newest).contains(version) {
@@ -291,7 +303,10 @@ pub fn load_journey<'a>(rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) ->
         }
         let which = NAMES.iter().position(|known| known.as_slice() == name);
         match which {
-            Some(0) => journey.core = read(value).map_err(failed)?,
+            Some(0) => {
+                let found = if *version == 1 { first_core(value) } else { read(value) };
+                journey.core = found.map_err(failed)?;
+            }
             Some(1) => journey.profile = read::<Profile>(value).map_err(failed)?,
             Some(2) => {
                 let found = if *version == 1 { first_texts(value) } else { read(value) };
@@ -320,6 +335,33 @@ pub fn load_journey<'a>(rows: impl IntoIterator<Item = (&'a [u8], &'a [u8])>) ->
         (journey.runs, saved.parts) = (runs, parts);
     }
     Ok((journey, saved))
+}
+
+/// The head as version 1 wrote it: each byte of a hash as a number of its own.
+fn first_core(value: &[u8]) -> Result<Core, Refusal> {
+    let mut from = Reader::new(value, 1);
+    let from = &mut from;
+    let recent = |from: &mut Reader<'_>| {
+        let hash = Vec::<u8>::get(from)?;
+        let hash = hash.try_into().map_err(|_| from.malformed("a hash has 16 bytes"))?;
+        let at = Wire::get(from)?;
+        Ok(Recent { hash, at })
+    };
+    let core = Core {
+        next_index: Wire::get(from)?,
+        recent: from.list(recent)?,
+        channel: Wire::get(from)?,
+        seen_at: Wire::get(from)?,
+        session: Wire::get(from)?,
+        conversation: Wire::get(from)?,
+        tokens: Wire::get(from)?,
+        tokens_at: Wire::get(from)?,
+        changed: Wire::get(from)?,
+        published_at: Wire::get(from)?,
+        traceparent: Wire::get(from)?,
+    };
+    from.end()?;
+    Ok(core)
 }
 
 /// The row of texts as version 1 wrote it. When a score was given was not kept: the first ones count as older than any other, the last

@@ -8,11 +8,22 @@ use crate::Refusal;
 
 pub(crate) fn put_long(out: &mut Vec<u8>, value: i64) {
     let mut rest = (value.cast_unsigned() << 1) ^ (value >> 63).cast_unsigned();
-    while rest >= 0x80 {
-        out.push((rest & 0x7f) as u8 | 0x80);
-        rest >>= 7;
+    if rest < 0x80 {
+        out.push(rest as u8);
+        return;
     }
-    out.push(rest as u8);
+    // Ten bytes hold any; to enter all at once and cut behind the last looks once whether there is room.
+    let mut bytes = [0; 10];
+    let mut last = 0;
+    while rest >= 0x80 {
+        bytes[last] = (rest & 0x7f) as u8 | 0x80;
+        rest >>= 7;
+        last += 1;
+    }
+    bytes[last] = rest as u8;
+    let begin = out.len();
+    out.extend_from_slice(&bytes);
+    out.truncate(begin + last + 1);
 }
 
 pub(crate) fn put_count(out: &mut Vec<u8>, count: usize) {
@@ -127,6 +138,10 @@ impl<'a> Reader<'a> {
     }
 
     pub fn long(&mut self) -> Result<i64, Refusal> {
+        if let Some(byte) = self.bytes.get(self.next).filter(|byte| **byte < 0x80) {
+            self.next += 1;
+            return Ok(i64::from(byte >> 1) ^ -i64::from(byte & 1));
+        }
         let (mut value, mut shift) = (0u64, 0u32);
         loop {
             let byte = self.byte()?;
@@ -158,11 +173,15 @@ impl<'a> Reader<'a> {
             .map_err(|_| self.malformed("a string is not UTF-8"))
     }
 
+    /// So many bytes, without a length before them.
+    pub fn fixed<const BYTES: usize>(&mut self) -> Result<[u8; BYTES], Refusal> {
+        let mut value = [0; BYTES];
+        value.copy_from_slice(self.take(BYTES)?);
+        Ok(value)
+    }
+
     pub fn double(&mut self) -> Result<f64, Refusal> {
-        let bytes = self.take(8)?;
-        let mut value = [0; 8];
-        value.copy_from_slice(bytes);
-        Ok(f64::from_le_bytes(value))
+        self.fixed().map(f64::from_le_bytes)
     }
 
     pub fn bool(&mut self) -> Result<bool, Refusal> {
@@ -246,5 +265,37 @@ impl<'a> Reader<'a> {
             Ok(())
         })?;
         Ok(map)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_takes_the_fewest_bytes_and_reads_back() {
+        let lengths = [
+            (0, 1),
+            (-64, 1),
+            (63, 1),
+            (64, 2),
+            (-65, 2),
+            (8191, 2),
+            (8192, 3),
+            (i64::MAX >> 1, 9),
+            (i64::MAX, 10),
+            (i64::MIN, 10),
+        ];
+        for (value, length) in lengths {
+            let mut bytes = vec![7];
+            put_long(&mut bytes, value);
+            assert_eq!(bytes.len(), 1 + length, "{value}");
+            let mut from = Reader::new(&bytes, 1);
+            assert_eq!(from.long(), Ok(value));
+            assert_eq!(from.end(), Ok(()));
+            for cut in 1..bytes.len() {
+                assert!(Reader::new(&bytes[..cut], 1).long().is_err(), "{value} cut at {cut}");
+            }
+        }
     }
 }

@@ -52,7 +52,7 @@ fn sample() -> Journey {
         core: Core {
             next_index: 9,
             recent: vec![Recent {
-                hash: vec![7; 16],
+                hash: [7; 16],
                 at: Millis(1000),
             }],
             channel: Channel::Web,
@@ -169,7 +169,7 @@ fn the_bytes_never_change() {
         .iter()
         .map(|(name, value)| format!("{} {}\n", hex(name), hex(value)))
         .collect();
-    assert_eq!(shown, include_str!("../testdata/journey-3.rows.hex"));
+    assert_eq!(shown, include_str!("../testdata/journey-4.rows.hex"));
 }
 
 /// The row of languages, which a journey without told texts lacks.
@@ -207,7 +207,13 @@ fn a_packed_journey_reads_back_and_its_bytes_never_change() {
     let packed = pack_journey(&journey);
     assert_eq!(unpack_journey(&packed).expect("readable"), journey);
     let hex: String = packed.iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, include_str!("../testdata/journey-packed-1.hex").trim());
+    assert_eq!(hex, include_str!("../testdata/journey-packed-2.hex").trim());
+    let earlier = unhex(include_str!("../testdata/journey-packed-1.hex").trim());
+    assert_eq!(
+        unpack_journey(&earlier),
+        Ok(journey),
+        "packed when the head was of its first version"
+    );
     for length in 0..packed.len() {
         assert!(
             unpack_journey(&packed[..length]).is_err() || length_is_whole(&packed, length),
@@ -254,9 +260,15 @@ fn the_bytes_of_origins_never_change() {
         .filter(|(name, _)| name.as_slice() != b"hd")
         .map(|(name, value)| format!("{} {}\n", hex(name), hex(value)))
         .collect();
-    assert_eq!(shown, include_str!("../testdata/journey-origins-1.rows.hex"));
+    assert_eq!(shown, include_str!("../testdata/journey-origins-2.rows.hex"));
     let (again, mut saved) = read(&rows).expect("readable");
     assert_eq!(again, journey);
+    let earlier = golden(include_str!("../testdata/journey-origins-1.rows.hex"));
+    let (again, _) = read(&earlier).expect("readable");
+    assert_eq!(
+        again.origins, journey.origins,
+        "written when the head was of its first version"
+    );
     assert_eq!(write(&again, &mut saved, &mut rows), ["hd"]);
     journey.origins.remove(&3);
     journey.rests.clear();
@@ -301,12 +313,37 @@ fn unknown_versions_and_cut_rows_are_refused_by_name() {
     }
 }
 
+fn unhex(text: &str) -> Vec<u8> {
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("hex"), 16).expect("hex");
+    text.as_bytes().chunks(2).map(byte).collect()
+}
+
 /// Rows of a golden file.
 fn golden(text: &str) -> Rows {
-    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).expect("hex"), 16).expect("hex");
-    let unhex = |text: &str| text.as_bytes().chunks(2).map(byte).collect::<Vec<u8>>();
     let lines = text.lines().filter_map(|line| line.split_once(' '));
     lines.map(|(name, value)| (unhex(name), unhex(value))).collect()
+}
+
+/// Rows as they were when `hd` was of its first version: each byte of a hash as a number.
+#[test]
+fn heads_of_the_first_version_are_read() {
+    let rows = golden(include_str!("../testdata/journey-3.rows.hex"));
+    let (journey, mut saved) = read(&rows).expect("readable");
+    assert_eq!(journey, sample());
+    let mut again = Rows::new();
+    assert_eq!(write(&journey, &mut saved, &mut again), ["hd"], "and written anew");
+    let head = &rows[b"hd".as_slice()];
+    for length in 0..head.len() {
+        let cut = Rows::from([(b"hd".to_vec(), head[..length].to_vec())]);
+        assert!(read(&cut).is_err(), "cut at {length}");
+    }
+    // A hash of fifteen bytes: the list's count is the fourth byte.
+    let mut short = head.clone();
+    assert_eq!(short[3], 32, "sixteen, as a number is written");
+    short[3] = 30;
+    short.remove(4);
+    let refused = read(&Rows::from([(b"hd".to_vec(), short)])).expect_err("short");
+    assert!(refused.starts_with("a hash has 16 bytes: offset="), "{refused}");
 }
 
 /// Rows as they were when `tx` was of its first version: scores without their times.

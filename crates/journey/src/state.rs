@@ -66,7 +66,7 @@ pub struct Core {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Recent {
     /// BLAKE3-128 of source and id.
-    pub hash: Vec<u8>,
+    pub hash: [u8; 16],
     /// When it was processed, on the customer's clock.
     pub at: Millis,
 }

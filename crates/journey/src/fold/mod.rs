@@ -35,10 +35,7 @@ pub(crate) fn is_repeat(journey: &mut Journey, event: &Event, now: Millis) -> bo
     if recent.len() >= RECENT {
         recent.remove(0);
     }
-    recent.push(Recent {
-        hash: hash.to_vec(),
-        at: now,
-    });
+    recent.push(Recent { hash, at: now });
     false
 }
 
