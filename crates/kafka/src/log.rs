@@ -483,9 +483,10 @@ impl Log for KafkaLog {
         }
         self.set_positions()?;
         match failed {
+            // The client tells these once, and reads no more.
+            Some(error @ (LogError::Fatal(_) | LogError::Fenced(_))) => Err(error),
             // What was read goes on; a passing error shows again if it lasts.
             Some(error) if batch.records.is_empty() && batch.changes.is_empty() => Err(error),
-            Some(LogError::Fatal(text)) => Err(LogError::Fatal(text)),
             _ => Ok(()),
         }
     }

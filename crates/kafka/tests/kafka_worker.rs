@@ -429,6 +429,44 @@ fn a_partition_is_read_from_where_it_is_resumed_whatever_was_fetched_before() {
 }
 
 #[test]
+fn who_has_lost_its_name_hears_it_though_records_are_held() {
+    let Some(kafka) = Kafka::for_test() else { return };
+    create_topics(kafka.address());
+    let mut publisher = Publisher::open(&kafka_config(kafka.address(), "publisher")).expect("broker answers");
+    let record = Output {
+        topic: Arc::from("in"),
+        partition: Some(0),
+        timestamp: None,
+        key: None,
+        value: Some(b"held".to_vec()),
+        headers: Vec::new(),
+    };
+    publisher.publish(&[record]).expect("published");
+    let input = TopicPartition {
+        topic: Arc::from("in"),
+        partition: 0,
+    };
+    let mut log = KafkaLog::open(kafka_config(kafka.address(), "g-0")).expect("broker answers");
+    own(&mut log, &input);
+    log.resume(&input, 0).expect("resumes");
+    let (begun, mut held) = (Instant::now(), Batch::default());
+    while held.records.is_empty() {
+        assert!(begun.elapsed() < BUDGET, "nothing comes");
+        let polled = log.poll(Duration::from_millis(100), 10, &mut held);
+        polled.expect("broker answers");
+    }
+    let _successor = KafkaLog::open(kafka_config(kafka.address(), "g-0")).expect("broker answers");
+    let told = loop {
+        assert!(begun.elapsed() < BUDGET, "nobody tells");
+        if let Err(error) = log.poll(Duration::from_millis(100), 10, &mut held) {
+            break error;
+        }
+    };
+    assert!(matches!(told, LogError::Fenced(_)), "{told}");
+    assert_eq!(held.records.len(), 1, "what was read stays");
+}
+
+#[test]
 fn an_epoch_is_committed_only_where_its_worker_knows_the_changelog_to_end() {
     let Some(kafka) = Kafka::for_test() else { return };
     create_topics(kafka.address());
