@@ -247,6 +247,7 @@ impl RocksDb {
 
 /// Has the system read a file that was just written into its page cache. The writer of files tells it to forget them, and a process that begins
 /// anew would wait for the disk once for each customer it hears of. Meanwhile nobody waits, and where it is not done nothing is lost.
+#[cfg(target_os = "linux")]
 fn keep_in_memory(file: &Path) {
     let advised =
         fs::File::open(file).and_then(|file| Ok(rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::WillNeed)?));
@@ -316,6 +317,7 @@ impl Db for RocksDb {
         }
         writer.finish().map_err(failed)?;
         drop(writer);
+        #[cfg(target_os = "linux")]
         keep_in_memory(&file);
         let mut how = IngestExternalFileOptions::default();
         how.set_move_files(true);

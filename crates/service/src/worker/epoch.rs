@@ -10,7 +10,7 @@ use stream::{
     mutant::{self, Mutant},
 };
 
-use super::{Hooks, Observation, Stop, Worker};
+use super::{Hooks, Observation, Stop, Worker, stretch::Stretch};
 
 /// A producer whose commit had a request that waited this long is replaced: librdkafka sends again after 0.8 of `retry.backoff.ms`, which
 /// is 250.
@@ -174,7 +174,13 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 task.committed(part, next)?;
             }
         }
-        tracing::debug!(?process, ?commit, "epoch committed");
+        if self.stretch == Stretch::Begins {
+            let [process_millis, commit_millis] =
+                [process, commit].map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+            tracing::info!(process_millis, commit_millis, "first epoch committed");
+        } else {
+            tracing::debug!(?process, ?commit, "epoch committed");
+        }
         self.begun = None;
         self.first = None;
         self.leftovers = false;

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::rig::{Process, Rig};
@@ -18,8 +19,10 @@ use crate::{
 struct Death {
     /// Whether the state directory was deleted.
     without_disk: bool,
-    /// From the start of the process to its first committed epoch, in seconds.
-    first: f64,
+    /// From the start of the process until it processed an event, in seconds; its log says so.
+    event: Option<f64>,
+    /// From the start of the process to its first committed epoch, which shows what that event led to, in seconds.
+    epoch: f64,
     /// From the start of the process until it lagged no more than before its death.
     level: f64,
     /// What was read of the changelog: records, and milliseconds of the slowest partition.
@@ -42,7 +45,7 @@ pub(super) fn run(global: &Global, options: &BenchRecovery) -> Result<Report, Fa
     })?;
     let mut text = format!(
         "{} partitions, {} events/s, {} customers, {} events sent; lag before {lag} records\n\
-         disk      first epoch   level   restored\n",
+         disk      first event   first epoch   level   restored\n",
         options.partitions,
         options.rate,
         options.customers,
@@ -53,11 +56,15 @@ pub(super) fn run(global: &Global, options: &BenchRecovery) -> Result<Report, Fa
         let (records, millis) = death.restored;
         let disk = if death.without_disk { "deleted" } else { "intact" };
         text.push_str(&format!(
-            "{disk:8} {:9.2} s {:7.2} s   {records} records in {millis} ms\n",
-            death.first, death.level
+            "{disk:8} {:>10} s {:11.2} s {:5.2} s   {records} records in {millis} ms\n",
+            death
+                .event
+                .map_or_else(|| "?".to_owned(), |event| format!("{event:.2}")),
+            death.epoch,
+            death.level
         ));
         rows.push(json!({
-            "disk": disk, "first_epoch_s": death.first, "level_s": death.level,
+            "disk": disk, "first_event_s": death.event, "first_epoch_s": death.epoch, "level_s": death.level,
             "restored_records": records, "restore_ms": millis,
         }));
     }
@@ -99,37 +106,78 @@ fn measure(rig: &Rig, options: &BenchRecovery) -> Result<(Vec<Death>, i64), Fail
             let state = rig.state(Role::Monitor);
             fs::remove_dir_all(&state).map_err(|error| format!("{}: {error}", state.display()))?;
         }
-        let started = Instant::now();
+        let (started, at) = (Instant::now(), Timestamp::now());
         monitor = rig.start(Role::Monitor)?;
         rig.until("a first epoch", &mut monitor, |rig| {
             Ok(rig.committed()?.iter().zip(&before).any(|(now, before)| now > before))
         })?;
-        let first = started.elapsed().as_secs_f64();
+        let epoch = started.elapsed().as_secs_f64();
         rig.until("the lag is gone", &mut monitor, |rig| Ok(rig.lag()? <= lag))?;
+        let said = said(&monitor, logged);
         deaths.push(Death {
             without_disk,
-            first,
+            event: first_event(&said, at),
+            epoch,
             level: started.elapsed().as_secs_f64(),
-            restored: restored(&monitor, logged),
+            restored: restored(&said),
         });
         std::thread::sleep(Duration::from_secs(5));
     }
     Ok((deaths, lag))
 }
 
-/// What the process said of restores, behind what its log held before.
-fn restored(monitor: &Process, behind: u64) -> (u64, u64) {
+/// What the process logged, behind what its log held before.
+fn said(monitor: &Process, behind: u64) -> Vec<Value> {
     let text = fs::read(monitor.log()).unwrap_or_default();
     let from = usize::try_from(behind).unwrap_or(usize::MAX).min(text.len());
-    let (mut records, mut slowest) = (0, 0);
-    for line in text[from..].split(|byte| *byte == b'\n') {
-        let Ok(line) = serde_json::from_slice::<Value>(line) else {
-            continue;
+    text[from..]
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect()
+}
+
+/// How many records were read of the changelog, and the milliseconds of the slowest partition.
+fn restored(said: &[Value]) -> (u64, u64) {
+    said.iter()
+        .filter(|line| line["message"] == "state restored from the changelog")
+        .fold((0, 0), |(records, slowest), line| {
+            let read = |field: &str| line[field].as_u64().unwrap_or_default();
+            (records + read("records"), slowest.max(read("millis")))
+        })
+}
+
+/// When the first of the workers began to process, in seconds behind the start: its first epoch tells when it ended and how long it took.
+fn first_event(said: &[Value], started: Timestamp) -> Option<f64> {
+    let began = |line: &Value| {
+        let committed: Timestamp = line["timestamp"].as_str()?.parse().ok()?;
+        let took = line["process_millis"].as_f64()? + line["commit_millis"].as_f64()?;
+        Some(committed.duration_since(started).as_secs_f64() - took / 1e3)
+    };
+    said.iter()
+        .filter(|line| line["message"] == "first epoch committed")
+        .filter_map(began)
+        .min_by(f64::total_cmp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_event_is_the_one_of_the_worker_that_began_first() {
+        let line = |second: u32, process: u64, message: &str| {
+            json!({
+                "timestamp": format!("2026-11-28T04:00:{second:02}.500000Z"), "message": message,
+                "process_millis": process, "commit_millis": 50,
+            })
         };
-        if line["message"] == "state restored from the changelog" {
-            records += line["records"].as_u64().unwrap_or_default();
-            slowest = line["millis"].as_u64().unwrap_or_default().max(slowest);
-        }
+        let started: Timestamp = "2026-11-28T04:00:00Z".parse().expect("a time");
+        let first = "first epoch committed";
+        let event = first_event(
+            &[line(0, 450, "another"), line(1, 250, first), line(2, 1950, first)],
+            started,
+        );
+        assert!((event.expect("an event") - 0.5).abs() < 1e-9, "{event:?}");
+        assert_eq!(first_event(&[line(0, 0, "another")], started), None);
     }
-    (records, slowest)
 }
