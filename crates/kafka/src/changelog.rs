@@ -68,7 +68,7 @@ impl ChangelogReader for Changelog {
     }
 
     fn read(&mut self, wait: Duration, into: &mut ChangelogBatch) -> Result<(), LogError> {
-        let (mut failed, mut is_astray) = (None, false);
+        let (mut failed, mut unreadable, mut is_astray) = (None, None, false);
         let (positions, before) = (&mut self.positions, into.records.len());
         self.consumer.poll(wait, RECORDS, |polled| match polled {
             Polled::Record(record) => {
@@ -87,9 +87,10 @@ impl ChangelogReader for Changelog {
                     *position = offset.max(*position);
                 }
             }
-            Polled::Failed(LogError::Retriable(_)) => {}
-            Polled::Failed(LogError::OutOfRange(_)) => is_astray = true,
-            Polled::Failed(error) => failed = Some(error),
+            Polled::Failed(_, LogError::Retriable(_)) => {}
+            Polled::Failed(_, LogError::OutOfRange(_)) => is_astray = true,
+            Polled::Failed(_, error) => failed = Some(error),
+            Polled::Unreadable(_, why) => unreadable = Some(LogError::Fatal(why)),
         });
         self.is_astray |= is_astray;
         into.positions.extend(
@@ -108,8 +109,10 @@ impl ChangelogReader for Changelog {
                 Err(error) => failed = Some(error),
             }
         }
-        match failed {
-            Some(error) if into.records.len() == before => Err(error),
+        match (unreadable, failed) {
+            // What was read may lie behind it.
+            (Some(error), _) => Err(error),
+            (None, Some(error)) if into.records.len() == before => Err(error),
             _ => Ok(()),
         }
     }

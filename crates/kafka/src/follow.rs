@@ -105,8 +105,9 @@ impl Follower {
                         *position = offset.max(*position);
                     }
                 }
-                Polled::Failed(LogError::Retriable(_)) => {}
-                Polled::Failed(error) => failed = Some(error),
+                Polled::Failed(_, LogError::Retriable(_)) => {}
+                Polled::Failed(_, error) => failed = Some(error),
+                Polled::Unreadable(_, why) => failed = Some(LogError::Fatal(why)),
             });
             match failed {
                 Some(LogError::OutOfRange(_)) => {

@@ -27,6 +27,8 @@ const TOLD: i32 = 2000;
 pub(crate) const PENDING: i32 = 3000;
 /// A broker that was away is tried again at least this often. The client's default is ten seconds, for which everything would stand after its return.
 const AGAIN_SOON: (&str, &str) = ("reconnect.backoff.max.ms", "1000");
+/// What cannot be read is tried again after this long.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Leaving the group may take this long; then it notices by itself.
 const LEAVING: Duration = Duration::from_secs(5);
 
@@ -159,12 +161,21 @@ impl KafkaConfig {
             // That a partition ends behind a transaction's marker shows only when a fetch brings nothing.
             ("fetch.wait.max.ms", "100"),
             ("fetch.message.max.bytes", "4194304"),
+            ("check.crcs", "true"),
             // A reader asks where partitions end and mostly reads none of them, so nothing tells it that a leader has moved: it
             // must forget soon whom it knew, or it asks the wrong broker for five minutes.
             ("topic.metadata.refresh.interval.ms", "1000"),
             ("metadata.max.age.ms", "2000"),
         ];
         self.with(&defaults, &fixed)
+    }
+}
+
+/// Of two errors the one that the client does not tell again.
+fn graver(known: Option<LogError>, error: LogError) -> LogError {
+    match known {
+        Some(known @ (LogError::Fatal(_) | LogError::Fenced(_))) => known,
+        _ => error,
     }
 }
 
@@ -219,8 +230,10 @@ pub struct KafkaLog {
     owned: BTreeSet<TopicPartition>,
     /// Partitions that flow; records of others are dropped, they were fetched before a pause or seek.
     flowing: BTreeMap<TopicPartition, i64>,
-    /// Partitions that flow and whose position must be set again.
-    unset: BTreeSet<TopicPartition>,
+    /// Partitions that flow and whose position must be set again, not before that time.
+    unset: BTreeMap<TopicPartition, Instant>,
+    /// Partitions that the client was told to fetch no more of. It keeps to that also where they are taken away and given again.
+    paused: BTreeSet<TopicPartition>,
     /// Whether partitions have begun to flow that the client's thread may not know of.
     is_resumed: bool,
     /// The first reader of the changelog.
@@ -253,7 +266,8 @@ impl KafkaLog {
             writer,
             owned: BTreeSet::new(),
             flowing: BTreeMap::new(),
-            unset: BTreeSet::new(),
+            unset: BTreeMap::new(),
+            paused: BTreeSet::new(),
             is_resumed: false,
             connecting,
             ahead: BTreeMap::new(),
@@ -344,14 +358,13 @@ impl KafkaLog {
                         list.add(of, offset.unwrap_or(0), None);
                         match offset {
                             Some(offset) => drop(self.ahead.insert(of.clone(), offset)),
-                            None => unknown.push(of),
+                            None => unknown.push(of.clone()),
                         }
                     }
+                    self.go_on(partitions)?;
                     self.consumer.incremental_assign(&list)?;
                     self.owned.extend(partitions.iter().cloned());
-                    if !unknown.is_empty() {
-                        self.consumer.pause(&Partitions::of(unknown, OFFSET_INVALID))?;
-                    }
+                    self.hold(unknown)?;
                 }
                 Change::Revoked(partitions) | Change::Lost(partitions) => {
                     for partition in partitions {
@@ -375,18 +388,43 @@ impl KafkaLog {
 }
 
 impl KafkaLog {
+    /// Has the client fetch no more of partitions.
+    fn hold(&mut self, partitions: Vec<TopicPartition>) -> Result<(), LogError> {
+        if !partitions.is_empty() {
+            self.consumer.pause(&Partitions::of(&partitions, OFFSET_INVALID))?;
+            self.paused.extend(partitions);
+        }
+        Ok(())
+    }
+
+    /// Has the client fetch again of those of these partitions that were held.
+    fn go_on(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        let held = partitions.iter().filter(|of| self.paused.contains(of));
+        let held: Vec<TopicPartition> = held.cloned().collect();
+        if !held.is_empty() {
+            self.consumer.resume(&Partitions::of(&held, OFFSET_INVALID))?;
+            self.paused.retain(|of| !held.contains(of));
+        }
+        Ok(())
+    }
+
     /// Sets positions that were refused. One that cannot be set yet, because the client is still giving the partition or taking it
     /// away, is tried again at the next poll: until then the partition does not flow, and nothing of it is lost.
     fn set_positions(&mut self) -> Result<(), LogError> {
-        for of in std::mem::take(&mut self.unset) {
+        let now = Instant::now();
+        for (of, due) in std::mem::take(&mut self.unset) {
             let Some(next) = self.flowing.get(&of).copied() else {
                 continue;
             };
+            if due > now {
+                self.unset.insert(of, due);
+                continue;
+            }
             match self.set_position(&of, next) {
                 Err(LogError::Fatal(text)) => return Err(LogError::Fatal(text)),
                 Err(error) => {
                     tracing::debug!(topic = %of.topic, partition = of.partition, %error, "position cannot be set yet");
-                    self.unset.insert(of);
+                    self.unset.insert(of, now);
                 }
                 Ok(()) => {}
             }
@@ -425,13 +463,13 @@ impl KafkaLog {
 impl Log for KafkaLog {
     fn poll(&mut self, wait: Duration, max: usize, batch: &mut Batch) -> Result<(), LogError> {
         let begun = Instant::now();
-        let mut failed = None;
+        let (mut failed, mut is_refused) = (None, false);
         drop(self.connecting.take_if(|one| one.since.elapsed() >= NEEDED));
         self.nudge()?;
         self.writer.listen();
         loop {
             let slice = SLICE.min(wait.saturating_sub(begun.elapsed()));
-            let (flowing, unset, ahead) = (&mut self.flowing, &self.unset, &mut self.ahead);
+            let (flowing, unset, ahead) = (&mut self.flowing, &mut self.unset, &mut self.ahead);
             let mut early = Vec::new();
             self.consumer
                 .poll(slice, max.saturating_sub(batch.records.len()), |polled| match polled {
@@ -441,7 +479,7 @@ impl Log for KafkaLog {
                             partition: record.partition,
                         };
                         match flowing.get_mut(&of) {
-                            Some(next) if record.offset >= *next && !unset.contains(&of) => {
+                            Some(next) if record.offset >= *next && !unset.contains_key(&of) => {
                                 *next = record.offset + 1;
                                 batch.records.push(record);
                             }
@@ -452,34 +490,48 @@ impl Log for KafkaLog {
                         }
                     }
                     Polled::End(..) => {}
-                    Polled::Failed(error) => failed = Some(error),
+                    // The client goes on behind them, and behind whatever it tells of a partition where the group changes meanwhile.
+                    Polled::Unreadable(of, why) => {
+                        tracing::warn!(error = why, "records cannot be read, trying again");
+                        unset.insert(of, begun + AGAIN);
+                        is_refused = true;
+                    }
+                    Polled::Failed(of, error) => {
+                        if let LogError::OutOfRange(text) = &error {
+                            // The client stops reading there. A position that is there was refused in passing, around a rebalance: set it again. One
+                            // that is not there is a reason to stop.
+                            tracing::warn!(error = text, "position was refused, setting positions again");
+                            is_refused = true;
+                        } else {
+                            failed = Some(graver(failed.take(), error));
+                        }
+                        match of {
+                            Some(of) => drop(unset.insert(of, begun)),
+                            None if is_refused => unset.extend(flowing.keys().map(|of| (of.clone(), begun))),
+                            None => {}
+                        }
+                    }
                 });
-            if !early.is_empty() {
-                self.consumer.pause(&Partitions::of(&early, OFFSET_INVALID))?;
+            // One that does not flow yet is set when it does.
+            if is_refused {
+                self.ahead.clear();
             }
+            self.ahead.retain(|of, _| !self.unset.contains_key(of));
+            self.hold(early)?;
             self.take_changes(batch)?;
             self.ends.take(&mut batch.told);
             if !batch.told.is_empty() {
                 // Where reading stands behind control records, which no record shows.
-                let flowing = self.flowing.keys().filter(|of| !self.unset.contains(*of));
+                let flowing = self.flowing.keys().filter(|of| !self.unset.contains_key(*of));
                 self.consumer.positions(flowing, &mut batch.ends)?;
             }
             let something = !batch.records.is_empty()
                 || !batch.changes.is_empty()
                 || !batch.ends.is_empty()
                 || !batch.told.is_empty();
-            if something || failed.is_some() || begun.elapsed() >= wait {
+            if something || is_refused || failed.is_some() || begun.elapsed() >= wait {
                 break;
             }
-        }
-        if let Some(LogError::OutOfRange(text)) = &failed {
-            // The client stops reading that partition and does not say which. A position that is there was refused in passing,
-            // around a rebalance: set it again. One that is not there is a reason to stop.
-            tracing::warn!(error = text, "position was refused, setting positions again");
-            self.unset.extend(self.flowing.keys().cloned());
-            // One that does not flow yet must be set when it does.
-            self.ahead.clear();
-            failed = None;
         }
         self.set_positions()?;
         match failed {
@@ -513,14 +565,13 @@ impl Log for KafkaLog {
     }
 
     fn resume(&mut self, partition: &TopicPartition, offset: i64) -> Result<(), LogError> {
-        let list = Self::list(partition, offset);
         if self.ahead.remove(partition) != Some(offset) {
-            self.consumer.pause(&list)?;
-            if !self.consumer.seek(&list)? {
+            self.hold(vec![partition.clone()])?;
+            if !self.consumer.seek(&Self::list(partition, offset))? {
                 // Nobody reads it: the group has taken it away, which the next poll brings, or the client is about to begin.
-                self.unset.insert(partition.clone());
+                self.unset.insert(partition.clone(), Instant::now());
             }
-            self.consumer.resume(&list)?;
+            self.go_on(std::slice::from_ref(partition))?;
             self.is_resumed = true;
         }
         self.flowing.insert(partition.clone(), offset);
@@ -529,7 +580,7 @@ impl Log for KafkaLog {
 
     fn pause(&mut self, partition: &TopicPartition) -> Result<(), LogError> {
         self.flowing.remove(partition);
-        self.consumer.pause(&Self::list(partition, OFFSET_INVALID))
+        self.hold(vec![partition.clone()])
     }
 
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {

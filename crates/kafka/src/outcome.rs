@@ -74,8 +74,9 @@ fn read(
                 each(record.key.as_deref().unwrap_or_default(), record.value.as_deref());
             }
             Polled::End(_, offset) => position = position.max(offset),
-            Polled::Failed(LogError::Retriable(_)) => {}
-            Polled::Failed(error) => failed = Some(error),
+            Polled::Failed(_, LogError::Retriable(_)) => {}
+            Polled::Failed(_, error) => failed = Some(error),
+            Polled::Unreadable(_, why) => failed = Some(LogError::Fatal(why)),
         });
         if let Some(error) = failed {
             return Err(error);

@@ -248,7 +248,7 @@ impl Producer {
         }
     }
 
-    /// Whether the open transaction shows that the one before is over, with all its markers.
+    /// Whether the open transaction, if there is one, shows that the one before is over, with all its markers.
     pub(crate) fn is_calm(&self) -> bool {
         self.delivered().is_calm
     }
@@ -407,6 +407,8 @@ impl Producer {
             match self.inner.commit_transaction(Timeout::After(ANSWER)) {
                 Ok(()) => {
                     self.owes = false;
+                    // What was delivered was of this one, and shows nothing of how it ended.
+                    *self.deliveries.0.lock().unwrap_or_else(PoisonError::into_inner) = Delivered::default();
                     return Ok(());
                 }
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && begun.elapsed() < self.patience() => {

@@ -116,8 +116,9 @@ impl Tail {
                             *position = offset.max(*position);
                         }
                     }
-                    Polled::Failed(LogError::Retriable(_)) => {}
-                    Polled::Failed(error) => failed = Some(error),
+                    Polled::Failed(_, LogError::Retriable(_)) => {}
+                    Polled::Failed(_, error) => failed = Some(error),
+                    Polled::Unreadable(_, why) => failed = Some(LogError::Fatal(why)),
                 });
             if let Some(error) = failed {
                 return Err(error);

@@ -61,6 +61,7 @@ impl Writer {
 
     /// Drops the open transaction.
     pub(crate) fn abort(&mut self) -> Result<(), LogError> {
+        self.notice();
         self.look_back();
         self.producer()?.abort()
     }
@@ -73,8 +74,10 @@ impl Writer {
     }
 
     fn retire(&mut self) {
-        self.look_back();
         self.notice();
+        self.look_back();
+        // What breaks before it is over nobody hears of any more.
+        self.unconfirmed.doubt();
         if let Some(old) = self.producer.take() {
             old.retire();
         }

@@ -123,7 +123,7 @@ fn tried(closes: Closes) {
             .with_writer(std::io::stderr)
             .try_init();
     }
-    let kills: u32 = std::env::var("WAYMARK_KILLS").map_or(3, |kills| kills.parse().expect("a number"));
+    let kills: u32 = std::env::var("WAYMARK_KILLS").map_or(4, |kills| kills.parse().expect("a number"));
     for kill in 0..kills {
         let mut log = patiently("open", || KafkaLog::open(config(&address, closes)));
         own(&mut log, &input);
@@ -140,7 +140,7 @@ fn tried(closes: Closes) {
             log.send(output(lane, &format!("told {kill}"))).expect("is sent");
         }
         log.commit(&epoch).expect("commits");
-        let (successor, in_flight) = (kill % 3 == 1, kill % 3 == 2);
+        let (successor, in_flight, is_replaced) = (kill % 4 == 1, kill % 4 == 2, kill % 4 == 3);
         if in_flight {
             // The next transaction has begun when the broker dies.
             persistently(&mut log, "confirm", |log| log.confirm().map(drop));
@@ -150,6 +150,10 @@ fn tried(closes: Closes) {
             }
         }
         kafka.kill();
+        if is_replaced {
+            // As behind a commit that was slow.
+            let _ = log.recycle();
+        }
         let mut same = (!successor).then_some(log);
         std::thread::scope(|scope| {
             let broker = scope.spawn(|| kafka.resume());

@@ -1,6 +1,6 @@
 //! A real Apache Kafka for tests: one KRaft broker from jars, on free ports, gone with its owner.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -11,7 +11,7 @@ use crate::node::{Node, Ports, for_test, libs};
 pub struct Kafka {
     node: Node,
     // Declared last: the files go after the process.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Kafka {
@@ -45,7 +45,7 @@ impl Kafka {
     fn try_start(libs: &Path) -> Result<Self, String> {
         let folder = TempDir::new().map_err(|error| format!("no temporary folder: {error}"))?;
         let node = Node::format(libs, folder.path().to_owned(), 0, &Ports::free(1)?, "-Xmx512m")?;
-        let mut kafka = Self { node, _folder: folder };
+        let mut kafka = Self { node, folder };
         kafka.resume()?;
         Ok(kafka)
     }
@@ -54,6 +54,13 @@ impl Kafka {
     #[must_use]
     pub fn address(&self) -> &str {
         self.node.address()
+    }
+
+    /// The file that holds what was written first to a partition.
+    #[must_use]
+    pub fn segment(&self, topic: &str, partition: i32) -> PathBuf {
+        let data = self.folder.path().join("data");
+        data.join(format!("{topic}-{partition}/{:020}.log", 0))
     }
 
     /// Ends the broker at once, as a machine that loses power does; its files stay.

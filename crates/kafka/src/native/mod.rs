@@ -197,7 +197,11 @@ pub(crate) enum Polled {
     Record(Record),
     /// Nothing before this offset, the next one to read, is still to come: what is there are control records, or records that say nothing.
     End(TopicPartition, i64),
-    Failed(LogError),
+    /// Records that cannot be read, and why: damaged on their way or where they lie, or packed in a way that this client does not know. It goes on
+    /// behind them.
+    Unreadable(TopicPartition, String),
+    /// What went wrong, and with which partition if the client says that.
+    Failed(Option<TopicPartition>, LogError),
 }
 
 extern "C" fn note_rebalance(
@@ -359,8 +363,31 @@ impl Consumer {
                     native.offset,
                 );
             }
-            Err::RD_KAFKA_RESP_ERR__FATAL => return Polled::Failed(self.fatal()),
-            error => return Polled::Failed(classify(error, message(error))),
+            Err::RD_KAFKA_RESP_ERR__FATAL => return Polled::Failed(None, self.fatal()),
+            error => {
+                let of = (!native.rkt.is_null()).then_some(TopicPartition {
+                    topic,
+                    partition: native.partition,
+                });
+                return match (of, error) {
+                    (
+                        Some(of),
+                        Err::RD_KAFKA_RESP_ERR__BAD_MSG
+                        | Err::RD_KAFKA_RESP_ERR__BAD_COMPRESSION
+                        | Err::RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED,
+                    ) => {
+                        let why = bytes(native.payload, native.len).unwrap_or_default();
+                        let why = format!(
+                            "topic={} partition={}: {}",
+                            of.topic,
+                            of.partition,
+                            String::from_utf8_lossy(&why)
+                        );
+                        Polled::Unreadable(of, why)
+                    }
+                    (of, error) => Polled::Failed(of, classify(error, message(error))),
+                };
+            }
         }
         let (key, value) = (bytes(native.key, native.key_len), bytes(native.payload, native.len));
         if is_filler(key.as_deref(), value.as_deref()) {

@@ -269,6 +269,9 @@ impl<L: Log, S: Stage, H: Hooks<S>> Worker<L, S, H> {
                 self.apply(Commit::from(partitions), &report, Duration::ZERO, Duration::ZERO)?;
             } else {
                 self.leftovers = true;
+            }
+            // What was read of partitions with which somebody else has gone on is his to process.
+            if !came_through || !moved.is_empty() {
                 self.rewind()?;
             }
             return self.moved_on(moved);

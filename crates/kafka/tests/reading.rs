@@ -1,0 +1,178 @@
+//! What a worker's log reads: from where it is resumed, nothing left out, whatever happened to a partition before.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kafka::{Admin, From, KafkaConfig, KafkaLog, Publisher, Tail};
+use stream::{Batch, Change, Log, LogError, Output, TopicPartition};
+use testkit::broker::Kafka;
+
+const PARTITIONS: i32 = 4;
+const BUDGET: Duration = Duration::from_secs(60);
+/// What comes at all has come within this time.
+const A_WHILE: Duration = Duration::from_secs(3);
+
+fn config(address: &str, id: &str) -> KafkaConfig {
+    KafkaConfig {
+        inputs: vec!["in".to_owned()],
+        ..KafkaConfig::new(address, "g", id)
+    }
+}
+
+fn record(partition: i32, text: &str) -> Output {
+    Output {
+        topic: Arc::from("in"),
+        partition: Some(partition),
+        timestamp: None,
+        key: None,
+        value: Some(text.as_bytes().to_vec()),
+        headers: Vec::new(),
+    }
+}
+
+/// A broker with the input, and somebody who writes to it.
+fn rig() -> Option<(Kafka, Publisher)> {
+    let kafka = Kafka::for_test()?;
+    let admin = Admin::connect(&config(kafka.address(), "admin")).expect("settings are understood");
+    let created = admin.create("in", PARTITIONS, 1, &BTreeMap::new());
+    created.expect("broker answers");
+    let publisher = Publisher::open(&config(kafka.address(), "publisher")).expect("broker answers");
+    Some((kafka, publisher))
+}
+
+fn poll(log: &mut KafkaLog, batch: &mut Batch) {
+    let polled = log.poll(Duration::from_millis(50), 100, batch);
+    polled.expect("broker answers");
+}
+
+/// What the group gives next.
+fn given(batch: &mut Batch) -> Vec<TopicPartition> {
+    let mut given = Vec::new();
+    batch.changes.retain(|change| match change {
+        Change::Assigned(partitions) => {
+            given.extend(partitions.iter().cloned());
+            false
+        }
+        _ => true,
+    });
+    given
+}
+
+#[test]
+fn a_partition_that_was_held_is_read_when_it_is_given_again() {
+    let Some((kafka, mut publisher)) = rig() else { return };
+    let records: Vec<Output> = (0..PARTITIONS).map(|partition| record(partition, "waits")).collect();
+    publisher.publish(&records).expect("published");
+    let mut one = KafkaLog::open(config(kafka.address(), "g-0")).expect("broker answers");
+    let (begun, mut batch, mut owned) = (Instant::now(), Batch::default(), Vec::new());
+    while owned.len() < PARTITIONS as usize {
+        assert!(begun.elapsed() < BUDGET, "the group gives nothing");
+        poll(&mut one, &mut batch);
+        owned.extend(given(&mut batch));
+    }
+    // What is fetched comes too early for all of them.
+    let held = Instant::now();
+    while held.elapsed() < A_WHILE / 3 {
+        poll(&mut one, &mut batch);
+    }
+    assert_eq!(batch.records, [], "nothing flows yet");
+    let mut other = KafkaLog::open(config(kafka.address(), "g-1")).expect("broker answers");
+    let (mut of_other, mut others) = (Batch::default(), Vec::new());
+    while others.is_empty() {
+        assert!(begun.elapsed() < BUDGET, "the group gives the other nothing");
+        poll(&mut one, &mut batch);
+        for change in batch.changes.drain(..) {
+            if let Change::Revoked(partitions) = change {
+                owned.retain(|of| !partitions.contains(of));
+                one.release(&partitions).expect("released");
+            }
+        }
+        poll(&mut other, &mut of_other);
+        others = given(&mut of_other);
+    }
+    other.leave().expect("leaves");
+    while owned.len() < PARTITIONS as usize {
+        assert!(begun.elapsed() < BUDGET, "the group does not give it again");
+        poll(&mut one, &mut batch);
+        owned.extend(given(&mut batch));
+    }
+    for of in &owned {
+        one.resume(of, 0).expect("resumes");
+    }
+    while batch.records.len() < PARTITIONS as usize {
+        let come: Vec<i32> = batch.records.iter().map(|record| record.partition).collect();
+        assert!(
+            begun.elapsed() < BUDGET,
+            "of all but these nothing comes: {come:?}; {others:?} went and came"
+        );
+        poll(&mut one, &mut batch);
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_not_passed_over() {
+    let Some((kafka, mut publisher)) = rig() else { return };
+    for text in ["first", "damaged", "last"] {
+        publisher.publish(&[record(0, text)]).expect("published");
+    }
+    let segment = kafka.segment("in", 0);
+    let whole = fs::read(&segment).expect("a file of the broker");
+    let mut damaged = whole.clone();
+    let at = whole
+        .windows(7)
+        .position(|bytes| bytes == b"damaged")
+        .expect("a record as it was sent");
+    damaged[at] = b'D';
+    // In place: the broker has it open.
+    let write = |bytes: &[u8]| {
+        use std::io::Write as _;
+        let mut file = fs::OpenOptions::new().write(true).open(&segment).expect("opens");
+        file.write_all(bytes).expect("is written");
+    };
+    write(&damaged);
+    let mut tail = Tail::open(&config(kafka.address(), "tail"), &["in"], From::Start).expect("broker answers");
+    let error = tail.read_to_end(BUDGET).expect_err("what lies between is damaged");
+    assert!(matches!(error, LogError::Fatal(_)), "{error}");
+    let told = error.to_string();
+    assert!(
+        told.contains("topic=in partition=0") && told.contains("offset 2"),
+        "{told}"
+    );
+    let mut log = KafkaLog::open(config(kafka.address(), "g-0")).expect("broker answers");
+    let (begun, mut batch, mut owned) = (Instant::now(), Batch::default(), Vec::new());
+    while owned.len() < PARTITIONS as usize {
+        assert!(begun.elapsed() < BUDGET, "the group gives nothing");
+        poll(&mut log, &mut batch);
+        owned.extend(given(&mut batch));
+    }
+    for of in &owned {
+        log.resume(of, 0).expect("resumes");
+    }
+    publisher.publish(&[record(1, "another")]).expect("published");
+    let resumed = Instant::now();
+    while resumed.elapsed() < A_WHILE {
+        poll(&mut log, &mut batch);
+    }
+    let texts = |batch: &Batch| -> Vec<String> {
+        let values = batch
+            .records
+            .iter()
+            .map(|record| record.value.as_deref().unwrap_or_default());
+        values
+            .map(|value| String::from_utf8_lossy(value).into_owned())
+            .collect()
+    };
+    let mut before = texts(&batch);
+    before.sort();
+    assert_eq!(before, ["another", "first"], "other partitions go on");
+    write(&whole);
+    while batch.records.len() < 4 {
+        assert!(begun.elapsed() < BUDGET, "it is not tried again: {:?}", texts(&batch));
+        poll(&mut log, &mut batch);
+    }
+    assert_eq!(texts(&batch)[2..], ["damaged", "last"]);
+}
