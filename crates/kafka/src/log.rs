@@ -497,25 +497,23 @@ impl Log for KafkaLog {
                         is_refused = true;
                     }
                     Polled::Failed(of, error) => {
+                        let is_known = of.is_some();
+                        unset.extend(of.map(|of| (of, begun)));
                         if let LogError::OutOfRange(text) = &error {
                             // The client stops reading there. A position that is there was refused in passing, around a rebalance: set it again. One
                             // that is not there is a reason to stop.
                             tracing::warn!(error = text, "position was refused, setting positions again");
                             is_refused = true;
+                            if !is_known {
+                                let all = flowing.keys().chain(ahead.keys());
+                                unset.extend(all.map(|of| (of.clone(), begun)));
+                            }
                         } else {
                             failed = Some(graver(failed.take(), error));
-                        }
-                        match of {
-                            Some(of) => drop(unset.insert(of, begun)),
-                            None if is_refused => unset.extend(flowing.keys().map(|of| (of.clone(), begun))),
-                            None => {}
                         }
                     }
                 });
             // One that does not flow yet is set when it does.
-            if is_refused {
-                self.ahead.clear();
-            }
             self.ahead.retain(|of, _| !self.unset.contains_key(of));
             self.hold(early)?;
             self.take_changes(batch)?;
