@@ -62,6 +62,16 @@ fn given(batch: &mut Batch) -> Vec<TopicPartition> {
     given
 }
 
+/// Until the group has given all of the input.
+fn own_all(log: &mut KafkaLog, batch: &mut Batch, owned: &mut Vec<TopicPartition>) {
+    let begun = Instant::now();
+    while owned.len() < PARTITIONS as usize {
+        assert!(begun.elapsed() < BUDGET, "the group gives only these: {owned:?}");
+        poll(log, batch);
+        owned.extend(given(batch));
+    }
+}
+
 #[test]
 fn a_partition_that_was_held_is_read_when_it_is_given_again() {
     let Some((kafka, mut publisher)) = rig() else { return };
@@ -69,11 +79,7 @@ fn a_partition_that_was_held_is_read_when_it_is_given_again() {
     publisher.publish(&records).expect("published");
     let mut one = KafkaLog::open(config(kafka.address(), "g-0")).expect("broker answers");
     let (begun, mut batch, mut owned) = (Instant::now(), Batch::default(), Vec::new());
-    while owned.len() < PARTITIONS as usize {
-        assert!(begun.elapsed() < BUDGET, "the group gives nothing");
-        poll(&mut one, &mut batch);
-        owned.extend(given(&mut batch));
-    }
+    own_all(&mut one, &mut batch, &mut owned);
     // What is fetched comes too early for all of them.
     let held = Instant::now();
     while held.elapsed() < A_WHILE / 3 {
@@ -95,11 +101,7 @@ fn a_partition_that_was_held_is_read_when_it_is_given_again() {
         others = given(&mut of_other);
     }
     other.leave().expect("leaves");
-    while owned.len() < PARTITIONS as usize {
-        assert!(begun.elapsed() < BUDGET, "the group does not give it again");
-        poll(&mut one, &mut batch);
-        owned.extend(given(&mut batch));
-    }
+    own_all(&mut one, &mut batch, &mut owned);
     for of in &owned {
         one.resume(of, 0).expect("resumes");
     }
@@ -144,11 +146,7 @@ fn what_cannot_be_read_is_not_passed_over() {
     );
     let mut log = KafkaLog::open(config(kafka.address(), "g-0")).expect("broker answers");
     let (begun, mut batch, mut owned) = (Instant::now(), Batch::default(), Vec::new());
-    while owned.len() < PARTITIONS as usize {
-        assert!(begun.elapsed() < BUDGET, "the group gives nothing");
-        poll(&mut log, &mut batch);
-        owned.extend(given(&mut batch));
-    }
+    own_all(&mut log, &mut batch, &mut owned);
     for of in &owned {
         log.resume(of, 0).expect("resumes");
     }

@@ -113,12 +113,13 @@ fn measure(rig: &Rig, options: &BenchRecovery) -> Result<(Vec<Death>, i64), Fail
         })?;
         let epoch = started.elapsed().as_secs_f64();
         rig.until("the lag is gone", &mut monitor, |rig| Ok(rig.lag()? <= lag))?;
+        let level = started.elapsed().as_secs_f64();
         let said = said(&monitor, logged);
         deaths.push(Death {
             without_disk,
             event: first_event(&said, at),
             epoch,
-            level: started.elapsed().as_secs_f64(),
+            level,
             restored: restored(&said),
         });
         std::thread::sleep(Duration::from_secs(5));
