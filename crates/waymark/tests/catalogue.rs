@@ -44,7 +44,7 @@ fn vocabulary() -> String {
          waymark --test catalogue`; a test\ncompares. `session`, `conversation` and `text` belong to the envelope of every event. Further fields may be \
          sent and matched, and so may types that\nare not listed; `waymark pattern lint` then warns, in case it is a slip of the pen.\n\n\
          `sentiment.scored` (`score`, `label`, `confidence`) follows each text of a customer that could be scored, and `complaint.filed` (`confidence`, `reason`) a text that \
-         complains.\n\n| type | must carry |\n|---|---|\n",
+         complains. `monitor` makes both for itself and writes them to no topic; `complaint.filed` may be sent, too.\n\n| type | must carry |\n|---|---|\n",
     );
     for (kind, fields) in event::vocabulary::VOCABULARY {
         let fields: Vec<String> = fields
