@@ -340,10 +340,7 @@ fn an_aborted_transaction_shows_nothing_and_a_successor_fences_its_predecessor()
     assert_eq!(records[0].headers, output("").headers);
 
     let epoch = Commit::from(vec![stream::PartitionEpoch {
-        input: TopicPartition {
-            topic: Arc::from("in"),
-            partition: 0,
-        },
+        input: input(),
         offset: 1,
         metadata: String::new(),
         slot: 0,
@@ -359,6 +356,26 @@ fn an_aborted_transaction_shows_nothing_and_a_successor_fences_its_predecessor()
     );
 }
 
+/// Partition 0 of the input.
+fn input() -> TopicPartition {
+    TopicPartition {
+        topic: Arc::from("in"),
+        partition: 0,
+    }
+}
+
+/// A record of partition 0, without key.
+fn record(topic: &str, value: &str) -> Output {
+    Output {
+        topic: Arc::from(topic),
+        partition: Some(0),
+        timestamp: None,
+        key: None,
+        value: Some(value.as_bytes().to_vec()),
+        headers: Vec::new(),
+    }
+}
+
 fn own(log: &mut KafkaLog, input: &TopicPartition) {
     let (begun, mut batch) = (Instant::now(), Batch::default());
     let gives = |change: &Change| matches!(change, Change::Assigned(given) if given.contains(input));
@@ -370,111 +387,11 @@ fn own(log: &mut KafkaLog, input: &TopicPartition) {
 }
 
 #[test]
-fn a_partition_is_read_from_where_it_is_resumed_whatever_was_fetched_before() {
-    const RECORDS: i64 = 3000;
-    let Some(kafka) = Kafka::for_test() else { return };
-    create_topics(kafka.address());
-    let record = |number: i64| Output {
-        topic: Arc::from("in"),
-        partition: Some(0),
-        timestamp: None,
-        key: None,
-        value: Some(number.to_string().into_bytes()),
-        headers: Vec::new(),
-    };
-    let mut publisher = Publisher::open(&kafka_config(kafka.address(), "publisher")).expect("broker answers");
-    let records: Vec<Output> = (0..RECORDS).map(record).collect();
-    publisher.publish(&records).expect("published");
-    let input = TopicPartition {
-        topic: Arc::from("in"),
-        partition: 0,
-    };
-    // The group stands at its start, then at 1000, where fetching begins.
-    for (polls, from) in [(0, 0), (0, 1000), (3, 1000), (0, 400), (3, 400), (0, 2500), (3, 2500)] {
-        let mut log = KafkaLog::open(kafka_config(kafka.address(), "g-0")).expect("broker answers");
-        own(&mut log, &input);
-        // Time enough for what is fetched ahead to be here.
-        std::thread::sleep(Duration::from_millis(300));
-        let mut batch = Batch::default();
-        for _ in 0..polls {
-            let polled = log.poll(Duration::from_millis(50), 10, &mut batch);
-            polled.expect("broker answers");
-        }
-        assert_eq!(batch.records, [], "nothing flows yet");
-        log.resume(&input, from).expect("resumes");
-        let begun = Instant::now();
-        while batch.records.last().is_none_or(|last| last.offset < RECORDS - 1) {
-            assert!(
-                begun.elapsed() < BUDGET,
-                "{polls} polls, from {from}: nothing more comes"
-            );
-            let polled = log.poll(Duration::from_millis(100), 10_000, &mut batch);
-            polled.expect("broker answers");
-        }
-        let offsets: Vec<i64> = batch.records.iter().map(|record| record.offset).collect();
-        let expected: Vec<i64> = (from..RECORDS).collect();
-        assert_eq!(offsets, expected, "{polls} polls, from {from}");
-        let epoch = Commit::from(vec![stream::PartitionEpoch {
-            input: input.clone(),
-            offset: 1000,
-            metadata: String::new(),
-            slot: 0,
-            changelog: Vec::new(),
-            rows: Vec::new(),
-        }]);
-        log.begin().expect("begins");
-        log.commit(&epoch).expect("commits");
-        log.leave().expect("leaves");
-    }
-}
-
-#[test]
-fn who_has_lost_its_name_hears_it_though_records_are_held() {
-    let Some(kafka) = Kafka::for_test() else { return };
-    create_topics(kafka.address());
-    let mut publisher = Publisher::open(&kafka_config(kafka.address(), "publisher")).expect("broker answers");
-    let record = Output {
-        topic: Arc::from("in"),
-        partition: Some(0),
-        timestamp: None,
-        key: None,
-        value: Some(b"held".to_vec()),
-        headers: Vec::new(),
-    };
-    publisher.publish(&[record]).expect("published");
-    let input = TopicPartition {
-        topic: Arc::from("in"),
-        partition: 0,
-    };
-    let mut log = KafkaLog::open(kafka_config(kafka.address(), "g-0")).expect("broker answers");
-    own(&mut log, &input);
-    log.resume(&input, 0).expect("resumes");
-    let (begun, mut held) = (Instant::now(), Batch::default());
-    while held.records.is_empty() {
-        assert!(begun.elapsed() < BUDGET, "nothing comes");
-        let polled = log.poll(Duration::from_millis(100), 10, &mut held);
-        polled.expect("broker answers");
-    }
-    let _successor = KafkaLog::open(kafka_config(kafka.address(), "g-0")).expect("broker answers");
-    let told = loop {
-        assert!(begun.elapsed() < BUDGET, "nobody tells");
-        if let Err(error) = log.poll(Duration::from_millis(100), 10, &mut held) {
-            break error;
-        }
-    };
-    assert!(matches!(told, LogError::Fenced(_)), "{told}");
-    assert_eq!(held.records.len(), 1, "what was read stays");
-}
-
-#[test]
 fn an_epoch_is_committed_only_where_its_worker_knows_the_changelog_to_end() {
     let Some(kafka) = Kafka::for_test() else { return };
     create_topics(kafka.address());
     let mut log = KafkaLog::open(kafka_config(kafka.address(), "g-0")).expect("broker answers");
-    let input = TopicPartition {
-        topic: Arc::from("in"),
-        partition: 0,
-    };
+    let input = input();
     own(&mut log, &input);
     let mut commit = |offset: i64, ends: RangeInclusive<i64>, parts: &[&str]| {
         let mut epoch = Commit::from(vec![stream::PartitionEpoch {
@@ -499,15 +416,7 @@ fn an_epoch_is_committed_only_where_its_worker_knows_the_changelog_to_end() {
     // Behind an own commit stands the end of its transaction.
     assert_eq!(commit(2, 2..=3, &["three"]), (Ok(vec![Some(4)]), Some(2)));
     let mut other = Publisher::open(&kafka_config(kafka.address(), "other")).expect("broker answers");
-    let foreign = Output {
-        topic: Arc::from("log"),
-        partition: Some(0),
-        timestamp: None,
-        key: None,
-        value: Some(b"foreign".to_vec()),
-        headers: Vec::new(),
-    };
-    other.publish(&[foreign]).expect("published");
+    other.publish(&[record("log", "foreign")]).expect("published");
     let (refused, told) = commit(3, 4..=5, &["four"]);
     let refused = refused.expect_err("somebody else has written");
     let says = "somebody else has written to the changelog: partition=0 end=Some(4..=5) placed=7..=7 parts=1";
@@ -520,14 +429,7 @@ fn an_epoch_is_committed_only_where_its_worker_knows_the_changelog_to_end() {
 fn a_trimmed_changelog_begins_later_and_reading_before_it_is_refused() {
     let Some(kafka) = Kafka::for_test() else { return };
     create_topics(kafka.address());
-    let entry = |value: &str| Output {
-        topic: Arc::from("log"),
-        partition: Some(0),
-        timestamp: None,
-        key: None,
-        value: Some(value.as_bytes().to_vec()),
-        headers: Vec::new(),
-    };
+    let entry = |value: &str| record("log", value);
     let mut publisher = Publisher::open(&kafka_config(kafka.address(), "publisher")).expect("broker answers");
     publisher
         .publish(&[entry("zero"), entry("one"), entry("two")])

@@ -8,7 +8,7 @@ use std::{
 };
 
 use kafka::{Admin, From, KafkaConfig, KafkaLog, Publisher, Tail};
-use stream::{Batch, Change, Log, LogError, Output, TopicPartition};
+use stream::{Batch, Change, Commit, Log, LogError, Output, PartitionEpoch, TopicPartition};
 use testkit::broker::Kafka;
 
 const PARTITIONS: i32 = 4;
@@ -20,6 +20,21 @@ fn config(address: &str, id: &str) -> KafkaConfig {
     KafkaConfig {
         inputs: vec!["in".to_owned()],
         ..KafkaConfig::new(address, "g", id)
+    }
+}
+
+/// The same, known to the group by its name.
+fn of_static(name: &str, kafka: &Kafka) -> KafkaConfig {
+    KafkaConfig {
+        static_member: true,
+        ..config(kafka.address(), name)
+    }
+}
+
+fn input() -> TopicPartition {
+    TopicPartition {
+        topic: Arc::from("in"),
+        partition: 0,
     }
 }
 
@@ -70,6 +85,74 @@ fn own_all(log: &mut KafkaLog, batch: &mut Batch, owned: &mut Vec<TopicPartition
         poll(log, batch);
         owned.extend(given(batch));
     }
+}
+
+#[test]
+fn a_partition_is_read_from_where_it_is_resumed_whatever_was_fetched_before() {
+    const RECORDS: i64 = 3000;
+    let Some((kafka, mut publisher)) = rig() else { return };
+    let records: Vec<Output> = (0..RECORDS).map(|number| record(0, &number.to_string())).collect();
+    publisher.publish(&records).expect("published");
+    let input = input();
+    // The group stands at its start, then at 1000, where fetching begins.
+    for (polls, from) in [(0, 0), (0, 1000), (3, 1000), (0, 400), (3, 400), (0, 2500), (3, 2500)] {
+        let mut log = KafkaLog::open(of_static("g-0", &kafka)).expect("broker answers");
+        let (mut batch, mut owned) = (Batch::default(), Vec::new());
+        own_all(&mut log, &mut batch, &mut owned);
+        // Time enough for what is fetched ahead to be here.
+        std::thread::sleep(Duration::from_millis(300));
+        for _ in 0..polls {
+            poll(&mut log, &mut batch);
+        }
+        assert_eq!(batch.records, [], "nothing flows yet");
+        log.resume(&input, from).expect("resumes");
+        let begun = Instant::now();
+        while batch.records.last().is_none_or(|last| last.offset < RECORDS - 1) {
+            assert!(
+                begun.elapsed() < BUDGET,
+                "{polls} polls, from {from}: nothing more comes"
+            );
+            let polled = log.poll(Duration::from_millis(100), 10_000, &mut batch);
+            polled.expect("broker answers");
+        }
+        let offsets: Vec<i64> = batch.records.iter().map(|record| record.offset).collect();
+        let expected: Vec<i64> = (from..RECORDS).collect();
+        assert_eq!(offsets, expected, "{polls} polls, from {from}");
+        let epoch = Commit::from(vec![PartitionEpoch {
+            input: input.clone(),
+            offset: 1000,
+            metadata: String::new(),
+            slot: 0,
+            changelog: Vec::new(),
+            rows: Vec::new(),
+        }]);
+        log.begin().expect("begins");
+        log.commit(&epoch).expect("commits");
+        log.leave().expect("leaves");
+    }
+}
+
+#[test]
+fn who_has_lost_its_name_hears_it_though_records_are_held() {
+    let Some((kafka, mut publisher)) = rig() else { return };
+    publisher.publish(&[record(0, "held")]).expect("published");
+    let mut log = KafkaLog::open(of_static("g-0", &kafka)).expect("broker answers");
+    let (begun, mut batch, mut owned) = (Instant::now(), Batch::default(), Vec::new());
+    own_all(&mut log, &mut batch, &mut owned);
+    log.resume(&input(), 0).expect("resumes");
+    while batch.records.is_empty() {
+        assert!(begun.elapsed() < BUDGET, "nothing comes");
+        poll(&mut log, &mut batch);
+    }
+    let _successor = KafkaLog::open(of_static("g-0", &kafka)).expect("broker answers");
+    let told = loop {
+        assert!(begun.elapsed() < BUDGET, "nobody tells");
+        if let Err(error) = log.poll(Duration::from_millis(100), 100, &mut batch) {
+            break error;
+        }
+    };
+    assert!(matches!(told, LogError::Fenced(_)), "{told}");
+    assert_eq!(batch.records.len(), 1, "what was read stays");
 }
 
 #[test]
