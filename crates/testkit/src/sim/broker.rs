@@ -264,6 +264,8 @@ impl Transactions {
 const LOADING: u64 = 700_000;
 /// How many commits of the past it may answer with.
 const PAST: usize = 6;
+/// So many generations of a group are remembered.
+const GENERATIONS: usize = 64;
 
 /// Each node begins in a seat of its own.
 #[derive(Debug)]
@@ -411,7 +413,8 @@ impl Broker {
         }
     }
 
-    fn forget(&mut self, name: &str, commits: usize, deadline: u64) {
+    /// The coordinator of a group takes it for what it was so many generations ago, and as many commits of its are not there.
+    pub fn forget(&mut self, name: &str, commits: usize, deadline: u64) {
         if commits == 0 {
             return;
         }
@@ -912,7 +915,7 @@ impl Broker {
         let earlier = self.earlier.entry(name).or_default();
         if earlier.last().is_none_or(|last| last.generation != group.generation) {
             earlier.push(group.clone());
-            earlier.drain(..earlier.len().saturating_sub(PAST + 1));
+            earlier.drain(..earlier.len().saturating_sub(GENERATIONS + 1));
         }
         Some(response)
     }

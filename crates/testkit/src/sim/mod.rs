@@ -14,7 +14,7 @@ mod random;
 mod reader;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -105,6 +105,8 @@ pub enum Fault {
     LoseMarkers(Micros),
     /// If this process was put out of its group, the group's coordinator takes it for what it was when that one was in it.
     ForgetSince(usize),
+    /// The coordinator of this process's group takes it for what it was so many generations ago.
+    TakeBack(usize, usize),
     /// Old records of compacted topics go.
     Compact,
     /// The next time that this process asks for its changelog to be trimmed it is killed, its disk is what it was at the last
@@ -636,6 +638,14 @@ impl World {
                 let clients = self.clients.iter().filter(|(_, client)| client.process == process);
                 for (group, member) in clients.map(|(_, client)| client.member()) {
                     self.broker.forget_since(group, member, deadline);
+                }
+            }
+            Fault::TakeBack(process, generations) => {
+                let deadline = now + self.sessions;
+                let clients = self.clients.values().filter(|client| client.process == process);
+                let groups: BTreeSet<String> = clients.map(|client| client.member().0.to_owned()).collect();
+                for group in groups {
+                    self.broker.forget(&group, generations, deadline);
                 }
             }
             Fault::Hijack(process) => self.hijack(process),

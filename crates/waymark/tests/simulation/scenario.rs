@@ -404,6 +404,27 @@ impl Scenario {
         }
     }
 
+    /// Members of `intake` come and go, and then its coordinator takes the group for what it was many generations ago: the numbers that
+    /// follow have all been there, and nobody else comes or goes.
+    pub fn taken_back(seed: u64) -> Self {
+        let mut random = Random::new(seed ^ 0xbac4);
+        let mut faults = Vec::new();
+        let mut at = 3 * SECOND;
+        while at < 14 * SECOND {
+            let away = random.between(200_000, SECOND);
+            faults.push((at, Fault::Stop(INTAKES[2], away)));
+            at += away + random.between(500_000, SECOND);
+        }
+        let generations = 8 + random.index(8);
+        faults.push((15 * SECOND, Fault::TakeBack(INTAKES[0], generations)));
+        Self {
+            faults,
+            late: 2 * SECOND,
+            is_static: false,
+            ..Self::of(seed)
+        }
+    }
+
     /// The changelog is trimmed while somebody reads it.
     pub fn trimmed(seed: u64) -> Self {
         let mut random = Random::new(seed ^ 0x7213);
